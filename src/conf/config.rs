@@ -1,0 +1,80 @@
+//! The whole of a keepalived.conf, typed: what main keeps, and the part that the vrrp process is sent.
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Command, RunAs};
+use crate::notify::config::NotifyConfig;
+use crate::trackers::config::{FileConfig, ScriptConfig};
+use crate::vrrp::config::VrrpConfig;
+
+/// One configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Settings of main.
+    pub daemon: DaemonConfig,
+    /// For the vrrp process.
+    pub vrrp: VrrpConfig,
+    /// `vrrp_script` blocks by name; only those that some instance or group tracks are ever run.
+    pub scripts: BTreeMap<String, ScriptConfig>,
+    /// `track_file` and `vrrp_track_file` blocks by name.
+    pub files: BTreeMap<String, FileConfig>,
+    /// Notify scripts.
+    pub notify: NotifyConfig,
+}
+
+/// What main itself needs of `global_defs` and the root keywords.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonConfig {
+    /// `router_id`; `None` is the host name.
+    pub router_id: Option<String>,
+    /// Default user of scripts (`script_user`).
+    pub script_user: Option<RunAs>,
+    /// Refuse scripts that a user other than root could change (`enable_script_security`).
+    pub script_security: bool,
+    /// How long main waits for its children at stop (`child_wait_time`).
+    pub child_wait: Duration,
+    /// Pid files in a directory of their own (`use_pid_dir`).
+    pub use_pid_dir: bool,
+    /// `instance`: appended to pid file and syslog names.
+    pub instance: Option<String>,
+    /// Run in this network namespace (`net_namespace`).
+    pub net_namespace: Option<String>,
+    /// File creation mask (`umask`).
+    pub umask: Option<u32>,
+    /// Run before the children start, and waited for (`startup_script`).
+    pub startup_script: Option<Command>,
+    /// Limit of the start-up script (`startup_script_timeout`).
+    pub startup_script_timeout: Duration,
+    /// Run after the children have ended (`shutdown_script`).
+    pub shutdown_script: Option<Command>,
+    /// Limit of the shutdown script (`shutdown_script_timeout`).
+    pub shutdown_script_timeout: Duration,
+    /// Test a new configuration before each reload, log to this file (`reload_check_config`). We always test.
+    pub reload_check_log: Option<PathBuf>,
+}
+
+impl Default for DaemonConfig {
+    fn default() -> Self {
+        Self {
+            router_id: None,
+            script_user: None,
+            script_security: false,
+            child_wait: Duration::from_secs(5),
+            use_pid_dir: false,
+            instance: None,
+            net_namespace: None,
+            umask: None,
+            startup_script: None,
+            startup_script_timeout: Duration::from_secs(10),
+            shutdown_script: None,
+            shutdown_script_timeout: Duration::from_secs(10),
+            reload_check_log: None,
+        }
+    }
+}

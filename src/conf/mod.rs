@@ -1,0 +1,3 @@
+//! keepalived.conf → typed configuration.
+
+pub mod config;

@@ -1,0 +1,11 @@
+//! Holdfast: VRRP high availability, a drop-in replacement for keepalived. (The map comes with the modules.)
+
+pub mod command;
+pub mod conf;
+pub mod ipc;
+pub mod notify;
+pub mod trackers;
+pub mod vrrp;
+
+/// Which build this is. Processes of different builds do not talk to each other.
+pub const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("HOLDFAST_BUILD"));

@@ -1,0 +1,3 @@
+//! Telling people: notify scripts now, e-mail, webhooks and FIFOs to come.
+
+pub mod config;

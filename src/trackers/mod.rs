@@ -1,0 +1,3 @@
+//! Trackers that main runs and whose statuses the vrrp process hears: scripts and files.
+
+pub mod config;

@@ -1,0 +1,71 @@
+//! What main and the vrrp process say to each other.
+//!
+//! Pure: plain values, framed by [`crate::ipc`]. The first message each way is `Hello` with the build id: both ends
+//! are the same binary (`/proc/self/exe`), and a mismatch means that it was replaced under us.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{ConfigDiff, TrackerKey, VrrpConfig};
+use super::event::{Event, TrackerStatus};
+use super::snapshot::Snapshot;
+
+/// From main.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToVrrp {
+    /// First message.
+    Hello {
+        /// [`crate::BUILD_ID`].
+        build: String,
+    },
+    /// Second message: everything.
+    Start {
+        /// The configuration.
+        config: Box<VrrpConfig>,
+        /// The tracker statuses known so far (a restarted process need not wait for scripts to run again).
+        trackers: Vec<(TrackerKey, TrackerStatus)>,
+        /// This process replaces one that was killed: take over what the flight recorder says is still ours.
+        adopt: bool,
+    },
+    /// A reload.
+    Reconfigure(Box<ConfigDiff>),
+    /// A tracker's new status.
+    Tracker {
+        /// Which.
+        key: TrackerKey,
+        /// Its status.
+        status: TrackerStatus,
+    },
+    /// Send a [`FromVrrp::Snapshot`].
+    SnapshotPlease,
+    /// Hand over and end.
+    Stop,
+}
+
+/// From the vrrp process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromVrrp {
+    /// First message.
+    Hello {
+        /// [`crate::BUILD_ID`].
+        build: String,
+    },
+    /// Sockets and links are known; the engine runs.
+    Ready,
+    /// Something happened.
+    Event {
+        /// The engine's word for it.
+        event: Event,
+        /// CLOCK_REALTIME since the epoch when it did.
+        at: Duration,
+    },
+    /// Events that were dropped because main did not read: the queue is bounded and the protocol does not wait.
+    EventsDropped(u64),
+    /// The loop is alive. Sent at least once a second.
+    Heartbeat,
+    /// The answer to [`ToVrrp::SnapshotPlease`].
+    Snapshot(Box<Snapshot>),
+    /// The hand-over has ended; the process exits now.
+    Stopped,
+}
