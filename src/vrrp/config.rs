@@ -359,7 +359,7 @@ pub struct Track {
     pub tracker: TrackerKey,
     /// 0: unhealthy means FAULT. Positive: added while healthy. Negative: added while not. Files: multiplied by the value.
     pub weight: i16,
-    /// Apply the weight with its sign inverted (`reverse`): healthy and unhealthy change places.
+    /// The effect with its sign inverted (`reverse`); for weight 0: healthy means FAULT.
     pub reverse: bool,
 }
 

@@ -7,14 +7,21 @@
 //! [`VrrpEngine::poll_effect`] until `None`, carrying each effect out in order, then wait until
 //! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::config::{AddressConfig, ConfigDiff, TrackerKey, VrrpConfig};
-use super::event::{Event, TrackerStatus};
+use super::accept::AdvertError;
+use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig};
+use super::event::{Cause, Event, StateName, TrackerStatus};
+use super::group::{self, Group};
+use super::instance::{Health, Instance, Turn};
+use super::links::Links;
+use super::packet;
 use super::snapshot::{FlightRecord, Snapshot};
-use super::types::{Family, IfIndex, InstanceId, Link};
+use super::state::State;
+use super::track::{TrackTable, effective_priority};
+use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
 
 /// What a shell tells the engine.
 #[derive(Debug)]
@@ -152,49 +159,457 @@ pub enum Effect {
 
 /// All virtual routers of this host.
 #[derive(Debug)]
-pub struct VrrpEngine {}
+pub struct VrrpEngine {
+    config: VrrpConfig,
+    /// Time of the latest input, for what is shown.
+    now: Instant,
+    phase: Phase,
+    instances: BTreeMap<InstanceId, Instance>,
+    ids: BTreeMap<String, InstanceId>,
+    next_id: u32,
+    groups: BTreeMap<String, Group>,
+    links: Links,
+    virtual_addresses: BTreeSet<IpAddr>,
+    tracks: TrackTable,
+    holders: BTreeMap<(IfIndex, IpAddr), InstanceId>,
+    /// Who listens to a VRID on a socket. Several only for unicast instances with different peers.
+    listeners: BTreeMap<(SocketKey, Vrid), Vec<InstanceId>>,
+    sockets: BTreeMap<SocketKey, SocketSpec>,
+    timers: Timers,
+    effects: VecDeque<Effect>,
+    flight: BTreeMap<String, Option<Instant>>,
+    unknown_vrid: u64,
+    unknown_told: BTreeSet<(IpAddr, u8)>,
+}
+
+/// Whether instances may leave INIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// `vrrp_startup_delay`, or the shell is still telling us the links.
+    Starting {
+        until: Instant,
+    },
+    Running,
+    Stopped,
+}
+
+/// Strangers remembered so that each unknown VRID is told once.
+const MAX_UNKNOWN_TOLD: usize = 256;
 
 impl VrrpEngine {
-    /// An engine that knows no links yet. `adopt` is what a predecessor that was killed has left ([`FlightRecord`]):
-    /// a master whose own advert deadline has not passed goes on as master.
-    pub fn new(_now: Instant, _config: VrrpConfig, _adopt: &[FlightRecord]) -> Self {
-        todo!("engine")
+    /// An engine that knows no links yet: the shell tells them before the first [`Self::handle_timeout`]. `adopt` is
+    /// what a predecessor that was killed has left ([`FlightRecord`]): a master whose own advert deadline has not
+    /// passed goes on as master.
+    pub fn new(now: Instant, config: VrrpConfig, adopt: &[FlightRecord]) -> Self {
+        // A restarted process has waited before, and its cluster is alive.
+        let delay = if adopt.is_empty() { config.global.startup_delay } else { Duration::ZERO };
+        let mut engine = Self {
+            config: VrrpConfig::default(),
+            now,
+            phase: Phase::Starting { until: now + delay },
+            instances: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_id: 0,
+            groups: BTreeMap::new(),
+            links: Links::default(),
+            virtual_addresses: BTreeSet::new(),
+            tracks: TrackTable::default(),
+            holders: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            flight: BTreeMap::new(),
+            unknown_vrid: 0,
+            unknown_told: BTreeSet::new(),
+        };
+        let everything = ConfigDiff::between(&VrrpConfig::default(), &config);
+        engine.reconfigure(now, everything);
+        for record in adopt {
+            if let Some(instance) = engine.instance_named(&record.instance) {
+                instance.adopted = record.next_advert_at;
+            }
+        }
+        engine
     }
 
     /// Takes one input.
-    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {
-        todo!("engine")
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.now = now;
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        match input {
+            Input::Advert(received) => self.on_packet(now, &received),
+            Input::Link(link) => {
+                let name = link.name.clone();
+                let after = self.essence(&link);
+                let before = self.links.set(link).map(|old| self.essence(&old));
+                // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
+                if before.as_ref() != Some(&after) {
+                    self.on_links(now, &name);
+                }
+            }
+            Input::LinkGone(index) => {
+                if let Some(link) = self.links.remove(index) {
+                    self.on_links(now, &link.name);
+                }
+            }
+            Input::Tracker { key, status } => {
+                if self.tracks.set(key.clone(), status) {
+                    let cause = Cause::Tracker { tracker: key.clone(), status };
+                    self.review(now, &cause, |config| config.tracks.iter().any(|track| track.tracker == key));
+                }
+            }
+            Input::Reconfigure(diff) => {
+                self.reconfigure(now, diff);
+                self.review(now, &Cause::Reconfigured, |_| true);
+            }
+            Input::AddressesSynced { instance, generation: _, failures } => self.on_failures(instance, failures),
+            Input::Stop => self.stop(now),
+        }
     }
 
     /// Judges all deadlines that have passed. Harmless when called early; afterwards `poll_timeout() > now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!("engine")
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        match self.phase {
+            Phase::Starting { until } if until <= now => {
+                self.phase = Phase::Running;
+                self.review(now, &Cause::Started, |_| true);
+            }
+            Phase::Starting { .. } | Phase::Running | Phase::Stopped => {}
+        }
+        let due = self.timers.take_due(now);
+        for id in &due {
+            self.with(now, *id, |instance, turn| instance.on_timeout(turn));
+        }
+        self.settle_groups_of(now, &due, &Cause::Started);
     }
 
     /// The next effect to carry out, in order.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        todo!("engine")
+        self.effects.pop_front()
     }
 
     /// The next deadline. May change after any input or timeout.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!("engine")
+        match self.phase {
+            Phase::Starting { until } => Some(until),
+            Phase::Running => self.timers.next(),
+            Phase::Stopped => None,
+        }
     }
 
     /// Everything that can be shown.
     pub fn snapshot(&self) -> Snapshot {
-        todo!("engine")
+        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
+        Snapshot {
+            instances: self.instances.values().map(named).collect(),
+            trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
+            unknown_vrid: self.unknown_vrid,
+        }
     }
 
     /// The records of the instances that changed since the last call, for the flight recorder.
     pub fn poll_flight_records(&mut self) -> Vec<FlightRecord> {
-        todo!("engine")
+        std::mem::take(&mut self.flight)
+            .into_iter()
+            .map(|(instance, next_advert_at)| FlightRecord { instance, next_advert_at })
+            .collect()
     }
 
     /// An instance's name, for logs.
-    pub fn instance_name(&self, _id: InstanceId) -> Option<&str> {
-        todo!("engine")
+    pub fn instance_name(&self, id: InstanceId) -> Option<&str> {
+        self.instances.get(&id).map(|instance| instance.name.as_str())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &VrrpConfig {
+        &self.config
+    }
+
+    // ---- inputs -----------------------------------------------------------------------------------------------
+
+    fn on_packet(&mut self, now: Instant, received: &Received<'_>) {
+        let Some(vrid) = packet::peek_vrid(received.pdu) else {
+            self.on_unknown_vrid(received, received.pdu.get(1).copied().unwrap_or(0));
+            return;
+        };
+        let Some(listeners) = self.listeners.get(&(received.socket, vrid)) else {
+            self.on_unknown_vrid(received, vrid.value());
+            return;
+        };
+        let meant = |id: &&InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
+        // Where none is meant the first one counts the misdeed.
+        let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
+        self.with(now, id, |instance, turn| instance.on_packet(turn, received));
+        self.settle_groups_of(now, &[id], &Cause::Started);
+    }
+
+    fn on_unknown_vrid(&mut self, received: &Received<'_>, vrid: u8) {
+        self.unknown_vrid += 1;
+        if !self.config.global.log_unknown_vrids
+            || self.unknown_told.len() >= MAX_UNKNOWN_TOLD
+            || !self.unknown_told.insert((received.source, vrid))
+        {
+            return;
+        }
+        let error = AdvertError::UnknownVrid { vrid };
+        self.effects.push_back(Effect::Emit(Event::AdvertFlawed {
+            instance: None,
+            peer: received.source,
+            error,
+            heard: false,
+        }));
+    }
+
+    /// What of a link matters to the engine: all but the virtual addresses on it.
+    fn essence(&self, link: &Link) -> Link {
+        let mut link = link.clone();
+        link.addresses.retain(|address| !self.virtual_addresses.contains(&address.address));
+        link
+    }
+
+    fn on_links(&mut self, now: Instant, name: &str) {
+        let key = TrackerKey::Interface(name.to_owned());
+        let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
+        self.tracks.set(key.clone(), status);
+        self.rebind(now);
+        let cause = Cause::Tracker { tracker: key, status };
+        self.review(now, &cause, |_| true);
+    }
+
+    fn on_failures(&mut self, id: InstanceId, failures: Vec<String>) {
+        let Some(instance) = self.instances.get(&id).map(|instance| instance.name.clone()) else { return };
+        for message in failures {
+            self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: instance.clone(), message }));
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| instance.enter_end(turn, StateName::Stop, Cause::Stopping));
+        }
+        for group in self.groups.keys() {
+            let (group, to) = (group.clone(), StateName::Stop);
+            self.effects.push_back(Effect::Emit(Event::GroupChanged { group, to, cause: Cause::Stopping }));
+        }
+        self.phase = Phase::Stopped;
+    }
+
+    // ---- configuration ----------------------------------------------------------------------------------------
+
+    fn reconfigure(&mut self, now: Instant, diff: ConfigDiff) {
+        let changed: Vec<String> = diff.instances.keys().cloned().collect();
+        let removed = diff.removed_instances.clone();
+        diff.apply(&mut self.config);
+        for name in &removed {
+            self.remove_instance(now, name);
+        }
+        for name in &changed {
+            self.change_instance(now, name);
+        }
+        let all = self.config.instances.values().flat_map(InstanceConfig::all_addresses);
+        self.virtual_addresses = all.map(|address| address.address).collect();
+        self.regroup();
+        self.refresh_trackers();
+        self.rebind(now);
+    }
+
+    fn remove_instance(&mut self, now: Instant, name: &str) {
+        let Some(id) = self.ids.remove(name) else { return };
+        self.with(now, id, |instance, turn| {
+            let to = if instance.config.notify_deleted { StateName::Deleted } else { StateName::Fault };
+            instance.enter_end(turn, to, Cause::Removed);
+        });
+        self.instances.remove(&id);
+        self.timers.disarm(id);
+    }
+
+    fn change_instance(&mut self, now: Instant, name: &str) {
+        let Some(config) = self.config.instances.get(name).cloned() else { return };
+        match self.ids.get(name).copied() {
+            None => {
+                let id = InstanceId(self.next_id);
+                self.next_id += 1;
+                self.ids.insert(name.to_owned(), id);
+                self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
+            }
+            Some(id) if self.instances.get(&id).is_some_and(|old| is_another_router(&old.config, &config)) => {
+                // Another VRID, family or interface is another virtual router under the same name.
+                self.with(now, id, |instance, turn| {
+                    instance.enter_end(turn, StateName::Init, Cause::Reconfigured);
+                });
+                self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
+            }
+            Some(id) => self.with(now, id, |instance, _| instance.on_config(now, config)),
+        }
+    }
+
+    fn regroup(&mut self) {
+        let mut groups = BTreeMap::new();
+        let mut group_of = BTreeMap::new();
+        for (name, config) in &self.config.groups {
+            let members: Vec<_> = config.members.iter().filter_map(|member| self.ids.get(member).copied()).collect();
+            group_of.extend(members.iter().map(|id| (*id, name.clone())));
+            let told = self.groups.get(name).and_then(|old| old.told);
+            groups.insert(name.clone(), Group { name: name.clone(), members, told });
+        }
+        for (id, instance) in &mut self.instances {
+            instance.group = group_of.remove(id);
+        }
+        self.groups = groups;
+    }
+
+    fn refresh_trackers(&mut self) {
+        let tracks = || self.config.instances.values().flat_map(|config| &config.tracks);
+        let wanted: BTreeSet<&TrackerKey> = tracks().map(|track| &track.tracker).collect();
+        self.tracks.retain(|key| wanted.contains(key) || self.config.trackers.contains(key));
+        for key in wanted {
+            if let Some(status) = self.links.tracker_status(key) {
+                self.tracks.set(key.clone(), status);
+            }
+        }
+    }
+
+    /// Binds all instances to the links as they are now, and says which sockets that takes.
+    fn rebind(&mut self, now: Instant) {
+        let mut sockets: BTreeMap<SocketKey, SocketSpec> = BTreeMap::new();
+        self.listeners.clear();
+        for id in self.all_ids() {
+            let Some(instance) = self.instances.get(&id) else { continue };
+            let config = &instance.config;
+            let binding = self.links.bind(config, &self.virtual_addresses);
+            if let Some(key) = binding.socket {
+                let spec = sockets.entry(key).or_default();
+                spec.instances += 1;
+                spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);
+                if let Transport::Multicast { group } = config.transport {
+                    spec.groups.insert(group);
+                }
+                self.listeners.entry((key, config.vrid)).or_default().push(id);
+            }
+            self.with(now, id, |instance, turn| instance.on_binding(turn, binding));
+        }
+        if sockets != self.sockets {
+            self.sockets.clone_from(&sockets);
+            self.effects.push_back(Effect::SyncSockets { desired: sockets });
+        }
+    }
+
+    // ---- conclusions ------------------------------------------------------------------------------------------
+
+    /// Draws the conclusions from trackers and bindings for the instances that `concerns` picks, and their groups.
+    fn review(&mut self, now: Instant, cause: &Cause, concerns: impl Fn(&InstanceConfig) -> bool) {
+        let ids: Vec<_> = self.instances.values().filter(|i| concerns(&i.config)).map(|i| i.id).collect();
+        let started = self.phase == Phase::Running;
+        for id in &ids {
+            let Some(instance) = self.instances.get(id) else { continue };
+            let verdict = self.tracks.evaluate(&instance.config.tracks);
+            let priority = effective_priority(instance.config.priority, verdict.adjustment);
+            let faults = verdict.faults.union(&instance.binding.faults).cloned().collect();
+            let health = Health { priority, faults, pending: verdict.pending };
+            self.with(now, *id, |instance, turn| {
+                instance.on_health(turn, health, cause);
+                if instance.group.is_none() {
+                    group::settle_single(instance, turn, started, cause);
+                }
+            });
+        }
+        self.settle_groups_of(now, &ids, cause);
+    }
+
+    fn settle_groups_of(&mut self, now: Instant, ids: &[InstanceId], cause: &Cause) {
+        let names: BTreeSet<String> =
+            ids.iter().filter_map(|id| self.instances.get(id)).filter_map(|i| i.group.clone()).collect();
+        let started = self.phase == Phase::Running;
+        for name in names {
+            let Some(group) = self.groups.get_mut(&name) else { continue };
+            let mut turn = Turn { now, effects: &mut self.effects, holders: &mut self.holders };
+            group::settle(group, &mut self.instances, &mut turn, started, cause);
+            for id in group.members.clone() {
+                self.note(id);
+            }
+        }
+    }
+
+    /// Lets an instance act, then notes its deadline.
+    fn with(&mut self, now: Instant, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Turn<'_>)) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        act(instance, &mut Turn { now, effects: &mut self.effects, holders: &mut self.holders });
+        self.note(id);
+    }
+
+    fn note(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        self.timers.arm(id, instance.deadline());
+        let next_advert_at = match &instance.state {
+            State::Master(master) => Some(master.next_advert_at),
+            State::Init | State::Fault { .. } | State::Backup(_) => None,
+        };
+        self.flight.insert(instance.name.clone(), next_advert_at);
+    }
+
+    fn all_ids(&self) -> Vec<InstanceId> {
+        self.instances.keys().copied().collect()
+    }
+
+    fn instance_named(&mut self, name: &str) -> Option<&mut Instance> {
+        self.ids.get(name).and_then(|id| self.instances.get_mut(id))
+    }
+}
+
+/// Whether a packet is meant for this one of several instances with the same VRID on one socket.
+fn is_meant(instance: &Instance, received: &Received<'_>) -> bool {
+    match &instance.config.transport {
+        Transport::Multicast { group } => *group == received.destination,
+        Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == received.source),
+    }
+}
+
+/// Whether a changed configuration names another virtual router, which must start anew.
+fn is_another_router(old: &InstanceConfig, new: &InstanceConfig) -> bool {
+    (old.vrid, old.family, &old.interface, old.version) != (new.vrid, new.family, &new.interface, new.version)
+}
+
+/// Deadlines of all instances, ordered.
+#[derive(Debug, Default)]
+struct Timers {
+    queue: BTreeSet<(Instant, InstanceId)>,
+    armed: BTreeMap<InstanceId, Instant>,
+}
+
+impl Timers {
+    fn arm(&mut self, id: InstanceId, at: Option<Instant>) {
+        if self.armed.get(&id).copied() == at {
+            return;
+        }
+        self.disarm(id);
+        if let Some(at) = at {
+            self.armed.insert(id, at);
+            self.queue.insert((at, id));
+        }
+    }
+
+    fn disarm(&mut self, id: InstanceId) {
+        if let Some(at) = self.armed.remove(&id) {
+            self.queue.remove(&(at, id));
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Vec<InstanceId> {
+        let mut due = Vec::new();
+        while let Some((_, id)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
+            self.disarm(id);
+            due.push(id);
+        }
+        due
     }
 }

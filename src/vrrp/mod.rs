@@ -1,9 +1,22 @@
-//! VRRP: the engine and its shell.
+//! VRRP: the engine (pure) and, around it, the shell of the vrrp process.
+//!
+//! ```text
+//!  packets ─▶ accept ─▶ instance ─▶ effects ─▶ sockets, address writer, events
+//!  links ───▶ links  ─▶ (binding)      ▲
+//!  trackers ▶ track  ─▶ (health) ─▶ group
+//! ```
 
 pub mod accept;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod group;
+pub mod instance;
+pub mod links;
 pub mod message;
+pub mod packet;
 pub mod snapshot;
+pub mod state;
+pub mod timing;
+pub mod track;
 pub mod types;

@@ -80,6 +80,8 @@ pub struct Counters {
     pub checksum_err: u64,
     /// Unicast adverts from a stranger, or multicast to a unicast instance and the reverse.
     pub source_err: u64,
+    /// Adverts ignored because we own the address (`owner_ignore_adverts`).
+    pub ignored_by_owner: u64,
     /// Our own adverts come back to us.
     pub own_advert: u64,
     /// Gratuitous ARPs and unsolicited NAs asked for.

@@ -1,0 +1,631 @@
+//! One virtual router: its state machine.
+//!
+//! Pure: time is passed in. The state changes only in the `enter_*` functions, and each does all that entering means,
+//! including the idempotent "I hold no addresses" of BACKUP and FAULT. The sync group's part is in [`super::group`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::accept::{self, AdvertError, Situation};
+use super::config::{InitialState, InstanceConfig, Transport};
+use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
+use super::event::{Cause, Event, FaultReason, Heard, StateName};
+use super::packet::{self, Advert};
+use super::snapshot::{Counters, InstanceSnapshot};
+use super::state::{Backup, DownTimer, GarpSchedule, Master, State, Wait};
+use super::types::{Family, IfIndex, InstanceId, Priority, Version};
+
+/// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
+const MAX_TOLD_FLAWS: usize = 64;
+
+/// What an instance does with the world in one turn.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The time of the turn.
+    pub now: Instant,
+    /// Where effects go.
+    pub effects: &'a mut VecDeque<Effect>,
+    /// Which instance holds which address: one that gives up an address leaves it alone if another has it by now.
+    pub holders: &'a mut BTreeMap<(IfIndex, IpAddr), InstanceId>,
+}
+
+/// What the links say about an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// The socket for its adverts.
+    pub socket: Option<SocketKey>,
+    /// Source of its adverts.
+    pub source: Option<IpAddr>,
+    /// MTU of its interface.
+    pub mtu: u32,
+    /// Its addresses on their links, advertised ones first. Addresses on links that do not exist are missing.
+    pub addresses: Vec<BoundAddress>,
+    /// What is wrong with its interface.
+    pub faults: BTreeSet<FaultReason>,
+}
+
+/// What the trackers and the group say about an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Effective priority.
+    pub priority: Priority,
+    /// Reasons for FAULT of its own: trackers and interface.
+    pub faults: BTreeSet<FaultReason>,
+    /// A tracker that decides has no result yet.
+    pub pending: bool,
+}
+
+/// A virtual router.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its number.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: InstanceConfig,
+    /// Its sync group.
+    pub group: Option<String>,
+    /// Where it is.
+    pub state: State,
+    /// Counters.
+    pub counters: Counters,
+    /// What the links say.
+    pub binding: Binding,
+    /// What the trackers say.
+    pub health: Health,
+    /// A predecessor was master until it was killed; its next advert was due then.
+    pub adopted: Option<Instant>,
+    advertised: Vec<IpAddr>,
+    cause: Cause,
+    since: Instant,
+    generation: u64,
+    told: BTreeSet<(IpAddr, u8)>,
+}
+
+impl Instance {
+    /// An instance in INIT.
+    pub fn new(now: Instant, id: InstanceId, name: &str, config: InstanceConfig, cause: Cause) -> Self {
+        let health = Health { priority: config.priority, faults: BTreeSet::new(), pending: false };
+        Self {
+            id,
+            name: name.to_owned(),
+            config,
+            group: None,
+            state: State::Init,
+            counters: Counters::default(),
+            binding: Binding::default(),
+            health,
+            adopted: None,
+            advertised: Vec::new(),
+            cause,
+            since: now,
+            generation: 0,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Its next deadline in the present state.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Init | State::Fault { .. } => None,
+            State::Backup(backup) => backup.deadline(&self.config, self.health.priority),
+            State::Master(master) => master.garp.deadline().into_iter().chain([master.next_advert_at]).min(),
+        }
+    }
+
+    /// Whether it holds the addresses.
+    pub fn is_master(&self) -> bool {
+        matches!(self.state, State::Master(_))
+    }
+
+    /// Whether its master-down timer has expired and it waits for its group.
+    pub fn waits_for_group(&self) -> bool {
+        matches!(&self.state, State::Backup(Backup { timer: DownTimer::Expired { .. }, .. }))
+    }
+
+    /// Whether it began to listen in this very turn and has heard nobody.
+    pub fn is_fresh_backup(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Backup(Backup { master: None, timer: DownTimer::Running { since, .. }, .. }) if *since == now)
+    }
+
+    /// Why it is in its state.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The addresses in its adverts.
+    pub fn advertised(&self) -> &[IpAddr] {
+        &self.advertised
+    }
+
+    /// What can be shown.
+    pub fn snapshot(&self, now: Instant) -> InstanceSnapshot {
+        InstanceSnapshot {
+            state: self.state.name(),
+            cause: self.cause.clone(),
+            since: now.saturating_duration_since(self.since),
+            base_priority: self.config.priority.value(),
+            effective_priority: self.health.priority.value(),
+            master: match &self.state {
+                State::Backup(backup) => backup.master,
+                State::Init | State::Fault { .. } | State::Master(_) => None,
+            },
+            source: self.binding.source,
+            counters: self.counters,
+        }
+    }
+
+    // ---- inputs -----------------------------------------------------------------------------------------------
+
+    /// Leaves INIT or FAULT when nothing stands against it any more (RFC 9568 §6.4.1).
+    pub fn start(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        // In a sync group, who would be master at once waits for the others: `expire` sees to that.
+        match self.adopted.take().filter(|due| turn.now < *due) {
+            Some(due) if self.group.is_none() => {
+                self.enter_master(turn, Cause::Adopted);
+                if let State::Master(master) = &mut self.state {
+                    master.next_advert_at = due;
+                }
+            }
+            Some(_) => {
+                self.enter_backup(turn, Wait::MasterDown, None, cause);
+                self.expire(turn, Cause::Adopted);
+            }
+            None if self.config.priority.is_owner() && self.group.is_none() => {
+                self.enter_master(turn, Cause::AddressOwner);
+            }
+            None if self.config.priority.is_owner() => {
+                self.enter_backup(turn, Wait::MasterDown, None, cause);
+                self.expire(turn, Cause::AddressOwner);
+            }
+            None => {
+                let first = matches!(self.state, State::Init) && self.config.state == InitialState::Master;
+                let wait = if first { Wait::InitialMaster } else { Wait::MasterDown };
+                self.enter_backup(turn, wait, None, cause);
+            }
+        }
+    }
+
+    /// A packet for its VRID came from its socket.
+    pub fn on_packet(&mut self, turn: &mut Turn<'_>, received: &Received<'_>) {
+        // RFC 9568 §6.4.1: nothing is heard before start-up. In FAULT we could not act on it.
+        if matches!(self.state, State::Init | State::Fault { .. }) {
+            return;
+        }
+        let situation = Situation {
+            config: &self.config,
+            source: self.binding.source,
+            master: match &self.state {
+                State::Backup(backup) => backup.master.map(|master| master.address),
+                State::Init | State::Fault { .. } | State::Master(_) => None,
+            },
+            advertised: &self.advertised,
+        };
+        match accept::check(situation, received) {
+            Ok(accepted) => {
+                match accepted.flaw {
+                    Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
+                    None => self.told.retain(|(peer, _)| *peer != received.source),
+                }
+                self.on_advert(turn, accepted.heard);
+            }
+            Err(error) => self.tell_flaw(turn, received.source, error, false),
+        }
+    }
+
+    /// An advert that passed all checks.
+    fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+        self.counters.advert_rcvd += 1;
+        if heard.priority == 0 {
+            self.counters.pri_zero_rcvd += 1;
+        }
+        match &self.state {
+            State::Init | State::Fault { .. } => {}
+            State::Backup(_) => self.on_advert_as_backup(turn.now, heard),
+            State::Master(_) => self.on_advert_as_master(turn, heard),
+        }
+    }
+
+    /// RFC 9568 §6.4.2 (430)–(460), RFC 3768 §6.4.2.
+    fn on_advert_as_backup(&mut self, now: Instant, heard: Heard) {
+        let priority = self.health.priority;
+        let deadline = match &self.state {
+            State::Backup(backup) => backup.deadline(&self.config, priority),
+            State::Init | State::Fault { .. } | State::Master(_) => None,
+        };
+        let (preempt, preempt_delay) = (self.config.preempt, self.config.preempt_delay);
+        let skew = super::timing::skew(self.config.version, priority, heard.interval);
+        let State::Backup(backup) = &mut self.state else { return };
+        if heard.priority == 0 {
+            // "If the Priority is zero, set the timer to Skew_Time." Not if it is due sooner: a repeated, or forged,
+            // resignation must not put the takeover off.
+            let sooner = deadline.is_some_and(|deadline| deadline <= now + skew);
+            let expired = matches!(backup.timer, DownTimer::Expired { .. });
+            if !sooner && !expired {
+                backup.master_adver_interval = heard.interval;
+                backup.timer = DownTimer::Running { since: now, wait: Wait::Skew };
+            }
+            backup.master = Some(heard);
+            return;
+        }
+        if heard.priority >= priority.value() {
+            backup.preempt_at = None;
+        } else if preempt && !preempt_delay.is_zero() && backup.preempt_at.is_none() {
+            // keepalived: the clock of preempt_delay starts at the first lower-priority advert.
+            backup.preempt_at = Some(now + preempt_delay);
+        }
+        let delayed = backup.preempt_at.is_some_and(|at| now < at);
+        if !preempt || heard.priority >= priority.value() || delayed {
+            backup.timer = DownTimer::Running { since: now, wait: Wait::MasterDown };
+            backup.master_adver_interval = heard.interval;
+            backup.master = Some(heard);
+            backup.rejected = None;
+        } else {
+            // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
+            backup.rejected = Some(heard);
+        }
+    }
+
+    /// RFC 9568 §6.4.3 (700)–(770), RFC 3768 §6.4.3.
+    fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+        let ours = self.health.priority.value();
+        if heard.priority == 0 {
+            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer."
+            self.assert_mastership(turn, true);
+        } else if heard.priority > ours
+            || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
+        {
+            if self.config.higher_prio_send_advert {
+                self.send_advert(turn, ours);
+            }
+            self.enter_backup(turn, Wait::MasterDown, Some(heard), Cause::BetterMaster { master: heard, ours });
+        } else {
+            self.on_lower_priority(turn, heard);
+        }
+    }
+
+    /// RFC 9568 §6.4.3: "discard the Advertisement, send an Advertisement immediately to assert the state to the
+    /// sending router and to update any learning bridges".
+    fn on_lower_priority(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+        let asserted = self.assert_mastership(turn, !self.config.lower_prio_no_advert);
+        if !asserted {
+            return;
+        }
+        let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
+        if repeat > 0 {
+            self.announce(turn, repeat);
+            let garp = self.config.garp;
+            if let State::Master(master) = &mut self.state {
+                master.garp.on_lower_priority(turn.now, &garp);
+            }
+        }
+        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
+            instance: self.name.clone(),
+            peer: heard.address,
+            priority: heard.priority,
+            ours: self.health.priority.value(),
+        }));
+    }
+
+    /// Answers an advert of another master, at most four times an interval. Returns whether it did.
+    fn assert_mastership(&mut self, turn: &mut Turn<'_>, advert: bool) -> bool {
+        let interval = self.config.advert_interval.duration();
+        let State::Master(master) = &mut self.state else { return false };
+        if turn.now < master.quiet_until {
+            return false;
+        }
+        master.quiet_until = turn.now + interval / 4;
+        if advert {
+            master.next_advert_at = turn.now + interval;
+            self.send_advert(turn, self.health.priority.value());
+        }
+        true
+    }
+
+    /// Judges the deadlines that have passed.
+    pub fn on_timeout(&mut self, turn: &mut Turn<'_>) {
+        match &self.state {
+            State::Init | State::Fault { .. } => {}
+            State::Backup(backup) => {
+                let due = backup.deadline(&self.config, self.health.priority).filter(|due| *due <= turn.now);
+                if let Some(due) = due {
+                    let late = turn.now - due;
+                    let cause = backup.cause(turn.now, late, self.health.priority);
+                    self.tell_late(turn, late);
+                    self.expire(turn, cause);
+                }
+            }
+            State::Master(_) => self.on_timeout_as_master(turn),
+        }
+    }
+
+    fn on_timeout_as_master(&mut self, turn: &mut Turn<'_>) {
+        let interval = self.config.advert_interval.duration();
+        let garp = self.config.garp;
+        let State::Master(master) = &mut self.state else { return };
+        if master.next_advert_at <= turn.now {
+            let late = turn.now - master.next_advert_at;
+            // Timed from the deadline, so that the interval does not drift; after a stall one advert, not the missed ones.
+            master.next_advert_at =
+                if late < interval { master.next_advert_at + interval } else { turn.now + interval };
+            self.tell_late(turn, late);
+            self.send_advert(turn, self.health.priority.value());
+        }
+        let State::Master(master) = &mut self.state else { return };
+        if let Some(repeat) = master.garp.take_due(turn.now, &garp) {
+            self.announce(turn, repeat);
+        }
+    }
+
+    /// The master-down timer has expired: master at once, or when the sync group is ready.
+    pub fn expire(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        if self.group.is_none() {
+            self.enter_master(turn, cause);
+        } else if let State::Backup(backup) = &mut self.state {
+            backup.timer = DownTimer::Expired { cause };
+        }
+    }
+
+    /// Becomes master with its sync group, if its own timer has expired.
+    pub fn promote(&mut self, turn: &mut Turn<'_>) {
+        if let State::Backup(Backup { timer: DownTimer::Expired { cause }, .. }) = &self.state {
+            let cause = cause.clone();
+            self.enter_master(turn, cause);
+        }
+    }
+
+    /// Takes up what trackers and links say now. Reasons for FAULT are acted on in [`super::group`].
+    pub fn on_health(&mut self, turn: &mut Turn<'_>, health: Health, cause: &Cause) {
+        let before = std::mem::replace(&mut self.health, health).priority;
+        let after = self.health.priority;
+        if before == after || matches!(self.state, State::Init | State::Fault { .. }) {
+            return;
+        }
+        turn.effects.push_back(Effect::Emit(Event::PriorityChanged {
+            instance: self.name.clone(),
+            state: self.state.name(),
+            from: before.value(),
+            to: after.value(),
+            cause: cause.clone(),
+        }));
+        // A backup's deadline follows the priority by itself. A master tells its backups at once.
+        if self.is_master() {
+            self.send_advert(turn, after.value());
+        }
+    }
+
+    /// Takes up a new binding to links: source, addresses, MTU.
+    pub fn on_binding(&mut self, turn: &mut Turn<'_>, binding: Binding) {
+        if self.binding == binding {
+            return;
+        }
+        let old = std::mem::replace(&mut self.binding, binding);
+        self.advertised = self.fitting_addresses();
+        if self.is_master() && old.addresses != self.binding.addresses {
+            self.sync_addresses(turn, &old.addresses);
+            let fresh = self.binding.addresses.iter().filter(|address| !old.addresses.contains(address));
+            let fresh: Vec<_> = fresh.map(|address| (address.interface, address.config.address)).collect();
+            self.announce_these(turn, fresh, self.config.garp.repeat);
+        }
+    }
+
+    /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
+    pub fn on_config(&mut self, now: Instant, config: InstanceConfig) {
+        let old = std::mem::replace(&mut self.config, config);
+        if old.advert_interval == self.config.advert_interval {
+            return;
+        }
+        let interval = self.config.advert_interval;
+        match &mut self.state {
+            State::Init | State::Fault { .. } => {}
+            // VRRPv3 learns the master's interval: it stays until that master says otherwise.
+            State::Backup(backup) => {
+                if self.config.version == Version::V2 || backup.master.is_none() {
+                    backup.master_adver_interval = interval;
+                }
+            }
+            State::Master(master) => {
+                master.next_advert_at = master.next_advert_at.min(now + interval.duration());
+            }
+        }
+    }
+
+    // ---- entering states --------------------------------------------------------------------------------------
+
+    /// Becomes master: advert first, then addresses, then announcements (RFC 9568 §6.4.2 (470)–(520)).
+    pub fn enter_master(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        let from = self.state.name();
+        self.state = State::Master(Master {
+            next_advert_at: turn.now + self.config.advert_interval.duration(),
+            quiet_until: turn.now,
+            garp: GarpSchedule::on_master(turn.now, &self.config.garp),
+        });
+        self.counters.become_master += 1;
+        // An adopted master's peers heard an advert within the interval; a second one at once tells them nothing new,
+        // but costs nothing either and shows the wire that we are back.
+        self.send_advert(turn, self.health.priority.value());
+        self.sync_addresses(turn, &[]);
+        self.announce(turn, self.config.garp.repeat);
+        self.entered(turn, from, cause);
+    }
+
+    /// Becomes backup: no addresses, and the master-down timer runs.
+    pub fn enter_backup(&mut self, turn: &mut Turn<'_>, wait: Wait, master: Option<Heard>, cause: Cause) {
+        let from = self.leave(turn.now);
+        self.state = State::Backup(Backup::new(turn.now, wait, master, self.config.advert_interval));
+        self.sync_addresses(turn, &[]);
+        self.entered(turn, from, cause);
+    }
+
+    /// Leaves mastership because the sync group does, and says so: the other side's member need not wait for silence.
+    pub fn release_with_group(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        self.send_advert(turn, 0);
+        self.enter_backup(turn, Wait::MasterDown, None, cause);
+    }
+
+    /// Goes to FAULT, or stays there with other reasons. A master resigns first, so that the backup need not wait.
+    pub fn enter_fault(&mut self, turn: &mut Turn<'_>, reasons: BTreeSet<FaultReason>) {
+        if let State::Fault { reasons: old } = &mut self.state {
+            if *old != reasons {
+                old.clone_from(&reasons);
+                self.cause = Cause::Fault { reasons };
+            }
+            return;
+        }
+        if self.is_master() {
+            self.send_advert(turn, 0);
+        }
+        let from = self.leave(turn.now);
+        self.state = State::Fault { reasons: reasons.clone() };
+        self.sync_addresses(turn, &[]);
+        self.entered(turn, from, Cause::Fault { reasons });
+    }
+
+    /// Gives everything up for good. The instance is not to be used afterwards.
+    pub fn enter_end(&mut self, turn: &mut Turn<'_>, to: StateName, cause: Cause) {
+        // RFC 9568 §6.4.3 (Shutdown): cancel the timer, send an advert of priority 0.
+        if self.is_master() {
+            self.send_advert(turn, 0);
+        }
+        let from = self.leave(turn.now);
+        self.state = State::Init;
+        self.sync_addresses(turn, &[]);
+        self.emit_state(turn, from, to, cause);
+    }
+
+    fn leave(&mut self, now: Instant) -> StateName {
+        let from = self.state.name();
+        if from == StateName::Master {
+            self.counters.release_master += 1;
+        }
+        self.since = now;
+        from
+    }
+
+    fn entered(&mut self, turn: &mut Turn<'_>, from: StateName, cause: Cause) {
+        self.since = turn.now;
+        self.cause = cause.clone();
+        // A new state is a new beginning for complaints: the operator looks at the log now.
+        self.told.clear();
+        self.emit_state(turn, from, self.state.name(), cause);
+    }
+
+    fn emit_state(&self, turn: &mut Turn<'_>, from: StateName, to: StateName, cause: Cause) {
+        turn.effects.push_back(Effect::Emit(Event::StateChanged {
+            instance: self.name.clone(),
+            from,
+            to,
+            priority: self.health.priority.value(),
+            cause,
+        }));
+    }
+
+    // ---- effects ----------------------------------------------------------------------------------------------
+
+    /// One advert to the group or to each peer.
+    fn send_advert(&mut self, turn: &mut Turn<'_>, priority: u8) {
+        let (Some(socket), Some(source)) = (self.binding.socket, self.binding.source) else { return };
+        self.counters.advert_sent += 1;
+        if priority == 0 {
+            self.counters.pri_zero_sent += 1;
+        }
+        let advert = Advert {
+            version: self.config.version,
+            vrid: self.config.vrid,
+            priority,
+            interval: self.config.advert_interval,
+            addresses: &self.advertised,
+            auth: &self.config.auth,
+        };
+        let plain = self.config.v3_checksum_as_v2;
+        let mut send = |destination, ttl| {
+            let pdu = packet::encode(&advert, source, destination, plain);
+            let transmit = Transmit { socket, source, destination, ttl, pdu };
+            turn.effects.push_back(Effect::SendAdvert { instance: self.id, transmit });
+        };
+        match &self.config.transport {
+            // RFC 9568 §5.1.1.3: TTL 255.
+            Transport::Multicast { group } => send(*group, Some(255)),
+            Transport::Unicast { peers, ttl, .. } => {
+                // keepalived: IPv4 255, IPv6 as the kernel has it, unless `unicast_ttl` says otherwise.
+                let ttl = ttl.or((self.config.family == Family::V4).then_some(255));
+                peers.iter().for_each(|peer| send(peer.address, ttl));
+            }
+        }
+    }
+
+    /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
+    fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
+        self.generation += 1;
+        let ours = &self.binding.addresses;
+        let (present, mut absent) =
+            if self.is_master() { (ours.clone(), Vec::new()) } else { (Vec::new(), ours.clone()) };
+        let stays = |gone: &BoundAddress| {
+            present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
+        };
+        absent.extend(former.iter().filter(|gone| !stays(gone)).cloned());
+        absent.retain(|gone| {
+            let key = (gone.interface, gone.config.address);
+            let held_by_another = turn.holders.get(&key).is_some_and(|holder| *holder != self.id);
+            if !held_by_another {
+                turn.holders.remove(&key);
+            }
+            !held_by_another
+        });
+        for address in &present {
+            turn.holders.insert((address.interface, address.config.address), self.id);
+        }
+        turn.effects.push_back(Effect::SyncAddresses {
+            instance: self.id,
+            generation: self.generation,
+            present,
+            absent,
+        });
+    }
+
+    fn announce(&mut self, turn: &mut Turn<'_>, repeat: u32) {
+        let all = self.binding.addresses.iter().map(|address| (address.interface, address.config.address)).collect();
+        self.announce_these(turn, all, repeat);
+    }
+
+    fn announce_these(&mut self, turn: &mut Turn<'_>, addresses: Vec<(IfIndex, IpAddr)>, repeat: u32) {
+        if addresses.is_empty() || repeat == 0 {
+            return;
+        }
+        let packets = u64::try_from(addresses.len()).unwrap_or(u64::MAX).saturating_mul(u64::from(repeat));
+        self.counters.announcements = self.counters.announcements.saturating_add(packets);
+        turn.effects.push_back(Effect::Announce { instance: self.id, generation: self.generation, addresses, repeat });
+    }
+
+    /// Tells a flaw of a peer once, until that peer's adverts are good again.
+    fn tell_flaw(&mut self, turn: &mut Turn<'_>, peer: IpAddr, error: AdvertError, heard: bool) {
+        error.count(&mut self.counters);
+        let known = (peer, error.kind());
+        if self.told.contains(&known) || self.told.len() >= MAX_TOLD_FLAWS {
+            return;
+        }
+        self.told.insert(known);
+        let instance = Some(self.name.clone());
+        turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
+    }
+
+    fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {
+        if late > self.config.advert_interval.duration() {
+            self.counters.timer_late += 1;
+            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.clone(), by: late }));
+        }
+    }
+
+    /// As many of the configured addresses as one packet can carry.
+    fn fitting_addresses(&self) -> Vec<IpAddr> {
+        let capacity = packet::capacity(self.config.version, self.config.family, self.binding.mtu);
+        self.config.addresses.iter().take(capacity).map(|address| address.address).collect()
+    }
+
+    /// Takes the fitting addresses anew after a configuration change.
+    pub fn refresh_advertised(&mut self) {
+        self.advertised = self.fitting_addresses();
+    }
+}

@@ -1,0 +1,193 @@
+//! The states of a virtual router, each with the data and the deadlines that exist only in it.
+//!
+//! Pure. Leaving a state is cancelling its timers: there is nothing else to cancel.
+//!
+//! ```text
+//!            ┌──────┐ nothing to wait for   ┌────────┐  master-down deadline   ┌────────┐
+//!  start ──▶ │ Init │ ────────────────────▶ │ Backup │ ──────────────────────▶ │ Master │
+//!            └──────┘                       └────────┘ ◀────────────────────── └────────┘
+//!                │ a fault        a fault │   ▲          a better master          │ a fault
+//!                └──────────▶ ┌───────┐ ◀─┘   │ no fault left                     │
+//!                             │ Fault │ ──────┘                                   │
+//!                             └───────┘ ◀─────────────────────────────────────────┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::config::{GarpConfig, InstanceConfig};
+use super::event::{Cause, FaultReason, Heard, StateName};
+use super::timing;
+use super::types::{AdvertInterval, Priority};
+
+/// Where a virtual router is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not started: start-up delay, or a weight-0 tracker without a result.
+    Init,
+    /// Something that must be healthy is not.
+    Fault {
+        /// All that is wrong; never empty.
+        reasons: BTreeSet<FaultReason>,
+    },
+    /// Listens (RFC 9568 §6.4.2).
+    Backup(Backup),
+    /// Advertises and holds the addresses (RFC 9568 §6.4.3).
+    Master(Master),
+}
+
+impl State {
+    /// The state's name.
+    pub fn name(&self) -> StateName {
+        match self {
+            Self::Init => StateName::Init,
+            Self::Fault { .. } => StateName::Fault,
+            Self::Backup(_) => StateName::Backup,
+            Self::Master(_) => StateName::Master,
+        }
+    }
+}
+
+/// A backup waits for a master to fall silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// What the master-down timer measures, and since when.
+    pub timer: DownTimer,
+    /// The interval of the master that we follow (Master_Adver_Interval); ours until one was heard.
+    pub master_adver_interval: AdvertInterval,
+    /// The last advert that was accepted.
+    pub master: Option<Heard>,
+    /// The last advert that was not, because its priority is lower than ours.
+    pub rejected: Option<Heard>,
+    /// End of `preempt_delay`, running since the first lower-priority advert.
+    pub preempt_at: Option<Instant>,
+}
+
+/// The master-down timer. The deadline follows from it, the configuration and the priority: nothing to keep in step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownTimer {
+    /// Running.
+    Running {
+        /// Since the last accepted advert, or since listening began.
+        since: Instant,
+        /// For how long.
+        wait: Wait,
+    },
+    /// Expired, but the sync group is not ready: its members become master together or not at all.
+    Expired {
+        /// Why this member would be master.
+        cause: Cause,
+    },
+}
+
+/// How long a backup waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// A whole master-down interval.
+    MasterDown,
+    /// Only the skew time: the master resigned (RFC 9568 §6.4.2).
+    Skew,
+    /// One advert interval and the smallest skew: `state MASTER` at start (keepalived).
+    InitialMaster,
+}
+
+impl Backup {
+    /// A backup that begins to listen.
+    pub fn new(since: Instant, wait: Wait, master: Option<Heard>, own_interval: AdvertInterval) -> Self {
+        Self {
+            timer: DownTimer::Running { since, wait },
+            master_adver_interval: master.map_or(own_interval, |master| master.interval),
+            master,
+            rejected: None,
+            preempt_at: None,
+        }
+    }
+
+    /// When it will try to become master; `None` once it waits for its group.
+    pub fn deadline(&self, config: &InstanceConfig, priority: Priority) -> Option<Instant> {
+        let DownTimer::Running { since, wait } = &self.timer else { return None };
+        let interval = self.master_adver_interval;
+        Some(
+            *since
+                + match wait {
+                    Wait::MasterDown => {
+                        timing::master_down(config.version, priority, interval, config.down_timer_adverts)
+                    }
+                    Wait::Skew => timing::skew(config.version, priority, interval),
+                    Wait::InitialMaster => {
+                        interval.duration() + timing::skew(config.version, Priority::OWNER, interval)
+                    }
+                },
+        )
+    }
+
+    /// Why it becomes master when its deadline passes at `now`, `late` after it was due.
+    pub fn cause(&self, now: Instant, late: Duration, ours: Priority) -> Cause {
+        let (since, wait) = match &self.timer {
+            DownTimer::Running { since, wait } => (*since, *wait),
+            DownTimer::Expired { cause } => return cause.clone(),
+        };
+        match (wait, self.master, self.rejected) {
+            (Wait::Skew, Some(master), _) => Cause::MasterResigned { master, late },
+            (_, _, Some(master)) => Cause::Preempting { master, ours: ours.value(), late },
+            (_, last_master, None) => {
+                Cause::MasterSilent { last_master, silence: now.saturating_duration_since(since), late }
+            }
+        }
+    }
+}
+
+/// A master advertises and announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// The next regular advert (Adver_Timer).
+    pub next_advert_at: Instant,
+    /// Until then, adverts of lower priority or 0 are not answered again: a flood of them is not worth a storm of ours.
+    pub quiet_until: Instant,
+    /// When to announce again.
+    pub garp: GarpSchedule,
+}
+
+/// When gratuitous ARPs and unsolicited NAs are due again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GarpSchedule {
+    /// The second burst, and its packets per address.
+    pub second: Option<(Instant, u32)>,
+    /// The periodic burst.
+    pub refresh_at: Option<Instant>,
+}
+
+impl GarpSchedule {
+    /// The schedule of a new master.
+    pub fn on_master(now: Instant, config: &GarpConfig) -> Self {
+        Self { second: after(now, config.delay, config.repeat), refresh_at: next_refresh(now, config) }
+    }
+
+    /// A second burst after a lower-priority advert was heard, unless one is due anyway.
+    pub fn on_lower_priority(&mut self, now: Instant, config: &GarpConfig) {
+        self.second = self.second.or(after(now, config.lower_prio_delay, config.lower_prio_repeat));
+    }
+
+    /// The next burst.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.second.map(|(at, _)| at).into_iter().chain(self.refresh_at).min()
+    }
+
+    /// Packets per address that are due now, and arms the next periodic burst.
+    pub fn take_due(&mut self, now: Instant, config: &GarpConfig) -> Option<u32> {
+        let second = self.second.take_if(|(at, _)| *at <= now).map(|(_, repeat)| repeat);
+        let refresh = self.refresh_at.is_some_and(|at| at <= now).then_some(config.refresh_repeat);
+        if refresh.is_some() {
+            self.refresh_at = next_refresh(now, config);
+        }
+        second.max(refresh)
+    }
+}
+
+fn after(now: Instant, delay: Duration, repeat: u32) -> Option<(Instant, u32)> {
+    (!delay.is_zero() && repeat > 0).then(|| (now + delay, repeat))
+}
+
+fn next_refresh(now: Instant, config: &GarpConfig) -> Option<Instant> {
+    (!config.refresh.is_zero()).then(|| now + config.refresh)
+}
