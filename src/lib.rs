@@ -1,7 +1,9 @@
 //! Holdfast: VRRP high availability, a drop-in replacement for keepalived. (The map comes with the modules.)
 
+pub mod cli;
 pub mod command;
 pub mod conf;
+pub mod daemon;
 pub mod ipc;
 pub mod notify;
 pub mod trackers;

@@ -1,0 +1,16 @@
+//! The daemon's wiring: the only module that knows everybody.
+//!
+//! Main's processes and tasks, all on one thread, which lives as long as main does (parent-death signals are tied to
+//! the thread that started a child):
+//!
+//! ```text
+//!   signals ─┐                                ┌─ child "vrrp": socket pair ⇄, memfd flight recorder
+//!   trackers ┼─▶ main_process (one select) ◀─▶ supervise
+//!   notify  ─┘        │
+//!                     └─ exec: every external command, own process group, deadline → TERM → KILL
+//! ```
+
+pub mod exec;
+pub mod logging;
+pub mod pidfile;
+pub mod script_path;
