@@ -10,7 +10,12 @@
 //!                     └─ exec: every external command, own process group, deadline → TERM → KILL
 //! ```
 
+pub mod backoff;
+pub mod detach;
+pub mod event_log;
 pub mod exec;
 pub mod logging;
 pub mod pidfile;
 pub mod script_path;
+pub mod signals;
+pub mod supervise;
