@@ -88,6 +88,7 @@ fn with_process_name(path: &Path, suffix: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Logging {
     queues: Vec<Queue>,
+    stderr: bool,
 }
 
 /// Starts logging for this process.
@@ -99,7 +100,7 @@ pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
     let layer = QueueLayer { queues: queues.clone() }.with_filter(options.level);
     // A second call (tests in one process) keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
-    Ok(Logging { queues })
+    Ok(Logging { queues, stderr: options.stderr })
 }
 
 fn sinks(options: &LogOptions) -> std::io::Result<Vec<Box<dyn Sink>>> {
@@ -117,6 +118,11 @@ fn sinks(options: &LogOptions) -> std::io::Result<Vec<Box<dyn Sink>>> {
 }
 
 impl Logging {
+    /// Whether people at the terminal see the log.
+    pub fn has_stderr(&self) -> bool {
+        self.stderr
+    }
+
     /// Waits until every sink has written what was queued before, at most `limit` in all.
     #[allow(clippy::disallowed_methods, reason = "a shell: bounds real waiting")]
     pub fn flush(&self, limit: Duration) {

@@ -12,10 +12,13 @@
 
 pub mod backoff;
 pub mod detach;
-pub mod event_log;
 pub mod exec;
+pub mod load;
 pub mod logging;
+pub mod main_process;
 pub mod pidfile;
+pub mod reload;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;
+pub mod trackers;

@@ -259,6 +259,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether a dead child is about to be replaced.
+    pub fn restart_is_planned(&self) -> bool {
+        self.restart_at.is_some()
+    }
+
     /// Forgets a planned restart: the daemon ends.
     pub fn cancel_restart(&mut self) {
         self.restart_at = None;

@@ -29,7 +29,7 @@ fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (open, gate) = sync_channel(1);
     let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
-    let logging = Logging { queues: vec![queue.clone()] };
+    let logging = Logging { queues: vec![queue.clone()], stderr: false };
     let subscriber = tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] });
     let started = Instant::now();
     let total = QUEUE + 1000;
@@ -56,7 +56,7 @@ fn text_comes_first_and_says_nothing_twice() {
     let (open, gate) = sync_channel(1);
     open.send(()).unwrap();
     let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
-    let logging = Logging { queues: vec![queue.clone()] };
+    let logging = Logging { queues: vec![queue.clone()], stderr: false };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] }), || {
         tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
         tracing::warn!(reason = "two words", "stop\n<3>forged");
