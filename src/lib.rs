@@ -3,6 +3,7 @@
 pub mod command;
 pub mod conf;
 pub mod ipc;
+pub mod lab;
 pub mod notify;
 pub mod trackers;
 pub mod vrrp;
