@@ -77,7 +77,10 @@ impl Director {
     pub fn new(host: Host, daemon: Daemon, config: &str, files: Vec<mounts::ExtraFile>) -> io::Result<Self> {
         let program = fs::canonicalize(&daemon.program)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", daemon.program.display())))?;
-        let inside = host.run(move || mounts::make_private(&program, &files))?;
+        // The given name, not that of a link's target: a daemon may go by the name it is started under.
+        let named = if daemon.program.starts_with("/proc") { &program } else { &daemon.program };
+        let name = named.file_name().unwrap_or("daemon".as_ref()).to_owned();
+        let inside = host.run(move || mounts::make_private(&program, &name, &files))?;
         let director = Self {
             process: None,
             host,

@@ -2,6 +2,7 @@
 //!
 //! Shell: runs on the host's thread, which has a mount namespace of its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -31,13 +32,11 @@ const ETC: &str = "/etc/keepalived";
 const SHELF: &str = "/run/lab";
 
 /// Covers every private directory and returns where the program is from now on.
-pub(super) fn make_private(program: &Path, files: &[ExtraFile]) -> io::Result<PathBuf> {
+pub(super) fn make_private(program: &Path, name: &OsStr, files: &[ExtraFile]) -> io::Result<PathBuf> {
     // Opened first: it may live in a directory that is about to be covered.
     let binary = fs::File::open(program)?;
-    let existing = existing_files(Path::new(ETC), Path::new(""));
     tmpfs("/run", "mode=755")?;
     fs::create_dir(SHELF)?;
-    let name = program.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let inside = Path::new(SHELF).join(name);
     fs::write(&inside, "")?;
     bind(&PathBuf::from(format!("/proc/self/fd/{}", binary.as_raw_fd())), &inside)?;
@@ -45,7 +44,7 @@ pub(super) fn make_private(program: &Path, files: &[ExtraFile]) -> io::Result<Pa
         add_to_etc()?;
     }
     tmpfs(ETC, "mode=755")?;
-    for file in existing.iter().chain(files) {
+    for file in files {
         place(file)?;
     }
     tmpfs("/tmp", "mode=1777")?;
@@ -70,8 +69,9 @@ fn place(file: &ExtraFile) -> io::Result<()> {
     fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))
 }
 
-/// The machine's own `/etc/keepalived`: scripts that the files name may live there. Read as far as it can be read.
-pub(super) fn existing_files(root: &Path, below: &Path) -> Vec<ExtraFile> {
+/// The files of a directory and below, for example the machine's own `/etc/keepalived`, where scripts may live. Read as
+/// far as they can be read.
+pub fn files_below(root: &Path, below: &Path) -> Vec<ExtraFile> {
     let mut files = Vec::new();
     let Ok(entries) = fs::read_dir(root.join(below)) else { return files };
     for entry in entries.flatten() {
@@ -79,7 +79,7 @@ pub(super) fn existing_files(root: &Path, below: &Path) -> Vec<ExtraFile> {
         let path = root.join(&name);
         let Ok(kind) = fs::metadata(&path) else { continue };
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            files.extend(existing_files(root, &name));
+            files.extend(files_below(root, &name));
         } else if kind.is_file() && kind.len() <= FILE_LIMIT {
             let Ok(content) = fs::read(&path) else { continue };
             files.push(ExtraFile { name, content, mode: kind.permissions().mode() & 0o777 });

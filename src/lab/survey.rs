@@ -3,7 +3,7 @@
 //! Pure. Not the daemon's parser: the lab also rehearses files that another daemon reads and ours refuses, and it only
 //! looks for what it has to build around the daemon. What it does not understand it leaves to the daemon to report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
