@@ -12,6 +12,8 @@ use clap::Parser;
 
 pub use args::{CheckArgs, ChildKind, DaemonArgs};
 
+use crate::lab::LabArgs;
+
 /// The keepalived release whose behaviour and version number we show to tools that ask.
 pub const KEEPALIVED_VERSION: &str = "2.4.3";
 
@@ -22,6 +24,8 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast lab`.
+    Lab(Box<LabArgs>),
 }
 
 /// Something to print before leaving: help, version, a mistake on the command line.
@@ -63,6 +67,8 @@ struct HoldfastCli {
 enum Subcommand {
     /// Check configuration files and print what is wrong with them.
     Check(CheckArgs),
+    /// Rehearse failures of two directors on this machine, in network namespaces of their own.
+    Lab(Box<LabArgs>),
 }
 
 /// Understands a command line, program name first.
@@ -82,6 +88,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
     } else {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
+            Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
     };

@@ -5,6 +5,7 @@ pub mod command;
 pub mod conf;
 pub mod daemon;
 pub mod ipc;
+pub mod lab;
 pub mod net;
 pub mod notify;
 pub mod trackers;

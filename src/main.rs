@@ -24,6 +24,10 @@ fn main() -> ExitCode {
         }
     };
     let result = match invocation {
+        Invocation::Lab(args) => match holdfast::lab::run(*args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Invocation::Check(args) => load::check(&args),
         Invocation::Daemon(args) => daemon(*args, argv),
     };

@@ -21,4 +21,5 @@ pub mod reload;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;
+pub mod sweep;
 pub mod trackers;

@@ -13,8 +13,7 @@ use super::{Loading, MainProcess, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, Summary};
-use crate::daemon::{load, trackers};
-use crate::net::sweep;
+use crate::daemon::{load, sweep, trackers};
 use crate::vrrp::config::{ConfigDiff, TrackerKey};
 use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::message::ToVrrp;
@@ -141,8 +140,9 @@ impl MainProcess {
     /// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
     /// and there will not be one soon.
     pub(super) fn sweep(&self) {
-        if let Err(error) = sweep(&self.config.vrrp) {
-            error!("addresses of the dead vrrp process may be left: {error}");
+        match sweep::remove_addresses(&self.config.vrrp) {
+            Ok(failures) => failures.iter().for_each(|failure| error!("{failure}")),
+            Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
         }
     }
 }
