@@ -52,6 +52,7 @@ fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
         return Ok(detach::into_background(&argv)?);
     }
     let logging = logging::init(&LogOptions::of(&args, None))?;
+    log_panics();
     let result = main_process::run(args, argv, &logging);
     if let Err(error) = &result {
         tracing::error!("{error:#}");
@@ -64,7 +65,13 @@ fn vrrp_child(args: &DaemonArgs) -> anyhow::Result<u8> {
     // First: from here on nothing written to standard output can reach the flight recorder.
     let options = ProcessOptions::from_standard_streams()?;
     let logging = logging::init(&LogOptions::of(args, Some("vrrp")))?;
+    log_panics();
     let code = process::run(options);
     logging.flush(FLUSH_LIMIT);
     Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// A daemon's standard error stream may be nobody's.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("panic: {panic}")));
 }

@@ -90,8 +90,7 @@ fn unknown_options_end_with_1() {
 
 #[test]
 fn signal_numbers_go_to_stdout() {
-    for (name, number) in
-        [("STOP", 15), ("RELOAD", 1), ("DATA", 10), ("STATS", 12), ("STATS_CLEAR", 63), ("JSON", 36)]
+    for (name, number) in [("STOP", 15), ("RELOAD", 1), ("DATA", 10), ("STATS", 12), ("STATS_CLEAR", 63), ("JSON", 36)]
     {
         let want = Leave { text: format!("{number}\n"), stdout: true, code: 0 };
         assert_eq!(leave(&["keepalived", &format!("--signum={name}")]), want);

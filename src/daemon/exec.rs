@@ -119,9 +119,8 @@ impl Runner {
     /// For one configuration; `commands` are all that it may run.
     pub fn new<'a>(policy: Policy, commands: impl Iterator<Item = &'a Command>) -> Self {
         let wanted = commands.filter_map(|c| c.user.as_ref()).chain(policy.default_user.as_ref());
-        let accounts = wanted
-            .filter_map(|user| Some(((user.user.clone(), user.group.clone()), resolve(user).ok()?)))
-            .collect();
+        let accounts =
+            wanted.filter_map(|user| Some(((user.user.clone(), user.group.clone()), resolve(user).ok()?))).collect();
         let default_identity = match &policy.default_user {
             Some(_) => None,
             None => User::from_name(DEFAULT_USER).ok().flatten().map(|user| (user.uid, user.gid)),
@@ -150,7 +149,10 @@ impl Runner {
         };
         let mut remark = None;
         if identity.is_none_or(|(uid, gid)| uid.is_root() || gid.as_raw() == 0) && nix::unistd::geteuid().is_root() {
-            match files_to_guard(&program, &command.form).iter().try_for_each(|f| script_path::check_only_root_writes(f)) {
+            match files_to_guard(&program, &command.form)
+                .iter()
+                .try_for_each(|f| script_path::check_only_root_writes(f))
+            {
                 Err(problem) if self.policy.security => return Err(problem.into()),
                 Err(problem) => remark = Some(problem.to_string()),
                 Ok(()) => {}

@@ -47,6 +47,8 @@ pub struct LogOptions {
 
 /// LOG_DAEMON.
 const DEFAULT_FACILITY: u8 = 3;
+/// The tracing target of what the vrrp process reports, whoever writes it down.
+const VRRP_TARGET: &str = "vrrp";
 /// Where syslog listens.
 const DEV_LOG: &str = "/dev/log";
 
@@ -219,7 +221,9 @@ impl<S: tracing::Subscriber> Layer<S> for QueueLayer {
     #[allow(clippy::disallowed_methods, reason = "a shell: stamps the line")]
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let text = format::render(event);
-        let record = Arc::new(Record::new(*event.metadata().level(), SystemTime::now(), text));
+        let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
+        record.of_vrrp = event.metadata().target() == VRRP_TARGET;
+        let record = Arc::new(record);
         for queue in &self.queues {
             queue.push(&record);
         }

@@ -34,6 +34,7 @@ use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::flight;
+use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 
 /// Notify scripts that are still running or waiting when the child has ended are given this long.
@@ -312,6 +313,7 @@ impl MainProcess {
         match message {
             FromVrrp::Ready => self.announce_ready(),
             FromVrrp::Event { event, .. } => {
+                log_event(&event);
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
                 {
@@ -427,8 +429,7 @@ impl MainProcess {
 }
 
 fn runner_for(config: &Config) -> Runner {
-    let policy =
-        Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+    let policy = Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
     Runner::new(policy, trackers::commands(config).into_iter())
 }
 

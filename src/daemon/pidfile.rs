@@ -73,9 +73,11 @@ impl PidFile {
     /// The disk is full, for example.
     pub fn write(&mut self, pid: u32) -> Result<(), PidFileError> {
         let mut write = || {
-            self.file.set_len(0)?;
+            // Never empty in between: monitors read it at any moment, and take the first line.
+            let text = format!("{pid}\n");
             self.file.seek(SeekFrom::Start(0))?;
-            writeln!(self.file, "{pid}")
+            self.file.write_all(text.as_bytes())?;
+            self.file.set_len(text.len() as u64)
         };
         write().map_err(|source| PidFileError::Io { path: self.path.clone(), source })
     }
@@ -116,7 +118,8 @@ fn whole_file_lock() -> libc::flock {
 /// Where the pid files are: `keepalived` for main, `vrrp` for its child.
 pub fn default_path(process: &str, config: &DaemonConfig, namespace: Option<&str>) -> PathBuf {
     let run = Path::new("/run");
-    let suffix: String = [config.instance.as_deref(), namespace].into_iter().flatten().map(|s| format!("_{s}")).collect();
+    let suffix: String =
+        [config.instance.as_deref(), namespace].into_iter().flatten().map(|s| format!("_{s}")).collect();
     if config.use_pid_dir || !suffix.is_empty() {
         run.join("keepalived").join(format!("{process}{suffix}.pid"))
     } else {

@@ -65,7 +65,8 @@ pub fn locate(program: &str) -> Result<PathBuf, PathProblem> {
         check_executable(&path)?;
         return Ok(path);
     }
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let path =
+        std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     path.split(':')
         .map(|dir| Path::new(dir).join(program))
         .find(|candidate| check_executable(candidate).is_ok())

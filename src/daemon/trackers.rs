@@ -52,8 +52,7 @@ mod tests {
     fn only_tracked_scripts_run() {
         let command = Command { text: "x".into(), form: CommandForm::Program(vec!["x".into()]), user: None };
         let second = Duration::from_secs(1);
-        let script =
-            ScriptConfig { command, interval: second, timeout: second, rise: 1, fall: 1, init_fail: false };
+        let script = ScriptConfig { command, interval: second, timeout: second, rise: 1, fall: 1, init_fail: false };
         let mut config = Config::default();
         config.scripts.insert("used".into(), script.clone());
         config.scripts.insert("unused".into(), script);

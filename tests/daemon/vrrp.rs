@@ -1,6 +1,4 @@
 //! Main and its vrrp process together, with real addresses, in a network namespace of its own. Needs root.
-#![allow(clippy::disallowed_methods, reason = "real time")]
-
 use std::fs;
 use std::process::Command;
 
@@ -90,7 +88,7 @@ impl Rig {
     }
 
     fn vrrp_pid(&self) -> u32 {
-        fs::read_to_string(self.bench.path("vrrp.pid")).unwrap().trim().parse().unwrap()
+        fs::read_to_string(self.bench.path("vrrp.pid")).unwrap().lines().next().unwrap().parse().unwrap()
     }
 }
 

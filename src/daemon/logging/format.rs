@@ -2,6 +2,7 @@
 //!
 //! Pure. Control characters are escaped: part of a line may come from a packet, a file or a script's name.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +17,20 @@ pub struct Record {
     pub time: SystemTime,
     /// What, without control characters.
     pub text: String,
+    /// Main says it for the vrrp process: people look for such lines under `Keepalived_vrrp`.
+    pub of_vrrp: bool,
 }
 
 impl Record {
     /// A line; control characters in `text` are escaped.
     pub fn new(level: tracing::Level, time: SystemTime, text: String) -> Self {
-        Self { level, time, text: if text.chars().any(char::is_control) { escape(&text) } else { text } }
+        let text = if text.chars().any(char::is_control) { escape(&text) } else { text };
+        Self { level, time, text, of_vrrp: false }
+    }
+
+    /// The name in the log: the process's own, or the vrrp process's for lines that main says for it.
+    pub fn ident<'a>(&self, own: &'a str) -> Cow<'a, str> {
+        if self.of_vrrp && !own.ends_with("_vrrp") { format!("{own}_vrrp").into() } else { own.into() }
     }
 
     /// syslog's number for the level.

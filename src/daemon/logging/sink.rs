@@ -23,14 +23,14 @@ const SYSLOG_PATIENCE: Duration = Duration::from_secs(1);
 /// `<priority>ident[pid]: text` datagrams, which every syslog daemon stamps with the time itself.
 pub(super) struct Syslog {
     path: PathBuf,
-    tag: String,
+    ident: String,
     facility: u8,
     socket: Option<UnixDatagram>,
 }
 
 impl Syslog {
     pub(super) fn new(path: &Path, ident: &str, facility: u8) -> Self {
-        Self { path: path.to_owned(), tag: format!("{ident}[{}]", std::process::id()), facility, socket: None }
+        Self { path: path.to_owned(), ident: ident.to_owned(), facility, socket: None }
     }
 
     fn connect(&self) -> io::Result<UnixDatagram> {
@@ -44,7 +44,7 @@ impl Syslog {
 impl Sink for Syslog {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let priority = self.facility * 8 + record.severity();
-        let line = format!("<{priority}>{}: {}", self.tag, record.text);
+        let line = format!("<{priority}>{}[{}]: {}", record.ident(&self.ident), std::process::id(), record.text);
         // A syslog daemon that was restarted has a new socket under the old name.
         for attempt in 0..2 {
             if self.socket.is_none() {
@@ -63,13 +63,13 @@ impl Sink for Syslog {
 
 /// The standard error stream: with time and name for people, with `<severity>` when journald reads it.
 pub(super) struct Stderr {
-    tag: String,
+    ident: String,
     journald: bool,
 }
 
 impl Stderr {
     pub(super) fn new(ident: &str) -> Self {
-        Self { tag: ident.to_owned(), journald: is_journald() }
+        Self { ident: ident.to_owned(), journald: is_journald() }
     }
 }
 
@@ -85,7 +85,7 @@ impl Sink for Stderr {
         let line = if self.journald {
             format!("<{}>{}\n", record.severity(), record.text)
         } else {
-            format!("{} {}: {}\n", record.timestamp(), self.tag, record.text)
+            format!("{} {}: {}\n", record.timestamp(), record.ident(&self.ident), record.text)
         };
         io::stderr().write_all(line.as_bytes())
     }
@@ -94,20 +94,22 @@ impl Sink for Stderr {
 /// A file, opened again by each start. Written line by line: `--flush-log-file` is always on.
 pub(super) struct LogFile {
     file: File,
-    tag: String,
+    ident: String,
 }
 
 impl LogFile {
     pub(super) fn open(path: &Path, ident: &str) -> io::Result<Self> {
         // The default is in /tmp: never follow a link that somebody else put there.
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
-        Ok(Self { file, tag: format!("{ident}[{}]", std::process::id()) })
+        let file =
+            OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        Ok(Self { file, ident: ident.to_owned() })
     }
 }
 
 impl Sink for LogFile {
     fn write(&mut self, record: &Record) -> io::Result<()> {
-        let line = format!("{} {}: {}\n", record.timestamp(), self.tag, record.text);
+        let (time, ident, pid) = (record.timestamp(), record.ident(&self.ident), std::process::id());
+        let line = format!("{time} {ident}[{pid}]: {}\n", record.text);
         self.file.write_all(line.as_bytes())
     }
 }
