@@ -98,8 +98,9 @@ impl Monitor {
                 }
                 Read::Nothing => break,
                 Read::Overrun => {
-                    tracing::warn!("lost link notifications, asking the kernel for all links and addresses");
-                    self.begin_dump(0)?;
+                    tracing::debug!("lost link notifications, asking the kernel for all links and addresses");
+                    // The kernel does one dump at a time for each socket, and its refusal may be lost as well.
+                    if self.dump.is_some() { self.again = true } else { self.begin_dump(0)? }
                 }
                 Read::Messages(messages) => {
                     for message in messages {
@@ -123,8 +124,11 @@ impl Monitor {
                 Ok(())
             }
             (Notice::Answer { errno, .. }, Some(_)) => Err(io::Error::from_raw_os_error(errno)),
-            // The rest of a dump that was given up.
-            (Notice::Done | Notice::Answer { .. }, None) => Ok(()),
+            (Notice::Done, None) => {
+                self.again |= self.dump.is_some();
+                Ok(())
+            }
+            (Notice::Answer { .. }, None) => Ok(()),
             (notice, ours) => {
                 if let Some(dump) = ours {
                     dump.interrupted |= message.interrupted;
