@@ -5,6 +5,8 @@
 
 #[path = "net/lan.rs"]
 mod lan;
+#[path = "net/process.rs"]
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
