@@ -63,9 +63,9 @@ impl Monitor {
     /// The socket broke, or the kernel does not answer.
     pub fn load(&mut self, patience: Duration) -> io::Result<Vec<LinkChange>> {
         let patience = PollTimeout::try_from(patience).map_err(io::Error::other)?;
-        while self.dump.is_some() {
+        while self.dump.is_some() || self.again {
             self.read_some()?;
-            if self.dump.is_some() {
+            if self.dump.is_some() || self.again {
                 let mut set = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
                 if poll(&mut set, patience)? == 0 {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not list its links"));
@@ -119,11 +119,13 @@ impl Monitor {
                 dump.interrupted |= message.interrupted;
                 self.next_part()
             }
-            (Notice::Answer { errno: libc::EBUSY, .. }, Some(_)) => {
+            (Notice::Answer { errno, .. }, Some(_)) => {
+                if errno != libc::EBUSY {
+                    tracing::warn!("the kernel does not list its links: {}", io::Error::from_raw_os_error(errno));
+                }
                 self.again = true;
                 Ok(())
             }
-            (Notice::Answer { errno, .. }, Some(_)) => Err(io::Error::from_raw_os_error(errno)),
             (Notice::Done, None) => {
                 self.again |= self.dump.is_some();
                 Ok(())
@@ -165,7 +167,11 @@ impl Monitor {
             Part::Links => rtnl::dump_links(sequence),
             Part::Addresses => rtnl::dump_addresses(sequence),
         };
-        self.socket.send(&request)?;
+        if let Err(e) = self.socket.send(&request) {
+            tracing::warn!("cannot ask the kernel for its links: {e}");
+            self.again = true;
+            return Ok(());
+        }
         self.dump = Some(Dump { sequence, part, interrupted, retries });
         Ok(())
     }

@@ -190,6 +190,24 @@ fn a_master_alone_hands_over_when_told_to_stop() {
     assert_handed_over(&mut setup);
 }
 
+/// Nanoseconds on a CPU so far.
+fn cpu_time(child: &Child) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).expect("proc");
+    text.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
+}
+
+#[test]
+fn an_idle_master_sleeps_between_its_adverts() {
+    needs_root!();
+    let mut setup = master();
+    let before = cpu_time(&setup.main.child);
+    for _ in 0..3 {
+        setup.main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    }
+    let used = Duration::from_nanos(cpu_time(&setup.main.child) - before);
+    assert!(used < Duration::from_millis(150), "{used:?} in about three seconds");
+}
+
 #[test]
 fn a_master_whose_main_dies_hands_over() {
     needs_root!();
