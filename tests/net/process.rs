@@ -252,6 +252,35 @@ fn a_killed_master_is_adopted_without_a_gap() {
 }
 
 #[test]
+fn all_virtual_routers_of_a_lan_at_once() {
+    needs_root!();
+    let lan = Lan::new();
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    let mut all = VrrpConfig::default();
+    for vrid in 1..=255 {
+        let mut instance = InstanceConfig::new("eth0", Vrid::new(vrid).expect("not zero"));
+        instance.state = InitialState::Master;
+        let vip = |net| AddressConfig::new(IpAddr::from([198, 18, net, vrid]));
+        instance.addresses = (0..4).map(vip).collect();
+        all.instances.insert(format!("VI_{vrid}"), instance);
+    }
+    main.begin(&all, false);
+    for _ in 0..255 {
+        main.until_master();
+    }
+    // Addresses follow their masters within a few turns.
+    let end = Instant::now() + PATIENCE;
+    while addresses(&lan).lines().count() < 1021 {
+        assert!(Instant::now() < end, "{}", addresses(&lan).lines().count());
+    }
+    main.say(&ToVrrp::Stop);
+    main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(main.exit_code(), Some(0));
+    assert_eq!(addresses(&lan).lines().count(), 1, "all are gone");
+}
+
+#[test]
 fn a_main_of_another_build_is_refused() {
     needs_root!();
     let lan = Lan::new();
