@@ -252,6 +252,8 @@ impl Parser<'_> {
             ));
         } else if let Some(near) = schema::nearest(&word.text, names()) {
             report.help(format!("did you mean `{near}`?"));
+        } else if block.name == "vrrp_sync_group" && node.words.len() == 1 {
+            report.help("the instances of a group stand in `group { … }`, one name a line");
         } else if let Some(odd) = word.text.chars().find(|c| !c.is_ascii()) {
             report.help(format!("it has the character `{odd}` (U+{:04X}) in it", u32::from(odd)));
         } else if word.text.contains('=') {
