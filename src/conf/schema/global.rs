@@ -19,7 +19,7 @@ pub static GLOBAL_DEFS: Block = Block {
     keyword("set_supplementary_groups", Args::Any, "[BOOL]", "false", "", "give scripts the supplementary groups of their user").not_built_warn("scripts get their user's primary group only"),
     keyword("router_id", Args::Word, "STRING", "local canonical host name", "", "identity used in mail subjects and SNMP"),
     keyword("notification_email_from", Args::Any, "ADDR [text...]", "login@local-host-name", "", "From / MAIL FROM address, may be display form \"Name <a@b>\"").not_built_warn("no mail is sent"),
-    keyword("smtp_server", Args::Any, "HOST [PORT]", "none (no mail sent)", "PORT 1-65535 default 25", "alert mail relay, literal IP tried first then DNS name").not_built_warn("no mail is sent"),
+    keyword("smtp_server", Args::Any, "HOST [PORT]", "none", "PORT 1-65535 default 25", "alert mail relay, literal IP tried first then DNS name").not_built_warn("no mail is sent"),
     keyword("smtp_helo_name", Args::Any, "NAME", "local host name", "", "HELO argument").not_built_warn("no mail is sent"),
     keyword("smtp_connect_timeout", Args::Any, "SECS", "30", "integer 0..4294 (0 is an error and becomes 1)", "timeout for each SMTP step").not_built_warn("no mail is sent"),
     keyword("notification_email", Args::Lines, "{ ADDR ... }", "none", "", "mail recipients one per line").not_built_warn("no mail is sent").repeatable(),

@@ -145,6 +145,8 @@ pub enum Args {
 pub enum Support {
     /// Yes.
     Built,
+    /// It does nothing, in keepalived neither.
+    NoEffect,
     /// No, and the consequence is small: a warning that tells it.
     Warning(&'static str),
     /// No, and the consequence is not small; a start goes on.
@@ -186,6 +188,11 @@ impl Keyword {
             Args::Skipped => Some(Context::Skipped),
             _ => None,
         }
+    }
+
+    const fn no_effect(mut self) -> Self {
+        self.support = Support::NoEffect;
+        self
     }
 
     const fn not_built_warn(mut self, consequence: &'static str) -> Self {
