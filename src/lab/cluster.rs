@@ -230,6 +230,11 @@ impl Cluster {
         self.each_cable(node, interface, |lan, host, name| lan.cut(host.name(), name))
     }
 
+    /// Drops all that a node sends and is sent, while its links look well.
+    pub fn silence(&self, node: usize) -> Result<()> {
+        self.each_cable(node, None, |lan, host, name| lan.partition(host.name(), name))
+    }
+
     /// Puts them back. The kernel takes up to a second to notice.
     pub fn mend(&self, node: usize, interface: Option<&str>) -> Result<()> {
         self.each_cable(node, interface, |lan, host, name| lan.mend(host.name(), name))

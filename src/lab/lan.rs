@@ -62,6 +62,8 @@ impl Lan {
             for (address, prefix_len) in addresses {
                 netlink::add_address(&name, address, prefix_len)?;
             }
+            // Configured peers may be in other subnets, and a lab has no routers. A second interface has it already.
+            let _ = netlink::add_default_routes(&name);
             io::Result::Ok(())
         })?;
         self.ports.insert((host.name().to_owned(), interface.to_owned()), Port { name: port, index });
@@ -124,6 +126,24 @@ impl Lan {
             .get(&(host.to_owned(), interface.to_owned()))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no {interface} on this switch")))
     }
+}
+
+/// The addresses on a host's interface, virtual ones included.
+pub fn addresses(host: &Host, interface: &str) -> io::Result<Vec<IpAddr>> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::addresses(&interface))
+}
+
+/// Switches a host's interface on or off at the host's own end, as `ip link set` there would.
+pub fn set_up(host: &Host, interface: &str, up: bool) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::set_up(&interface, up))
+}
+
+/// Adds an address to a host's interface.
+pub fn add_address(host: &Host, interface: &str, address: IpAddr, prefix_len: u8) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::add_address(&interface, address, prefix_len))
 }
 
 /// The calling thread's namespace: IPv6 addresses usable at once, no router solicitations in the captures. A kernel

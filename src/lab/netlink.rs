@@ -13,6 +13,7 @@ use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::RouteScope;
 use rtnetlink::constants::RTMGRP_LINK;
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -151,7 +152,7 @@ fn address_of(attributes: &[AddressAttribute]) -> Option<IpAddr> {
 pub(super) fn add_default_routes(name: &str) -> io::Result<()> {
     with_handle(async |handle| {
         let index = link(&handle, name).await?.header.index;
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).build();
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).scope(RouteScope::Link).build();
         handle.route().add(v4).execute().await.map_err(named(format_args!("default route through {name}")))?;
         let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).build();
         // A kernel without IPv6 refuses, and then nothing here needs it.
