@@ -48,7 +48,7 @@ fn quick_pair(directory: &Path) -> Vec<String> {
     args
 }
 
-/// What of a lab can be seen from outside: the namespaces of a process and its descendants, and mounts.
+/// What a lab could leave behind outside its namespaces.
 #[derive(Debug, PartialEq, Eq)]
 struct Outside {
     mounts: String,
@@ -68,7 +68,7 @@ fn outside() -> Outside {
     }
 }
 
-/// Processes in the network namespaces that `lab` made: everything it started.
+/// The network namespaces that the lab's threads are in, but for our own.
 fn namespaces_of(lab: &Child) -> BTreeSet<PathBuf> {
     let ours = std::fs::read_link("/proc/self/ns/net").expect("proc is mounted");
     let tasks = std::fs::read_dir(format!("/proc/{}/task", lab.id())).into_iter().flatten().flatten();
@@ -193,13 +193,25 @@ fn prints_a_timeline_and_a_table() {
 
 #[test]
 fn signals_end_it_and_clean_up() {
-    if !root() {
-        return;
+    if root() {
+        ends_by_signals(&[]);
     }
+}
+
+#[test]
+fn signals_end_it_and_clean_up_after_keepalived() {
+    if root() && keepalived() {
+        ends_by_signals(&["--daemon", KEEPALIVED]);
+    }
+}
+
+fn ends_by_signals(daemon: &[&str]) {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let before = outside();
-        let (mut lab, namespaces, mut timeline) = lab_with_a_master(&quick_pair(directory.path()));
+        let mut args = quick_pair(directory.path());
+        args.extend(daemon.iter().map(|arg| (*arg).to_owned()));
+        let (mut lab, namespaces, mut timeline) = lab_with_a_master(&args);
         kill(Pid::from_raw(i32::try_from(lab.id()).expect("a pid")), signal).expect("it is alive");
         // Its output is read on, so that it does not wait for a reader.
         let mut rest = String::new();

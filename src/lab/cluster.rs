@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use super::client::Client;
 use super::director::{Daemon, Director};
 use super::host::Host;
-use super::lan::Lan;
+use super::lan::{Lan, add_route};
 use super::mounts::ExtraFile;
 use super::netlink;
 use super::plan::{Plan, plan};
@@ -94,6 +94,9 @@ impl Cluster {
                 let Some(director) = directors.get(cable.node) else { continue };
                 lan.plug(director.host(), &cable.interface, &cable.addresses)
                     .with_context(|| format!("cannot make {} on {}", cable.interface, director.name()))?;
+                for peer in &cable.routes {
+                    add_route(director.host(), &cable.interface, *peer)?;
+                }
             }
             lans.push(lan);
         }

@@ -62,8 +62,6 @@ impl Lan {
             for (address, prefix_len) in addresses {
                 netlink::add_address(&name, address, prefix_len)?;
             }
-            // Configured peers may be in other subnets, and a lab has no routers. A second interface has it already.
-            let _ = netlink::add_default_routes(&name);
             io::Result::Ok(())
         })?;
         self.ports.insert((host.name().to_owned(), interface.to_owned()), Port { name: port, index });
@@ -144,6 +142,12 @@ pub fn set_up(host: &Host, interface: &str, up: bool) -> io::Result<()> {
 pub fn add_address(host: &Host, interface: &str, address: IpAddr, prefix_len: u8) -> io::Result<()> {
     let interface = interface.to_owned();
     host.run(move || netlink::add_address(&interface, address, prefix_len))
+}
+
+/// Tells a host that an address outside its subnets is on this link: a lab has no routers.
+pub fn add_route(host: &Host, interface: &str, to: IpAddr) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::add_route(&interface, to))
 }
 
 /// The calling thread's namespace: IPv6 addresses usable at once, no router solicitations in the captures. A kernel

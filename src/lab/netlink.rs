@@ -148,16 +148,21 @@ fn address_of(attributes: &[AddressAttribute]) -> Option<IpAddr> {
     })
 }
 
-/// Everything is on the link: a lab has no routers, and configured peers may be in different subnets.
-pub(super) fn add_default_routes(name: &str) -> io::Result<()> {
+/// A route to one host on this link.
+pub(super) fn add_route(name: &str, to: IpAddr) -> io::Result<()> {
     with_handle(async |handle| {
         let index = link(&handle, name).await?.header.index;
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).scope(RouteScope::Link).build();
-        handle.route().add(v4).execute().await.map_err(named(format_args!("default route through {name}")))?;
-        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).build();
-        // A kernel without IPv6 refuses, and then nothing here needs it.
-        let _ = handle.route().add(v6).execute().await;
-        Ok(())
+        let route = match to {
+            IpAddr::V4(to) => {
+                let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, 32);
+                route.output_interface(index).scope(RouteScope::Link).build()
+            }
+            IpAddr::V6(to) => {
+                let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, 128);
+                route.output_interface(index).build()
+            }
+        };
+        handle.route().add(route).execute().await.map_err(named(format_args!("route to {to} through {name}")))
     })
 }
 
