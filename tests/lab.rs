@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use holdfast::lab::director::{Daemon, Director};
+use holdfast::lab::frame::Meaning;
+use holdfast::lab::host::Host;
+use holdfast::lab::lan::{Lan, addresses};
+use holdfast::lab::sniffer::Sniffer;
+
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 const KEEPALIVED: &str = "/usr/sbin/keepalived";
 
@@ -245,4 +251,64 @@ fn says_what_is_wrong() {
         let empty = run(&[&broken.path().display().to_string()]);
         assert!(empty.contains("no virtual address"), "{empty}");
     }
+}
+
+/// The parts by themselves, as other tests use them: two directors on a switch, a capture, a partition and its healing.
+#[test]
+fn a_partition_makes_two_masters_and_healing_makes_one() {
+    if !root() || !keepalived() {
+        return;
+    }
+    let second = Duration::from_secs(1);
+    let mut lan = Lan::new("lan").expect("a namespace");
+    let mut directors = Vec::new();
+    for (n, name) in ["red", "blue"].into_iter().enumerate() {
+        let config = format!(
+            "vrrp_instance VI_1 {{\ninterface eth7\nversion 3\nvirtual_router_id 7\npriority {}\nadvert_int 0.1\n\
+             virtual_ipaddress {{\n10.7.0.1/24\n}}\n}}\n",
+            200 - 50 * n
+        );
+        let host = Host::new(name).expect("a namespace");
+        let address = format!("10.7.0.{}", 11 + n).parse().expect("an address");
+        lan.plug(&host, "eth7", &[(address, 24)]).expect("a cable");
+        let daemon = Daemon { program: KEEPALIVED.into(), options: Vec::new() };
+        directors.push(Director::new(host, daemon, &config, Vec::new()).expect("private mounts"));
+    }
+    lan.wait_ready().expect("ports forward");
+    let (frames, captured) = std::sync::mpsc::channel();
+    let sniffer = Sniffer::start(&lan, move |frame| drop(frames.send(frame))).expect("a packet socket");
+    for director in &mut directors {
+        lan.wait_host_ready(director.host(), "eth7").expect("links are up");
+        director.start().expect("keepalived starts");
+    }
+    let [red, blue] = &mut directors[..] else { panic!("two directors") };
+    let vip = "10.7.0.1".parse().expect("an address");
+
+    red.wait_for("VI_1", "MASTER", 5 * second).expect("the higher priority");
+    blue.wait_for("VI_1", "BACKUP", second).expect("the lower one");
+    lan.partition("red", "eth7").expect("a port");
+    blue.wait_for("VI_1", "MASTER", second).expect("hears nobody");
+    assert_eq!(red.state("VI_1").as_deref(), Some("MASTER"), "the carrier stayed");
+    lan.heal("red", "eth7").expect("a port");
+    blue.wait_for("VI_1", "BACKUP", second).expect("hears the better one");
+
+    // Without power the daemon is gone at once, but not what it did to the interface: that is what links are cut for.
+    red.kill_all();
+    assert!(!red.is_running());
+    assert!(addresses(red.host(), "eth7").expect("netlink").contains(&vip));
+    blue.wait_for("VI_1", "MASTER", second).expect("the last one");
+    assert!(blue.stop(5 * second).expect("it ends").success());
+    assert!(!addresses(blue.host(), "eth7").expect("netlink").contains(&vip));
+
+    drop(sniffer);
+    let frames: Vec<_> = captured.iter().collect();
+    let adverts = |name: &str, priority: u8| {
+        let sent = frames.iter().filter(|frame| frame.host == name);
+        sent.filter(|frame| matches!(&frame.meaning, Meaning::Advert(advert) if advert.priority == priority)).count()
+    };
+    let counts = (adverts("red", 200), adverts("blue", 150));
+    assert!(counts.0 >= 2 && counts.1 >= 2, "blue was master twice: {counts:?}");
+    assert_eq!((adverts("red", 0), adverts("blue", 0)), (0, 1), "last words after SIGTERM, none after SIGKILL");
+    assert!(frames.iter().any(|f| f.host == "blue" && matches!(f.meaning, Meaning::GratuitousArp { .. })));
+    assert!(frames.windows(2).all(|pair| pair[0].at <= pair[1].at), "in the order of the wire");
 }

@@ -238,6 +238,11 @@ impl Cluster {
         self.each_cable(node, None, |lan, host, name| lan.partition(host.name(), name))
     }
 
+    /// Ends [`Self::silence`].
+    pub fn hear(&self, node: usize) -> Result<()> {
+        self.each_cable(node, None, |lan, host, name| lan.heal(host.name(), name))
+    }
+
     /// Puts them back. The kernel takes up to a second to notice.
     pub fn mend(&self, node: usize, interface: Option<&str>) -> Result<()> {
         self.each_cable(node, interface, |lan, host, name| lan.mend(host.name(), name))

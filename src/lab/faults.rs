@@ -121,6 +121,7 @@ impl Scene {
         let broken = self.after_fault(cluster, "crash", at, Bound::MasterDown, Duration::ZERO)?;
         cluster.wipe_addresses(self.victim)?;
         cluster.mend(self.victim, None)?;
+        cluster.hear(self.victim)?;
         cluster.wait_links(self.victim)?;
         let at = cluster.note("lab", format!("{} boots", self.name));
         cluster.start(self.victim)?;

@@ -98,15 +98,19 @@ impl Lan {
     }
 
     /// The switch drops all frames of this port while the host keeps its carrier: a failure that no link state shows.
+    /// A sniffer still sees what the host sends.
     pub fn partition(&self, host: &str, interface: &str) -> io::Result<()> {
         let port = self.port(host, interface)?.name.clone();
-        self.switch.run(move || netlink::set_forwarding(&port, false))
+        self.switch.run(move || netlink::set_bridge(&port, None))
     }
 
     /// Ends [`Self::partition`].
     pub fn heal(&self, host: &str, interface: &str) -> io::Result<()> {
         let port = self.port(host, interface)?.name.clone();
-        self.switch.run(move || netlink::set_forwarding(&port, true))
+        self.switch.run(move || {
+            netlink::set_bridge(&port, Some(BRIDGE))?;
+            netlink::wait_forwarding(&[port])
+        })
     }
 
     /// Port numbers as a sniffer on the switch sees them, with the host at the other end.

@@ -15,7 +15,7 @@ use netlink_packet_route::link::{
 };
 use netlink_packet_route::route::RouteScope;
 use rtnetlink::constants::RTMGRP_LINK;
-use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// How long links may take to become operational. The kernel bundles carrier changes for up to a second.
 const LINK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,18 +81,16 @@ pub(super) fn set_up(name: &str, up: bool) -> io::Result<()> {
     })
 }
 
-/// Has a switch port pass frames or drop them while its carrier stays.
-pub(super) fn set_forwarding(port: &str, forward: bool) -> io::Result<()> {
+/// Puts a port onto a bridge or takes it off; its carrier stays either way. (The port's STP state would be the obvious
+/// means, but without STP the bridge puts it back to forwarding in the same call.)
+pub(super) fn set_bridge(port: &str, bridge: Option<&str>) -> io::Result<()> {
     with_handle(async |handle| {
-        let state = if forward { BridgePortState::Forwarding } else { BridgePortState::Disabled };
-        let mut change = LinkBridgePort::new(link(&handle, port).await?.header.index).build();
-        for attribute in &mut change.attributes {
-            if let LinkAttribute::LinkInfo(infos) = attribute {
-                infos.retain(|info| !matches!(info, LinkInfo::PortData(_)));
-                infos.push(LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::State(state)])));
-            }
-        }
-        handle.link().set_port(change).execute().await.map_err(named(format_args!("port {port}")))
+        let change = LinkUnspec::new_with_name(port);
+        let change = match bridge {
+            Some(bridge) => change.controller(link(&handle, bridge).await?.header.index),
+            None => change.nocontroller(),
+        };
+        handle.link().set(change.build()).execute().await.map_err(named(format_args!("port {port}")))
     })
 }
 
