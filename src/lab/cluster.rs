@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use super::client::Client;
 use super::director::{Daemon, Director};
 use super::host::Host;
-use super::lan::Lan;
+use super::lan::{Lan, add_route};
 use super::mounts::ExtraFile;
 use super::netlink;
 use super::plan::{Plan, plan};
@@ -94,6 +94,9 @@ impl Cluster {
                 let Some(director) = directors.get(cable.node) else { continue };
                 lan.plug(director.host(), &cable.interface, &cable.addresses)
                     .with_context(|| format!("cannot make {} on {}", cable.interface, director.name()))?;
+                for peer in &cable.routes {
+                    add_route(director.host(), &cable.interface, *peer)?;
+                }
             }
             lans.push(lan);
         }
@@ -228,6 +231,16 @@ impl Cluster {
     /// Pulls all cables of a node, or that of one interface.
     pub fn cut(&self, node: usize, interface: Option<&str>) -> Result<()> {
         self.each_cable(node, interface, |lan, host, name| lan.cut(host.name(), name))
+    }
+
+    /// Drops all that a node sends and is sent, while its links look well.
+    pub fn silence(&self, node: usize) -> Result<()> {
+        self.each_cable(node, None, |lan, host, name| lan.partition(host.name(), name))
+    }
+
+    /// Ends [`Self::silence`].
+    pub fn hear(&self, node: usize) -> Result<()> {
+        self.each_cable(node, None, |lan, host, name| lan.heal(host.name(), name))
     }
 
     /// Puts them back. The kernel takes up to a second to notice.

@@ -113,13 +113,15 @@ struct Scene {
 impl Scene {
     fn crash(&self, cluster: &mut Cluster) -> Result<Vec<Row>> {
         let at = cluster.note("lab", format!("{} crashes: no power", self.name));
-        // The link first: a dead machine sends no last words and answers for no orphaned address.
-        cluster.cut(self.victim, None)?;
+        // A dead machine sends no last words and answers for no orphaned address, and its daemon sees no link go.
+        cluster.silence(self.victim)?;
         cluster.director_mut(self.victim)?.kill_all();
+        cluster.cut(self.victim, None)?;
         cluster.world.forget(&self.name);
         let broken = self.after_fault(cluster, "crash", at, Bound::MasterDown, Duration::ZERO)?;
         cluster.wipe_addresses(self.victim)?;
         cluster.mend(self.victim, None)?;
+        cluster.hear(self.victim)?;
         cluster.wait_links(self.victim)?;
         let at = cluster.note("lab", format!("{} boots", self.name));
         cluster.start(self.victim)?;

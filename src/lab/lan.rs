@@ -98,15 +98,19 @@ impl Lan {
     }
 
     /// The switch drops all frames of this port while the host keeps its carrier: a failure that no link state shows.
+    /// A sniffer still sees what the host sends.
     pub fn partition(&self, host: &str, interface: &str) -> io::Result<()> {
         let port = self.port(host, interface)?.name.clone();
-        self.switch.run(move || netlink::set_forwarding(&port, false))
+        self.switch.run(move || netlink::set_bridge(&port, None))
     }
 
     /// Ends [`Self::partition`].
     pub fn heal(&self, host: &str, interface: &str) -> io::Result<()> {
         let port = self.port(host, interface)?.name.clone();
-        self.switch.run(move || netlink::set_forwarding(&port, true))
+        self.switch.run(move || {
+            netlink::set_bridge(&port, Some(BRIDGE))?;
+            netlink::wait_forwarding(&[port])
+        })
     }
 
     /// Port numbers as a sniffer on the switch sees them, with the host at the other end.
@@ -124,6 +128,30 @@ impl Lan {
             .get(&(host.to_owned(), interface.to_owned()))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no {interface} on this switch")))
     }
+}
+
+/// The addresses on a host's interface, virtual ones included.
+pub fn addresses(host: &Host, interface: &str) -> io::Result<Vec<IpAddr>> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::addresses(&interface))
+}
+
+/// Switches a host's interface on or off at the host's own end, as `ip link set` there would.
+pub fn set_up(host: &Host, interface: &str, up: bool) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::set_up(&interface, up))
+}
+
+/// Adds an address to a host's interface.
+pub fn add_address(host: &Host, interface: &str, address: IpAddr, prefix_len: u8) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::add_address(&interface, address, prefix_len))
+}
+
+/// Tells a host that an address outside its subnets is on this link: a lab has no routers.
+pub fn add_route(host: &Host, interface: &str, to: IpAddr) -> io::Result<()> {
+    let interface = interface.to_owned();
+    host.run(move || netlink::add_route(&interface, to))
 }
 
 /// The calling thread's namespace: IPv6 addresses usable at once, no router solicitations in the captures. A kernel

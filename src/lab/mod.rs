@@ -35,6 +35,7 @@ pub mod world;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::Sender;
@@ -89,9 +90,7 @@ pub struct LabArgs {
 /// Runs a rehearsal. Exit code 0: every fault was survived in time; 1: not; 130: interrupted.
 pub fn run(args: LabArgs) -> Result<ExitCode> {
     if args.list {
-        for example in examples::EXAMPLES {
-            println!("{}", example.name);
-        }
+        examples::EXAMPLES.iter().for_each(|example| say(example.name));
         return Ok(ExitCode::SUCCESS);
     }
     let nodes = load_nodes(&args)?;
@@ -99,24 +98,30 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
     match rehearse(&args, nodes) {
         Ok(report) => {
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&report)?);
+                say(&serde_json::to_string_pretty(&report)?);
             } else {
-                println!("\n{}", report::render(&report.rows));
-                println!(
-                    "{} requests to {}, {} unanswered. All is cleaned up.",
-                    report.requests,
-                    report.addresses.join(", "),
-                    report.unanswered
-                );
+                say(&format!("\n{}", report::render(&report.rows)));
+                let Report { requests, unanswered, .. } = report;
+                let addresses = report.addresses.join(", ");
+                say(&format!("{requests} requests to {addresses}, {unanswered} unanswered. All is cleaned up."));
             }
             Ok(ExitCode::from(u8::from(!report.is_good())))
         }
         Err(error) if error.is::<Interrupted>() => {
-            eprintln!("\nInterrupted. All is cleaned up.");
+            complain("\nInterrupted. All is cleaned up.");
             Ok(ExitCode::from(130))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Standard output may be a pipe that nobody reads any more: the lab still ends and cleans up in good order.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[allow(clippy::disallowed_methods)] // Real time passes in a rehearsal.
@@ -128,7 +133,7 @@ fn rehearse(args: &LabArgs, nodes: Vec<NodeFile>) -> Result<Report> {
         options.push("-P".to_owned());
     }
     let to_stderr = args.json;
-    let print = move |line: &str| if to_stderr { eprintln!("{line}") } else { println!("{line}") };
+    let print = move |line: &str| if to_stderr { complain(line) } else { say(line) };
     let mut cluster = Cluster::build(nodes, &program, &options, args.logs, print)?;
     let _signals = Signals::watch(cluster.outbox())?;
     announce(&mut cluster, &program);

@@ -48,6 +48,7 @@ pub(super) fn make_private(program: &Path, name: &OsStr, files: &[ExtraFile]) ->
         place(file)?;
     }
     tmpfs("/tmp", "mode=1777")?;
+    names_without_servers()?;
     if fs::symlink_metadata("/var/run").is_ok_and(|var_run| var_run.is_dir()) {
         bind(Path::new("/run"), Path::new("/var/run"))?;
     }
@@ -58,6 +59,20 @@ pub(super) fn make_private(program: &Path, name: &OsStr, files: &[ExtraFile]) ->
         }
     }
     Ok(inside)
+}
+
+/// keepalived looks its own host name up at start, and would wait for name servers that a lab does not have.
+fn names_without_servers() -> io::Result<()> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let hosts = format!("127.0.0.1 localhost {host}::1 localhost {host}");
+    for (name, content) in [("hosts", hosts.as_str()), ("resolv.conf", "")] {
+        let ours = Path::new(SHELF).join(name);
+        fs::write(&ours, content)?;
+        if let Ok(theirs) = fs::canonicalize(Path::new("/etc").join(name)) {
+            bind(&ours, &theirs)?;
+        }
+    }
+    Ok(())
 }
 
 fn place(file: &ExtraFile) -> io::Result<()> {

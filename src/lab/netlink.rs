@@ -13,8 +13,9 @@ use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::RouteScope;
 use rtnetlink::constants::RTMGRP_LINK;
-use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// How long links may take to become operational. The kernel bundles carrier changes for up to a second.
 const LINK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,18 +81,16 @@ pub(super) fn set_up(name: &str, up: bool) -> io::Result<()> {
     })
 }
 
-/// Has a switch port pass frames or drop them while its carrier stays.
-pub(super) fn set_forwarding(port: &str, forward: bool) -> io::Result<()> {
+/// Puts a port onto a bridge or takes it off; its carrier stays either way. (The port's STP state would be the obvious
+/// means, but without STP the bridge puts it back to forwarding in the same call.)
+pub(super) fn set_bridge(port: &str, bridge: Option<&str>) -> io::Result<()> {
     with_handle(async |handle| {
-        let state = if forward { BridgePortState::Forwarding } else { BridgePortState::Disabled };
-        let mut change = LinkBridgePort::new(link(&handle, port).await?.header.index).build();
-        for attribute in &mut change.attributes {
-            if let LinkAttribute::LinkInfo(infos) = attribute {
-                infos.retain(|info| !matches!(info, LinkInfo::PortData(_)));
-                infos.push(LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::State(state)])));
-            }
-        }
-        handle.link().set_port(change).execute().await.map_err(named(format_args!("port {port}")))
+        let change = LinkUnspec::new_with_name(port);
+        let change = match bridge {
+            Some(bridge) => change.controller(link(&handle, bridge).await?.header.index),
+            None => change.nocontroller(),
+        };
+        handle.link().set(change.build()).execute().await.map_err(named(format_args!("port {port}")))
     })
 }
 
@@ -147,16 +146,21 @@ fn address_of(attributes: &[AddressAttribute]) -> Option<IpAddr> {
     })
 }
 
-/// Everything is on the link: a lab has no routers, and configured peers may be in different subnets.
-pub(super) fn add_default_routes(name: &str) -> io::Result<()> {
+/// A route to one host on this link.
+pub(super) fn add_route(name: &str, to: IpAddr) -> io::Result<()> {
     with_handle(async |handle| {
         let index = link(&handle, name).await?.header.index;
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).build();
-        handle.route().add(v4).execute().await.map_err(named(format_args!("default route through {name}")))?;
-        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).build();
-        // A kernel without IPv6 refuses, and then nothing here needs it.
-        let _ = handle.route().add(v6).execute().await;
-        Ok(())
+        let route = match to {
+            IpAddr::V4(to) => {
+                let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, 32);
+                route.output_interface(index).scope(RouteScope::Link).build()
+            }
+            IpAddr::V6(to) => {
+                let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, 128);
+                route.output_interface(index).build()
+            }
+        };
+        handle.route().add(route).execute().await.map_err(named(format_args!("route to {to} through {name}")))
     })
 }
 

@@ -38,6 +38,8 @@ pub struct Cable {
     pub interface: String,
     /// Its addresses, the primary first.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Peers outside its subnets.
+    pub routes: Vec<IpAddr>,
 }
 
 /// A virtual address that is asked.
@@ -149,10 +151,23 @@ fn segment(nodes: &[Survey], members: &BTreeSet<Port>) -> Segment {
                 addresses.extend(subnet.take(&mut used, 201));
             }
         }
-        cables.push(Cable { node: *node, interface: interface.clone(), addresses });
+        let routes = peers_outside(nodes, *node, interface, &addresses);
+        cables.push(Cable { node: *node, interface: interface.clone(), addresses, routes });
     }
     let client = subnets.iter().filter_map(|subnet| subnet.take(&mut used, 250)).collect();
     Segment { cables, client }
+}
+
+fn peers_outside(nodes: &[Survey], node: usize, interface: &str, addresses: &[(IpAddr, u8)]) -> Vec<IpAddr> {
+    let instances = nodes.get(node).into_iter().flat_map(|node| &node.instances);
+    let here = instances.filter(|instance| instance.interface.as_deref() == Some(interface));
+    let peers: BTreeSet<IpAddr> = here.flat_map(|instance| &instance.peers).copied().collect();
+    let inside = |peer: &IpAddr| {
+        let mut subnets =
+            addresses.iter().map(|(address, prefix_len)| Subnet { address: *address, prefix_len: *prefix_len });
+        subnets.any(|subnet| subnet.contains(*peer))
+    };
+    peers.into_iter().filter(|peer| !inside(peer)).collect()
 }
 
 /// The addresses that the files say this interface has: its own `…_src_ip`, or the one that the others call a peer.
@@ -276,6 +291,22 @@ mod tests {
         let plan = plan(&[a, b]);
         assert_eq!(text(&plan.segments[0].cables[0].addresses), ["192.168.1.11/24"]);
         assert_eq!(text(&plan.segments[0].cables[1].addresses), ["192.168.1.12/24"]);
+    }
+
+    #[test]
+    fn peers_in_other_subnets_are_reached_over_the_link() {
+        let file = |ours, peer| {
+            node(
+                "eth0",
+                &format!("unicast_src_ip {ours}\nunicast_peer {{\n{peer}\n}}\nvirtual_ipaddress {{\n10.0.1.100/24\n}}"),
+            )
+        };
+        let plan = plan(&[file("10.0.1.11", "10.0.2.12"), file("10.0.2.12", "10.0.1.11")]);
+        let [a, b] = &plan.segments[0].cables[..] else { panic!("{plan:?}") };
+        assert_eq!(a.routes, ["10.0.2.12".parse::<IpAddr>().unwrap()]);
+        // It has an address in the virtual address's subnet, too, and with it the way to its peer.
+        assert_eq!(text(&b.addresses), ["10.0.2.12/24", "10.0.1.201/24"]);
+        assert_eq!(b.routes, Vec::<IpAddr>::new());
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn render(rows: &[Row]) -> String {
     let mut cells = vec![HEAD.map(str::to_owned)];
     for row in rows {
         let verdict = match (row.settled, row.is_good()) {
-            (false, _) => "NOT SETTLED",
+            (false, _) => "FAILED",
             (true, false) => "LATE",
             (true, true) => "ok",
         };
@@ -146,9 +146,9 @@ mod tests {
         let lost = Row { master: None, takeover: None, settled: false, remark: "two masters".to_owned(), ..row() };
         let expected = "\
 what happened  to  master then  takeover ms  outage ms  RFC bound ms  verdict
--------------  --  -----------  -----------  ---------  ------------  ------------------------
+-------------  --  -----------  -----------  ---------  ------------  -------------------
 crash          a   b                   3605       3590          3609  ok
-crash          a   -                      -       3590          3609  NOT SETTLED, two masters
+crash          a   -                      -       3590          3609  FAILED, two masters
 ";
         assert_eq!(render(&[row(), lost]), expected);
     }

@@ -122,6 +122,9 @@ impl World {
                 }
                 if let Some((instance, state)) = state_change(&text) {
                     self.note(at, &node, format!("{instance} is {state}"));
+                    if state == "MASTER" {
+                        self.announced.retain(|(name, _), _| *name != node);
+                    }
                     self.states.insert((node, instance.to_owned()), (state.to_owned(), at));
                 }
             }

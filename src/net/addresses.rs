@@ -13,7 +13,7 @@ use crate::vrrp::types::IfIndex;
 
 use super::links::LinkTable;
 use super::netlink::{NetlinkSocket, Read};
-use super::plan::{Step, plan};
+use super::plan::{Installed, Step, plan};
 use super::rtnl::Notice;
 use super::write_queue::{Announcement, Change, Owner, Work, WriteQueue};
 
@@ -32,6 +32,7 @@ pub struct AddressWriter {
     running: Option<Running>,
     /// Addresses that the kernel refused last time: announcing them would draw traffic that nobody takes.
     refused: BTreeMap<Owner, BTreeSet<(IfIndex, IpAddr)>>,
+    installed: Installed,
     sequence: u32,
 }
 
@@ -69,7 +70,14 @@ impl AddressWriter {
     /// No netlink socket.
     pub fn open() -> io::Result<Self> {
         let socket = NetlinkSocket::open(0, RECEIVE_BUFFER)?;
-        Ok(Self { socket, queue: WriteQueue::default(), running: None, refused: BTreeMap::new(), sequence: 0 })
+        Ok(Self {
+            socket,
+            queue: WriteQueue::default(),
+            running: None,
+            refused: BTreeMap::new(),
+            installed: Installed::default(),
+            sequence: 0,
+        })
     }
 
     /// Queues a change.
@@ -129,7 +137,7 @@ impl AddressWriter {
         self.running = Some(Running {
             owner,
             generation: change.generation,
-            steps: plan(links, &change.present, &change.absent).into(),
+            steps: plan(links, &self.installed, &change.present, &change.absent).into(),
             outstanding: BTreeMap::new(),
             retries: 0,
             failures: Vec::new(),
@@ -160,7 +168,7 @@ impl AddressWriter {
                 Read::Messages(messages) => {
                     for message in messages {
                         if let Notice::Answer { errno, text } = message.notice {
-                            running.answered(message.sequence, errno, text, links);
+                            running.answered(message.sequence, errno, text, links, &mut self.installed);
                         }
                     }
                     if running.outstanding.is_empty() {
@@ -173,9 +181,18 @@ impl AddressWriter {
 }
 
 impl Running {
-    fn answered(&mut self, sequence: u32, errno: i32, text: Option<String>, links: &LinkTable) {
+    fn answered(
+        &mut self,
+        sequence: u32,
+        errno: i32,
+        text: Option<String>,
+        links: &LinkTable,
+        installed: &mut Installed,
+    ) {
         let Some(step) = self.outstanding.remove(&sequence) else { return };
-        if !step.is_satisfied_by(errno) {
+        if errno == 0 {
+            installed.done(&step);
+        } else if !step.is_satisfied_by(errno) {
             let why = text.unwrap_or_else(|| io::Error::from_raw_os_error(errno).to_string());
             self.fail(&step, &why, links);
         }

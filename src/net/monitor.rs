@@ -63,9 +63,9 @@ impl Monitor {
     /// The socket broke, or the kernel does not answer.
     pub fn load(&mut self, patience: Duration) -> io::Result<Vec<LinkChange>> {
         let patience = PollTimeout::try_from(patience).map_err(io::Error::other)?;
-        while self.dump.is_some() {
+        while self.dump.is_some() || self.again {
             self.read_some()?;
-            if self.dump.is_some() {
+            if self.dump.is_some() || self.again {
                 let mut set = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
                 if poll(&mut set, patience)? == 0 {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not list its links"));
@@ -98,8 +98,9 @@ impl Monitor {
                 }
                 Read::Nothing => break,
                 Read::Overrun => {
-                    tracing::warn!("lost link notifications, asking the kernel for all links and addresses");
-                    self.begin_dump(0)?;
+                    tracing::debug!("lost link notifications, asking the kernel for all links and addresses");
+                    // The kernel does one dump at a time for each socket, and its refusal may be lost as well.
+                    if self.dump.is_some() { self.again = true } else { self.begin_dump(0)? }
                 }
                 Read::Messages(messages) => {
                     for message in messages {
@@ -118,13 +119,18 @@ impl Monitor {
                 dump.interrupted |= message.interrupted;
                 self.next_part()
             }
-            (Notice::Answer { errno: libc::EBUSY, .. }, Some(_)) => {
+            (Notice::Answer { errno, .. }, Some(_)) => {
+                if errno != libc::EBUSY {
+                    tracing::warn!("the kernel does not list its links: {}", io::Error::from_raw_os_error(errno));
+                }
                 self.again = true;
                 Ok(())
             }
-            (Notice::Answer { errno, .. }, Some(_)) => Err(io::Error::from_raw_os_error(errno)),
-            // The rest of a dump that was given up.
-            (Notice::Done | Notice::Answer { .. }, None) => Ok(()),
+            (Notice::Done, None) => {
+                self.again |= self.dump.is_some();
+                Ok(())
+            }
+            (Notice::Answer { .. }, None) => Ok(()),
             (notice, ours) => {
                 if let Some(dump) = ours {
                     dump.interrupted |= message.interrupted;
@@ -161,7 +167,11 @@ impl Monitor {
             Part::Links => rtnl::dump_links(sequence),
             Part::Addresses => rtnl::dump_addresses(sequence),
         };
-        self.socket.send(&request)?;
+        if let Err(e) = self.socket.send(&request) {
+            tracing::warn!("cannot ask the kernel for its links: {e}");
+            self.again = true;
+            return Ok(());
+        }
         self.dump = Some(Dump { sequence, part, interrupted, retries });
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! replaced or swept whatever its prefix length; one without it may be the host's own (an address owner has its
 //! virtual address twice: `192.0.2.1/24` by itself and `192.0.2.1/32` from us), so only the exact one is ever removed.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::vrrp::engine::BoundAddress;
@@ -72,8 +73,37 @@ impl Step {
     }
 }
 
+/// What we have added and not removed: the kernel tells of a new IPv6 address only some time after it was added.
+#[derive(Debug, Default)]
+pub struct Installed {
+    addresses: BTreeMap<(IfIndex, IpAddr), Vec<BoundAddress>>,
+}
+
+impl Installed {
+    /// The kernel carried this step out.
+    pub fn done(&mut self, step: &Step) {
+        let subject = step.subject();
+        match step {
+            Step::Add(bound) => self.addresses.entry(subject).or_default().push(bound.clone()),
+            Step::Remove { prefix_len, peer, .. } => {
+                if let Some(entries) = self.addresses.get_mut(&subject) {
+                    entries.retain(|b| (b.config.prefix_len, b.config.peer) != (*prefix_len, *peer));
+                    if entries.is_empty() {
+                        self.addresses.remove(&subject);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What we have put there for the same link and address.
+    fn like(&self, bound: &BoundAddress) -> impl Iterator<Item = &BoundAddress> {
+        self.addresses.get(&(bound.interface, bound.config.address)).into_iter().flatten()
+    }
+}
+
 /// The steps, removals first: an IPv6 address that changes its prefix cannot stand twice.
-pub fn plan(links: &LinkTable, present: &[BoundAddress], absent: &[BoundAddress]) -> Vec<Step> {
+pub fn plan(links: &LinkTable, installed: &Installed, present: &[BoundAddress], absent: &[BoundAddress]) -> Vec<Step> {
     let mut steps = Vec::new();
     for unwanted in absent {
         // What is wanted as well stays: the other part of the request wins.
@@ -86,13 +116,14 @@ pub fn plan(links: &LinkTable, present: &[BoundAddress], absent: &[BoundAddress]
                 steps.push(remove(unwanted.interface, facts));
             }
         }
+        for ours in installed.like(unwanted) {
+            let wanted = present.iter().any(|p| p.interface == ours.interface && same_entry(p, ours));
+            if !wanted && !same_entry(ours, unwanted) {
+                steps.push(unbind(ours));
+            }
+        }
         // Asked for even when the table does not show it: the table may be a moment old.
-        steps.push(Step::Remove {
-            interface: unwanted.interface,
-            address: unwanted.config.address,
-            prefix_len: unwanted.config.prefix_len,
-            peer: unwanted.config.peer,
-        });
+        steps.push(unbind(unwanted));
     }
     for wanted in present {
         for facts in links.addresses(wanted.interface) {
@@ -101,8 +132,20 @@ pub fn plan(links: &LinkTable, present: &[BoundAddress], absent: &[BoundAddress]
             }
         }
     }
+    for wanted in present {
+        steps.extend(installed.like(wanted).filter(|ours| *ours != wanted).map(unbind));
+    }
     steps.extend(present.iter().cloned().map(Step::Add));
     steps
+}
+
+fn unbind(bound: &BoundAddress) -> Step {
+    Step::Remove {
+        interface: bound.interface,
+        address: bound.config.address,
+        prefix_len: bound.config.prefix_len,
+        peer: bound.config.peer,
+    }
 }
 
 fn remove(interface: IfIndex, facts: &AddressFacts) -> Step {

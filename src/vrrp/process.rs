@@ -317,8 +317,12 @@ impl Process {
         }
         let changes = self.monitor.drain()?;
         self.links_changed(now, changes);
-        while let Some(message) = self.main.next_message(&self.readiness)? {
-            self.handle_message(now, message);
+        loop {
+            match self.main.next_message(&self.readiness) {
+                Ok(Some(message)) => self.handle_message(now, message),
+                Ok(None) => break,
+                Err(e) => tracing::error!("main cannot be understood: {e}"),
+            }
         }
         if self.main.is_gone() && self.stop_by.is_none() {
             tracing::error!("main is gone: giving up mastership");

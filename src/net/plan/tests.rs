@@ -42,17 +42,23 @@ fn gone(address: &str, prefix_len: u8) -> Step {
 #[test]
 fn the_hosts_own_address_survives_the_same_virtual_address() {
     let table = table(&[("192.0.2.1", 24, 0), ("192.0.2.1", 32, PROTOCOL_VRRP)]);
-    assert_eq!(plan(&table, &[], &[wanted("192.0.2.1", 32)]), [gone("192.0.2.1", 32)]);
+    assert_eq!(plan(&table, &Installed::default(), &[], &[wanted("192.0.2.1", 32)]), [gone("192.0.2.1", 32)]);
     let add = wanted("192.0.2.1", 32);
-    assert_eq!(plan(&table, std::slice::from_ref(&add), &[]), [Step::Add(add)]);
+    assert_eq!(plan(&table, &Installed::default(), std::slice::from_ref(&add), &[]), [Step::Add(add)]);
 }
 
 #[test]
 fn ours_with_another_prefix_is_swept_and_replaced() {
     let table = table(&[("2001:db8::1", 64, PROTOCOL_VRRP)]);
     let new = wanted("2001:db8::1", 128);
-    assert_eq!(plan(&table, std::slice::from_ref(&new), &[]), [gone("2001:db8::1", 64), Step::Add(new)]);
-    assert_eq!(plan(&table, &[], &[wanted("2001:db8::1", 128)]), [gone("2001:db8::1", 64), gone("2001:db8::1", 128)]);
+    assert_eq!(
+        plan(&table, &Installed::default(), std::slice::from_ref(&new), &[]),
+        [gone("2001:db8::1", 64), Step::Add(new)]
+    );
+    assert_eq!(
+        plan(&table, &Installed::default(), &[], &[wanted("2001:db8::1", 128)]),
+        [gone("2001:db8::1", 64), gone("2001:db8::1", 128)]
+    );
 }
 
 #[test]
@@ -62,7 +68,10 @@ fn changed_options_replace_ours_and_leave_a_strangers() {
     for (protocol, steps) in
         [(PROTOCOL_VRRP, vec![gone("192.0.2.1", 24), Step::Add(new.clone())]), (0, vec![Step::Add(new.clone())])]
     {
-        assert_eq!(plan(&table(&[("192.0.2.1", 24, protocol)]), std::slice::from_ref(&new), &[]), steps);
+        assert_eq!(
+            plan(&table(&[("192.0.2.1", 24, protocol)]), &Installed::default(), std::slice::from_ref(&new), &[]),
+            steps
+        );
     }
 }
 
@@ -70,9 +79,13 @@ fn changed_options_replace_ours_and_leave_a_strangers() {
 fn an_address_that_stands_as_wanted_is_not_touched() {
     let table = table(&[("192.0.2.1", 24, PROTOCOL_VRRP)]);
     let same = wanted("192.0.2.1", 24);
-    assert_eq!(plan(&table, std::slice::from_ref(&same), &[]), [Step::Add(same.clone())], "answered with EEXIST");
     assert_eq!(
-        plan(&table, std::slice::from_ref(&same), std::slice::from_ref(&same)),
+        plan(&table, &Installed::default(), std::slice::from_ref(&same), &[]),
+        [Step::Add(same.clone())],
+        "answered with EEXIST"
+    );
+    assert_eq!(
+        plan(&table, &Installed::default(), std::slice::from_ref(&same), std::slice::from_ref(&same)),
         [Step::Add(same)],
         "wanted and unwanted: wanted"
     );
@@ -86,4 +99,18 @@ fn answers_that_mean_as_wanted() {
     assert!(remove.is_satisfied_by(libc::EADDRNOTAVAIL) && remove.is_satisfied_by(libc::ENODEV));
     assert!(!remove.is_satisfied_by(libc::EPERM));
     assert_eq!(remove.describe(&table(&[])), "cannot remove 192.0.2.1/24 from eth0");
+}
+
+#[test]
+fn what_we_added_a_moment_ago_counts_though_the_table_does_not_show_it_yet() {
+    let mut installed = Installed::default();
+    let old = wanted("2001:db8::1", 64);
+    installed.done(&Step::Add(old.clone()));
+    let new = wanted("2001:db8::1", 128);
+    let steps = plan(&table(&[]), &installed, std::slice::from_ref(&new), &[]);
+    assert_eq!(steps, [gone("2001:db8::1", 64), Step::Add(new.clone())]);
+    let steps = plan(&table(&[]), &installed, &[], std::slice::from_ref(&new));
+    assert_eq!(steps, [gone("2001:db8::1", 64), gone("2001:db8::1", 128)]);
+    installed.done(&gone("2001:db8::1", 64));
+    assert_eq!(plan(&table(&[]), &installed, std::slice::from_ref(&new), &[]), [Step::Add(new)]);
 }

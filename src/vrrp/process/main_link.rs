@@ -69,11 +69,20 @@ impl MainLink {
         self.frame().is_ok_and(|f| f.is_some())
     }
 
-    /// The next message, if a whole one has arrived.
+    /// The next message, if a whole one has arrived. After an error main counts as gone: nobody can be understood there.
     pub(super) fn next_message(&mut self, readiness: &Readiness) -> io::Result<Option<ToVrrp>> {
         if !self.has_input() {
             self.fill(readiness);
         }
+        let message = self.take_message();
+        if message.is_err() {
+            self.input.clear();
+            self.lose(readiness);
+        }
+        message
+    }
+
+    fn take_message(&mut self) -> io::Result<Option<ToVrrp>> {
         let Some(end) = self.frame()? else { return Ok(None) };
         let message = postcard::from_bytes(self.input.get(4..end).unwrap_or_default());
         self.input.drain(..end);
@@ -238,5 +247,18 @@ mod tests {
         assert_eq!(link.next_message(&readiness).expect("whole"), Some(ToVrrp::Stop));
         assert_eq!(link.next_message(&readiness).expect("no error"), None);
         assert!(link.is_gone());
+    }
+
+    #[tokio::test]
+    async fn a_main_that_talks_nonsense_counts_as_gone() {
+        let readiness = Readiness::new().expect("epoll");
+        for nonsense in [&[1, 0, 0, 0, 0xff][..], &[0xff, 0xff, 0xff, 0xff]] {
+            let (ours, mut peer) = UnixStream::pair().expect("pair");
+            let mut link = MainLink::open(ours, &readiness).expect("open");
+            peer.write_all(nonsense).expect("write");
+            assert!(link.next_message(&readiness).is_err());
+            assert!(link.is_gone());
+            assert_eq!(link.next_message(&readiness).expect("nothing more"), None);
+        }
     }
 }
