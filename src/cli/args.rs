@@ -127,7 +127,6 @@ pub struct DaemonArgs {
     pub signum: Option<String>,
     /// Check the configuration, to FILE when given, and end.
     #[arg(short = 't', long = "config-test", value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    #[expect(clippy::option_option, reason = "absent, present, present with a file")]
     pub config_test: Option<Option<PathBuf>>,
     /// Internal to keepalived.
     #[arg(long = "config-fd", value_name = "FD", hide = true)]

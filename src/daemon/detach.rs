@@ -38,7 +38,7 @@ pub fn into_background(argv: &[OsString]) -> io::Result<u8> {
         return Ok(0);
     }
     let status = child.wait()?;
-    Ok(status.code().map_or_else(|| 128 + status.signal().unwrap_or(0), |code| code).try_into().unwrap_or(1))
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)).try_into().unwrap_or(1))
 }
 
 /// The background process: leaves its session, so that a closed terminal is nothing to it.

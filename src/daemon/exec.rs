@@ -5,6 +5,7 @@
 //! TERM and, [`KILL_AFTER`] later, KILL. When main dies it gets TERM. Main never raises its own priority or limits
 //! its CPUs, so that there is nothing to put back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -106,13 +107,16 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// User and group as they are configured.
+type Account = (String, Option<String>);
+
 /// The accounts of this machine, looked up once per configuration: a name service may be slow or hang, and it must
 /// not do so for each run of a script.
 #[derive(Debug, Clone)]
 pub struct Runner {
     policy: Policy,
     default_identity: Option<(Uid, Gid)>,
-    accounts: Arc<std::collections::BTreeMap<(String, Option<String>), (Uid, Gid)>>,
+    accounts: Arc<BTreeMap<Account, (Uid, Gid)>>,
 }
 
 impl Runner {

@@ -110,8 +110,9 @@ fn try_lock(file: &File) -> io::Result<()> {
 fn whole_file_lock() -> libc::flock {
     // SAFETY: flock is plain numbers, for which all zeros are a value; its padding differs between platforms.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
-    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // Small constants, 1 and 0, whose type libc leaves wider than the field's.
+    lock.l_type = i16::try_from(libc::F_WRLCK).expect("F_WRLCK is 1");
+    lock.l_whence = i16::try_from(libc::SEEK_SET).expect("SEEK_SET is 0");
     lock
 }
 
