@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const GOOD: &str = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1 }\n}\n";
+const GOOD: &str =
+    "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1 }\n}\n";
 
 fn run(name: &str, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_holdfast")).arg0(name).args(args).output().expect("the binary starts")

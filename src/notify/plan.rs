@@ -138,12 +138,8 @@ mod tests {
             groups: BTreeMap::from([("G".to_owned(), scripts())]),
         };
         let group = |to| Event::GroupChanged { group: "G".into(), to, cause: Cause::Started };
-        let lower = Event::LowerPriorityAdvert {
-            instance: "VI".into(),
-            peer: [10, 0, 0, 1].into(),
-            priority: 1,
-            ours: 2,
-        };
+        let lower =
+            Event::LowerPriorityAdvert { instance: "VI".into(), peer: [10, 0, 0, 1].into(), priority: 1, ours: 2 };
         let rows: Vec<(Event, &[&str])> = vec![
             (changed(StateName::Init, Cause::Started), &[]),
             (changed(StateName::Master, Cause::Started), &["master", "any INSTANCE VI MASTER 120"]),

@@ -85,7 +85,10 @@ impl NotifyScripts {
         while queue.len() > QUEUE {
             let Some(lost) = queue.pop_front() else { break };
             self.counters.dropped += 1;
-            warn!(dropped = self.counters.dropped, "notify scripts of {subject} are too slow, skipped: {}", lost.command.text);
+            warn!(
+                dropped = self.counters.dropped,
+                "notify scripts of {subject} are too slow, skipped: {}", lost.command.text
+            );
         }
         if idle {
             self.ready.push_back(subject);

@@ -96,7 +96,11 @@ impl FileTrackers {
 fn create(path: &Path, init: FileInit) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o644);
-    if init.overwrite { options.create(true).truncate(true) } else { options.create_new(true) };
+    if init.overwrite {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     match options.open(path) {
         Ok(mut file) => writeln!(file, "{}", init.value),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
