@@ -165,6 +165,8 @@ impl DaemonArgs {
     pub fn not_built(&self) -> Vec<&'static str> {
         let given = [
             (self.dump_conf, "--dump-conf"),
+            (self.dont_release_vrrp, "--dont-release-vrrp"),
+            (self.address_monitoring, "--address-monitoring"),
             (self.snmp, "--snmp"),
             (self.snmp_agent_socket.is_some(), "--snmp-agent-socket"),
             (self.core_dump_pattern.is_some(), "--core-dump-pattern"),
