@@ -38,3 +38,224 @@ pub struct RunAs {
     /// Group name or number; `None` is the user's primary group.
     pub group: Option<String>,
 }
+
+/// Why a script line is no command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Nothing, or only quotes.
+    #[error("there is no command")]
+    Empty,
+    /// A quote without its partner.
+    #[error("a {0} has no partner")]
+    Unmatched(char),
+}
+
+impl Command {
+    /// A command string, already freed of the line's own quotes, with the user it runs as.
+    ///
+    /// # Errors
+    /// It is empty, or a quote in it has no partner.
+    pub fn parse(text: &str, user: Option<RunAs>) -> Result<Self, CommandError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(CommandError::Empty);
+        }
+        let form = if is_shell_line(text) {
+            let needs_bash = ["[[", "/dev/tcp", "/dev/udp"].iter().any(|mark| text.contains(mark));
+            CommandForm::Shell { line: text.to_owned(), needs_bash }
+        } else {
+            let words = split_arguments(text)?;
+            if words.first().is_none_or(String::is_empty) {
+                return Err(CommandError::Empty);
+            }
+            CommandForm::Program(words)
+        };
+        Ok(Self { text: text.to_owned(), form, user })
+    }
+}
+
+/// A script line falls into its first level of words: the command string, then user and group. Quotes of both kinds
+/// hold words together and go; a backslash stays, with the character after it, for the second level.
+///
+/// # Errors
+/// A quote has no partner.
+pub fn split_line(line: &str) -> Result<Vec<String>, CommandError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (_, '\\') => {
+                let word = word.get_or_insert_default();
+                word.push(c);
+                word.extend(chars.next());
+            }
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_ascii_whitespace() || c == '\u{b}' => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.map_or(Ok(words), |open| Err(CommandError::Unmatched(open)))
+}
+
+/// A command string falls into program and arguments: both kinds of quotes, and C's escapes outside single quotes.
+fn split_arguments(text: &str) -> Result<Vec<String>, CommandError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (_, '\\') => {
+                let escaped = unescape(&mut rest);
+                word.get_or_insert_default().push(escaped);
+            }
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_ascii_whitespace() || c == '\u{b}' => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.map_or(Ok(words), |open| Err(CommandError::Unmatched(open)))
+}
+
+/// The character that a backslash and what follows it stand for.
+fn unescape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> char {
+    let digits = |rest: &mut std::iter::Peekable<std::str::Chars<'_>>, radix: u32, most: usize| {
+        let mut value = 0;
+        let mut count = 0;
+        while count < most {
+            let Some(digit) = rest.peek().and_then(|c| c.to_digit(radix)) else { break };
+            rest.next();
+            value = value * radix + digit;
+            count += 1;
+        }
+        (count > 0).then(|| char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER))
+    };
+    if rest.peek().is_some_and(|c| c.is_digit(8)) {
+        return digits(rest, 8, 3).unwrap_or('\0');
+    }
+    match rest.next() {
+        None => '\\',
+        Some('a') => '\u{7}',
+        Some('b') => '\u{8}',
+        Some('E') => '\u{1b}',
+        Some('f') => '\u{c}',
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        Some('v') => '\u{b}',
+        Some('x') => digits(rest, 16, 2).unwrap_or('x'),
+        Some('c') => rest.next().and_then(|c| u8::try_from(c).ok()).map_or('c', |byte| char::from(byte & 0x1f)),
+        Some(other) => other,
+    }
+}
+
+/// Words of a shell that are no programs, so that whoever writes one means a shell.
+const SHELL_WORDS: [&str; 32] = [
+    "!", ".", ":", "bg", "case", "cd", "command", "declare", "do", "eval", "exec", "exit", "export", "fg", "for",
+    "function", "hash", "if", "let", "local", "read", "readonly", "return", "set", "shift", "source", "trap", "type",
+    "ulimit", "umask", "until", "while",
+];
+
+/// Whether a command string must go through a shell: it has one of the shell's own characters outside quotes, starts
+/// with `[`, or with a word that only a shell knows. `test`, `kill` and the like are programs too and run as such.
+fn is_shell_line(text: &str) -> bool {
+    let first = text.split_ascii_whitespace().next().unwrap_or_default();
+    // `NAME=value program` sets a variable for the program.
+    let assigns = first
+        .split_once('=')
+        .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    if first.starts_with('[') || assigns || SHELL_WORDS.contains(&first.trim_end_matches(';')) {
+        return true;
+    }
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (_, '\\') => drop(chars.next()),
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '|' | '&' | ';' | '<' | '>' | '(' | '$' | '`') => return true,
+            (None, _) => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_lines_fall_into_command_user_and_group() {
+        let table: &[(&str, &[&str])] = &[
+            (r#""/bin/check -a b" nobody nogroup"#, &["/bin/check -a b", "nobody", "nogroup"]),
+            ("/bin/check root", &["/bin/check", "root"]),
+            (r#""/bin/check 'a b' c""#, &["/bin/check 'a b' c"]),
+            (r#"'/bin/check "a b"' u"#, &[r#"/bin/check "a b""#, "u"]),
+            (r#""/bin/"check" x""#, &["/bin/check x"]),
+            (r"/bin/a\ b c", &[r"/bin/a\ b", "c"]),
+            (r#""a \" b""#, &[r#"a \" b"#]),
+            ("", &[]),
+        ];
+        for (line, expected) in table {
+            assert_eq!(split_line(line).expect("quotes match"), *expected, "{line}");
+        }
+        assert_eq!(split_line("\"/bin/x"), Err(CommandError::Unmatched('"')));
+        assert_eq!(split_line("it's"), Err(CommandError::Unmatched('\'')));
+    }
+
+    #[test]
+    fn programs_get_their_arguments() {
+        let table: &[(&str, &[&str])] = &[
+            ("/usr/bin/killall -0 haproxy", &["/usr/bin/killall", "-0", "haproxy"]),
+            (r#"/bin/echo 'a  b' "c d"e"#, &["/bin/echo", "a  b", "c de"]),
+            (r"/bin/x a\tb \x41\102\E \cA \q", &["/bin/x", "a\tb", "AB\u{1b}", "\u{1}", "q"]),
+            ("/bin/x '' y", &["/bin/x", "", "y"]),
+            ("pidof nginx", &["pidof", "nginx"]),
+            ("/bin/sh -c 'a && b'", &["/bin/sh", "-c", "a && b"]),
+            ("test -e /etc/x", &["test", "-e", "/etc/x"]),
+        ];
+        for (text, expected) in table {
+            let command = Command::parse(text, None).expect("a command");
+            let words = expected.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(command.form, CommandForm::Program(words), "{text}");
+        }
+        assert_eq!(Command::parse("  ", None), Err(CommandError::Empty));
+        assert_eq!(Command::parse("'' x", None), Err(CommandError::Empty));
+        assert_eq!(Command::parse("/bin/x 'a", None), Err(CommandError::Unmatched('\'')));
+    }
+
+    #[test]
+    fn shell_lines_are_recognised() {
+        let table = [
+            ("[[ -e /etc/keepalived/down ]] && exit 1 || exit 0", true),
+            ("[ -f /tmp/x ]", false),
+            ("</dev/tcp/127.0.0.1/80", true),
+            ("exit 0", false),
+            ("killall -0 nginx || exit 1", false),
+            ("/bin/x $HOME", false),
+            ("A=1 /bin/x", false),
+            ("curl -s http://127.0.0.1/ > /dev/null", false),
+            ("if true; then exit 1; fi", false),
+        ];
+        for (text, bash) in table {
+            let form = Command::parse(text, None).expect("a command").form;
+            assert_eq!(form, CommandForm::Shell { line: text.to_owned(), needs_bash: bash }, "{text}");
+        }
+    }
+}

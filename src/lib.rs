@@ -1,8 +1,12 @@
 //! Holdfast: VRRP high availability, a drop-in replacement for keepalived. (The map comes with the modules.)
 
+pub mod cli;
 pub mod command;
 pub mod conf;
+pub mod daemon;
 pub mod ipc;
+pub mod lab;
+pub mod net;
 pub mod notify;
 pub mod trackers;
 pub mod vrrp;

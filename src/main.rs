@@ -1,2 +1,77 @@
-//! placeholder
-fn main() {}
+//! Understands the command line, calls the library, and turns what comes of it into a message and an exit code.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
+use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
+use holdfast::daemon::{detach, load, main_process};
+use holdfast::vrrp::process::{self, ProcessOptions};
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let invocation = match cli::parse(&argv) {
+        Ok(invocation) => invocation,
+        Err(leave) => {
+            // A closed pipe is no reason to panic.
+            let _ = if leave.stdout {
+                std::io::stdout().write_all(leave.text.as_bytes())
+            } else {
+                std::io::stderr().write_all(leave.text.as_bytes())
+            };
+            return ExitCode::from(leave.code);
+        }
+    };
+    let result = match invocation {
+        Invocation::Lab(args) => match holdfast::lab::run(*args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Invocation::Check(args) => load::check(&args),
+        Invocation::Daemon(args) => daemon(*args, argv),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{}: {error:#}", env!("CARGO_PKG_NAME"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
+    if let Some(ChildKind::Vrrp) = args.child {
+        return vrrp_child(&args);
+    }
+    if let Some(output) = &args.config_test {
+        return load::config_test(&args, output.as_deref());
+    }
+    detach::seal_inherited_descriptors();
+    if !args.dont_fork && !args.detached {
+        return Ok(detach::into_background(&argv)?);
+    }
+    let logging = logging::init(&LogOptions::of(&args, None))?;
+    log_panics();
+    let result = main_process::run(args, argv, &logging);
+    if let Err(error) = &result {
+        tracing::error!("{error:#}");
+    }
+    logging.flush(FLUSH_LIMIT);
+    result
+}
+
+fn vrrp_child(args: &DaemonArgs) -> anyhow::Result<u8> {
+    // First: from here on nothing written to standard output can reach the flight recorder.
+    let options = ProcessOptions::from_standard_streams()?;
+    let logging = logging::init(&LogOptions::of(args, Some("vrrp")))?;
+    log_panics();
+    let code = process::run(options);
+    logging.flush(FLUSH_LIMIT);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// A daemon's standard error stream may be nobody's.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("panic: {panic}")));
+}

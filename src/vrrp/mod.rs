@@ -10,13 +10,19 @@ pub mod accept;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod flight;
 pub mod group;
 pub mod instance;
 pub mod links;
+pub mod log;
 pub mod message;
 pub mod packet;
+pub mod process;
 pub mod snapshot;
 pub mod state;
 pub mod timing;
 pub mod track;
 pub mod types;
+
+#[cfg(test)]
+mod tests;

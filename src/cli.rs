@@ -1,0 +1,195 @@
+//! The command line: keepalived's own options under either name, and holdfast's subcommands.
+//!
+//! Pure: arguments in, an [`Invocation`] or a text with an exit code out. Started under the name `keepalived` only
+//! keepalived's options exist; as `holdfast` without a subcommand the same options mean the same.
+
+pub mod args;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Parser;
+
+pub use args::{CheckArgs, ChildKind, DaemonArgs};
+
+use crate::lab::LabArgs;
+
+/// The keepalived release whose behaviour and version number we show to tools that ask.
+pub const KEEPALIVED_VERSION: &str = "2.4.3";
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run the daemon (or `--config-test`).
+    Daemon(Box<DaemonArgs>),
+    /// `holdfast check`.
+    Check(CheckArgs),
+    /// `holdfast lab`.
+    Lab(Box<LabArgs>),
+}
+
+/// Something to print before leaving: help, version, a mistake on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leave {
+    /// What to print.
+    pub text: String,
+    /// Whether it goes to stdout; stderr otherwise.
+    pub stdout: bool,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl Leave {
+    fn mistake(text: impl Into<String>) -> Self {
+        Self { text: text.into(), stdout: false, code: 1 }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "keepalived", about = "VRRP high availability (holdfast under keepalived's name)")]
+#[command(disable_version_flag = true, args_override_self = true)]
+struct KeepalivedCli {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", about = "VRRP high availability: a drop-in replacement for keepalived")]
+#[command(disable_version_flag = true, args_override_self = true, args_conflicts_with_subcommands = true)]
+struct HoldfastCli {
+    #[command(subcommand)]
+    command: Option<Subcommand>,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    /// Check configuration files and print what is wrong with them.
+    Check(CheckArgs),
+    /// Rehearse failures of two directors on this machine, in network namespaces of their own.
+    Lab(Box<LabArgs>),
+}
+
+/// Understands a command line, program name first.
+///
+/// # Errors
+/// There is something to print instead of something to do.
+pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
+    let as_keepalived = is_keepalived(argv);
+    let rest: Vec<String> = argv.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    if wants_genhash(argv, &rest) {
+        return Err(Leave::mistake("genhash is not part of holdfast yet: use keepalived's own for now\n"));
+    }
+    let name = OsString::from(if as_keepalived { "keepalived" } else { "holdfast" });
+    let argv = std::iter::once(name).chain(attach_optional_values(argv.iter().skip(1)));
+    let invocation = if as_keepalived {
+        KeepalivedCli::try_parse_from(argv).map(|cli| Invocation::Daemon(Box::new(cli.daemon)))
+    } else {
+        HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
+            Some(Subcommand::Check(args)) => Invocation::Check(args),
+            Some(Subcommand::Lab(args)) => Invocation::Lab(args),
+            None => Invocation::Daemon(Box::new(cli.daemon)),
+        })
+    };
+    let invocation = invocation.map_err(|error| Leave {
+        text: error.render().to_string(),
+        stdout: !error.use_stderr(),
+        code: u8::from(error.use_stderr()),
+    })?;
+    if let Invocation::Daemon(args) = &invocation {
+        answer_at_once(args, as_keepalived)?;
+    }
+    Ok(invocation)
+}
+
+/// Whether the program was started as `keepalived`.
+pub fn is_keepalived(argv: &[OsString]) -> bool {
+    argv.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "keepalived")
+}
+
+fn wants_genhash(argv: &[OsString], rest: &[String]) -> bool {
+    let name = argv.first().and_then(|name| Path::new(name).file_name());
+    name.is_some_and(|name| name == "genhash") || rest.iter().any(|arg| arg == "-T" || arg == "--genhash")
+}
+
+/// `--version` and `--signum`, and options that exist in keepalived but not here.
+fn answer_at_once(args: &DaemonArgs, as_keepalived: bool) -> Result<(), Leave> {
+    if args.version {
+        return Err(Leave { text: version_text(as_keepalived), stdout: false, code: 0 });
+    }
+    if let Some(name) = &args.signum {
+        return Err(match signal_number(name) {
+            Some(number) => Leave { text: format!("{number}\n"), stdout: true, code: 0 },
+            None => Leave::mistake(format!("Unknown sigfunc {name}\n")),
+        });
+    }
+    if args.config_fd.is_some() {
+        return Err(Leave::mistake("--config-fd is internal to keepalived and means nothing here\n"));
+    }
+    Ok(())
+}
+
+/// What `--version` prints. Tools take the second word of the first line as keepalived's version.
+pub fn version_text(as_keepalived: bool) -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    if as_keepalived {
+        format!("Keepalived v{KEEPALIVED_VERSION} (holdfast {own})\n\nholdfast {own}, build {}\n", crate::BUILD_ID)
+    } else {
+        format!("holdfast {own} (for keepalived {KEEPALIVED_VERSION})\n\nbuild {}\n", crate::BUILD_ID)
+    }
+}
+
+/// The signal that `--signum=NAME` asks for.
+pub fn signal_number(name: &str) -> Option<i32> {
+    Some(match name {
+        "STOP" => libc::SIGTERM,
+        "RELOAD" => libc::SIGHUP,
+        "DATA" => libc::SIGUSR1,
+        "STATS" => libc::SIGUSR2,
+        "STATS_CLEAR" => libc::SIGRTMAX() - 1,
+        "JSON" => libc::SIGRTMIN() + 2,
+        _ => return None,
+    })
+}
+
+/// Short options that take a value; the rest of a cluster such as `-Df/etc/x` is theirs.
+const SHORT_WITH_VALUE: &str = "fSupcrbsiA";
+/// Short options with an optional value, which getopt wants attached (`-g/var/log/x`) and clap wants after a `=`.
+const SHORT_WITH_OPTIONAL_VALUE: &str = "gtM";
+
+/// Rewrites attached optional values, `-Dg/var/log/x` to `-Dg=/var/log/x`, and leaves all else alone.
+fn attach_optional_values<'a>(args: impl Iterator<Item = &'a OsString>) -> Vec<OsString> {
+    let mut rewritten = Vec::new();
+    let mut is_value = false;
+    for arg in args {
+        let text = arg.to_string_lossy();
+        if is_value || !text.starts_with('-') || text.starts_with("--") || text.len() < 2 {
+            is_value = false;
+            rewritten.push(arg.clone());
+            continue;
+        }
+        let end = text
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| SHORT_WITH_VALUE.contains(*c) || SHORT_WITH_OPTIONAL_VALUE.contains(*c));
+        match end {
+            Some((at, c)) => {
+                let (head, value) = text.split_at(at + c.len_utf8());
+                if SHORT_WITH_VALUE.contains(c) {
+                    is_value = value.is_empty();
+                    rewritten.push(arg.clone());
+                } else if value.is_empty() || value.starts_with('=') {
+                    rewritten.push(arg.clone());
+                } else {
+                    rewritten.push(format!("{head}={value}").into());
+                }
+            }
+            None => rewritten.push(arg.clone()),
+        }
+    }
+    rewritten
+}
+
+#[cfg(test)]
+mod tests;

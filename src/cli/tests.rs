@@ -1,0 +1,123 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn argv(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn daemon(words: &[&str]) -> DaemonArgs {
+    match parse(&argv(words)) {
+        Ok(Invocation::Daemon(args)) => *args,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+fn leave(words: &[&str]) -> Leave {
+    match parse(&argv(words)) {
+        Err(leave) => leave,
+        Ok(other) => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_default_file_is_keepalived_s() {
+    for name in ["/usr/sbin/keepalived", "holdfast"] {
+        assert_eq!(daemon(&[name]).file, Path::new("/etc/keepalived/keepalived.conf"));
+    }
+}
+
+#[test]
+fn command_lines_seen_in_the_wild() {
+    let args = daemon(&["keepalived", "-P", "-f", "c", "-p", "P", "-r", "V", "-D"]);
+    assert!(args.vrrp && args.log_detail == 1);
+    assert_eq!((args.pid, args.vrrp_pid), (Some("P".into()), Some("V".into())));
+    let args = daemon(&["keepalived", "--log-facility=1", "-f", "c", "-p", "P", "-r", "V", "-c", "C"]);
+    assert_eq!((args.log_facility, args.checkers_pid), (Some(17), Some("C".into())));
+    let args = daemon(&["keepalived", "--use-file", "F", "--pid", "P", "--dont-fork", "--snmp"]);
+    assert!(args.dont_fork && args.not_built() == ["--snmp"]);
+    let args = daemon(&["keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp", "--config-id=a"]);
+    assert_eq!((args.log_console, args.config_id.as_deref()), (true, Some("a")));
+    let args = daemon(&["keepalived", "--release-vips", "--vrrp_pid=V", "--checkers_pid", "C", "--no_bfd", "-nlPDGX"]);
+    assert!(args.dont_fork && args.log_console && args.no_syslog && args.release_vips && args.no_bfd);
+}
+
+#[test]
+fn optional_values_are_attached() {
+    let file = |words: &[&str]| daemon(words).log_file;
+    assert_eq!(file(&["keepalived", "-g"]), Some("/tmp/keepalived.log".into()));
+    assert_eq!(file(&["keepalived", "-g/x"]), Some("/x".into()));
+    assert_eq!(file(&["keepalived", "-nDg/x"]), Some("/x".into()));
+    assert_eq!(file(&["keepalived", "--log-file=/x"]), Some("/x".into()));
+    assert_eq!(file(&["keepalived", "-g", "-n"]), Some("/tmp/keepalived.log".into()));
+    let test = |words: &[&str]| daemon(words).config_test;
+    assert_eq!(test(&["keepalived", "-n"]), None);
+    assert_eq!(test(&["keepalived", "-t"]), Some(None));
+    assert_eq!(test(&["keepalived", "-t", "-f", "c"]), Some(None));
+    assert_eq!(test(&["keepalived", "-t=out"]), Some(Some("out".into())));
+    assert_eq!(test(&["keepalived", "--config-test=out"]), Some(Some("out".into())));
+}
+
+#[test]
+fn a_value_that_looks_like_a_cluster_is_left_alone() {
+    assert_eq!(daemon(&["keepalived", "-f-gx"]).file, PathBuf::from("-gx"));
+}
+
+#[test]
+fn options_may_be_repeated_and_the_last_wins() {
+    let args = daemon(&["keepalived", "-n", "-n", "-f", "a", "-f", "b", "-DD", "-D"]);
+    assert_eq!((args.file, args.log_detail), ("b".into(), 3));
+}
+
+#[test]
+fn facilities() {
+    for (text, number) in [("0", 16), ("7", 23), ("local3", 19), ("user", 1), ("daemon", 3)] {
+        assert_eq!(daemon(&["keepalived", "-S", text]).log_facility, Some(number), "{text}");
+    }
+    assert_eq!(leave(&["keepalived", "-S", "8"]).code, 1);
+    assert_eq!(leave(&["keepalived", "-S", "mail"]).code, 1);
+}
+
+#[test]
+fn unknown_options_end_with_1() {
+    for name in ["keepalived", "holdfast"] {
+        let leave = leave(&[name, "--bogus"]);
+        assert_eq!((leave.code, leave.stdout), (1, false));
+        assert!(leave.text.contains("--bogus"), "{}", leave.text);
+    }
+    assert_eq!(leave(&["keepalived", "check", "x"]).code, 1, "keepalived has no subcommands");
+}
+
+#[test]
+fn signal_numbers_go_to_stdout() {
+    for (name, number) in [("STOP", 15), ("RELOAD", 1), ("DATA", 10), ("STATS", 12), ("STATS_CLEAR", 63), ("JSON", 36)]
+    {
+        let want = Leave { text: format!("{number}\n"), stdout: true, code: 0 };
+        assert_eq!(leave(&["keepalived", &format!("--signum={name}")]), want);
+    }
+    assert_eq!(leave(&["keepalived", "--signum=FOO"]).code, 1);
+}
+
+#[test]
+fn the_version_line_is_what_exporters_parse() {
+    let leave = leave(&["/sbin/keepalived", "-v"]);
+    assert_eq!((leave.stdout, leave.code), (false, 0));
+    let first = leave.text.lines().next().unwrap_or_default();
+    assert_eq!(first.split(' ').nth(1).map(|v| &v[1..]), Some("2.4.3"));
+    assert!(first.starts_with("Keepalived v2.4.3 (") && leave.text.contains("holdfast"));
+}
+
+#[test]
+fn genhash_says_that_it_is_not_here() {
+    assert!(leave(&["genhash", "-s", "1.2.3.4"]).text.contains("genhash"));
+    assert!(leave(&["keepalived", "-T", "-s", "1.2.3.4"]).text.contains("genhash"));
+}
+
+#[test]
+fn check_takes_files() {
+    match parse(&argv(&["holdfast", "check", "--json", "a", "b"])) {
+        Ok(Invocation::Check(args)) => assert!(args.json && !args.strict && args.files.len() == 2),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "check"]).code, 1);
+}

@@ -1,0 +1,254 @@
+//! `global_defs` and the root keywords: settings of the processes, and what instances take when they say nothing.
+//!
+//! Pure.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::config::DaemonConfig;
+use super::diagnostic::Reporter;
+use super::lex;
+use super::parse::Section;
+use super::tree::Word;
+use crate::command::RunAs;
+use crate::vrrp::config::VrrpGlobal;
+use crate::vrrp::types::Family;
+
+/// Everything that `global_defs` says.
+#[derive(Debug, Default)]
+pub struct Globals {
+    /// For main.
+    pub daemon: DaemonConfig,
+    /// For the vrrp process.
+    pub vrrp: VrrpGlobal,
+    /// For instances.
+    pub defaults: InstanceDefaults,
+    /// Interface of static addresses without one.
+    pub default_interface: Option<String>,
+}
+
+/// What an instance takes when it says nothing itself.
+#[derive(Debug, Default)]
+pub struct InstanceDefaults {
+    /// `vrrp_version`.
+    pub version: Option<u8>,
+    /// `vrrp_mcast_group4`.
+    pub group4: Option<IpAddr>,
+    /// `vrrp_mcast_group6`.
+    pub group6: Option<IpAddr>,
+    /// `vrrp_garp_*`.
+    pub garp: GarpSettings,
+    /// `vrrp_min_garp`.
+    pub min_garp: bool,
+    /// `vrrp_down_timer_adverts`.
+    pub down_timer_adverts: Option<u8>,
+    /// `vrrp_lower_prio_no_advert`.
+    pub lower_prio_no_advert: bool,
+    /// `vrrp_higher_prio_send_advert`.
+    pub higher_prio_send_advert: bool,
+    /// `vrrp_check_unicast_src`.
+    pub check_unicast_src: bool,
+    /// `vrrp_skip_check_adv_addr`.
+    pub skip_check_adv_addr: bool,
+    /// `vrrp_strict`.
+    pub strict: bool,
+    /// `vrrp_owner_ignore_adverts`.
+    pub owner_ignore_adverts: bool,
+    /// `v3_checksum_as_v2`.
+    pub v3_checksum_as_v2: bool,
+}
+
+/// The gratuitous ARP settings that somebody wrote, of all or of one instance.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct GarpSettings {
+    /// `garp_master_delay`.
+    pub delay: Option<Duration>,
+    /// `garp_master_repeat`.
+    pub repeat: Option<u32>,
+    /// `garp_master_refresh`.
+    pub refresh: Option<Duration>,
+    /// `garp_master_refresh_repeat`.
+    pub refresh_repeat: Option<u32>,
+    /// `garp_lower_prio_delay`.
+    pub lower_prio_delay: Option<Duration>,
+    /// `garp_lower_prio_repeat`.
+    pub lower_prio_repeat: Option<u32>,
+}
+
+/// Reads the root keywords and every `global_defs`, wherever they stand: later ones win.
+pub fn globals(root: &Section<'_>, reporter: &mut Reporter) -> Globals {
+    let mut globals = Globals::default();
+    let daemon = &mut globals.daemon;
+    daemon.use_pid_dir = root.flag("use_pid_dir");
+    daemon.instance = text(root, "instance");
+    daemon.net_namespace = text(root, "net_namespace");
+    set(&mut daemon.child_wait, root.duration("child_wait_time"));
+    let first_instance = root.sections("vrrp_instance").next().map(|section| section.span);
+    for section in root.sections("global_defs") {
+        if let Some(instance) = first_instance.filter(|instance| *instance < section.span) {
+            reporter
+                .warning(
+                    section.span,
+                    "`global_defs` stands below an instance: keepalived uses it for later instances only",
+                )
+                .note(instance, "the first instance")
+                .help("move `global_defs` to the top; here it counts for all instances");
+        }
+        daemon_settings(section, &mut globals, reporter);
+        vrrp_settings(section, &mut globals.vrrp, reporter);
+        instance_defaults(section, &mut globals.defaults, reporter);
+    }
+    globals
+}
+
+fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut Reporter) {
+    let daemon = &mut globals.daemon;
+    set_some(&mut daemon.router_id, text(section, "router_id"));
+    set_some(&mut daemon.script_user, section.words("script_user").and_then(run_as));
+    daemon.script_security |= section.flag("enable_script_security");
+    set_some(&mut daemon.startup_script, section.script("startup_script").cloned());
+    set(&mut daemon.startup_script_timeout, section.duration("startup_script_timeout"));
+    set_some(&mut daemon.shutdown_script, section.script("shutdown_script").cloned());
+    set(&mut daemon.shutdown_script_timeout, section.duration("shutdown_script_timeout"));
+    if let Some(words) = section.words("reload_check_config") {
+        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&word.text));
+    }
+    if let Some(word) = section.word("umask") {
+        match umask(&word.text) {
+            Some(mask) => daemon.umask = Some(mask),
+            None => {
+                reporter
+                    .error(word.span, format!("`{}` is not a file creation mask", word.text))
+                    .help("a number from 0 to 0777, or names such as `IRWXG|IRWXO`");
+            }
+        }
+    }
+    set_some(&mut globals.default_interface, text(section, "default_interface"));
+}
+
+fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Reporter) {
+    set(&mut vrrp.startup_delay, section.duration("vrrp_startup_delay"));
+    if let Some(entry) = section.entry("vrrp_rt_priority") {
+        let priority: i64 = section.int("vrrp_rt_priority").unwrap_or(1);
+        if !(1..=99).contains(&priority) {
+            reporter
+                .warning(entry.span, format!("real-time priorities are 1 to 99: {} is used", priority.clamp(1, 99)));
+        }
+        vrrp.rt_priority = u8::try_from(priority.clamp(1, 99)).ok();
+    }
+    set_some(&mut vrrp.nice, section.int("vrrp_priority"));
+    vrrp.no_swap |= section.flag("vrrp_no_swap");
+    for word in section
+        .entries("vrrp_cpu_affinity")
+        .filter_map(|e| match e.value {
+            super::parse::Value::Words(words) => Some(words),
+            _ => None,
+        })
+        .flatten()
+    {
+        match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
+            Some(cpu) => drop(vrrp.cpu_affinity.insert(cpu)),
+            None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
+        }
+    }
+    set_some(&mut vrrp.rlimit_rttime, section.int("vrrp_rlimit_rttime"));
+    vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
+    set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
+    set(&mut vrrp.gna_interval, section.duration("vrrp_gna_interval"));
+    vrrp.dynamic_interfaces |= section.flag("dynamic_interfaces");
+}
+
+fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, reporter: &mut Reporter) {
+    set_some(&mut defaults.version, section.int("vrrp_version"));
+    set_some(
+        &mut defaults.group4,
+        section.word("vrrp_mcast_group4").and_then(|w| group(w, Some(Family::V4), reporter)),
+    );
+    set_some(
+        &mut defaults.group6,
+        section.word("vrrp_mcast_group6").and_then(|w| group(w, Some(Family::V6), reporter)),
+    );
+    defaults.garp.take(section, "vrrp_");
+    set(&mut defaults.min_garp, section.bool("vrrp_min_garp"));
+    set_some(&mut defaults.down_timer_adverts, section.int("vrrp_down_timer_adverts"));
+    set(&mut defaults.lower_prio_no_advert, section.bool("vrrp_lower_prio_no_advert"));
+    set(&mut defaults.higher_prio_send_advert, section.bool("vrrp_higher_prio_send_advert"));
+    defaults.check_unicast_src |= section.flag("vrrp_check_unicast_src");
+    set(&mut defaults.skip_check_adv_addr, section.bool("vrrp_skip_check_adv_addr"));
+    set(&mut defaults.strict, section.bool("vrrp_strict"));
+    set(&mut defaults.owner_ignore_adverts, section.bool("vrrp_owner_ignore_adverts"));
+    set(&mut defaults.v3_checksum_as_v2, section.bool("v3_checksum_as_v2"));
+}
+
+impl GarpSettings {
+    /// Takes what a section says; its keywords begin with `prefix`.
+    pub fn take(&mut self, section: &Section<'_>, prefix: &str) {
+        let name = |keyword: &str| format!("{prefix}{keyword}");
+        set_some(&mut self.delay, section.duration(&name("garp_master_delay")));
+        set_some(&mut self.repeat, section.int(&name("garp_master_repeat")));
+        set_some(&mut self.refresh, section.duration(&name("garp_master_refresh")));
+        set_some(&mut self.refresh_repeat, section.int(&name("garp_master_refresh_repeat")));
+        set_some(&mut self.lower_prio_delay, section.duration(&name("garp_lower_prio_delay")));
+        set_some(&mut self.lower_prio_repeat, section.int(&name("garp_lower_prio_repeat")));
+    }
+}
+
+/// A multicast group of the right family.
+pub fn group(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Option<IpAddr> {
+    let address = word.text.parse::<IpAddr>().ok();
+    let fits = address.filter(|a| a.is_multicast() && family.is_none_or(|family| Family::of(*a) == family));
+    if fits.is_none() {
+        let family = family.map_or(String::new(), |family| format!("{family} "));
+        reporter.error(word.span, format!("`{}` is not an {family}multicast address: the line is left out", word.text));
+    }
+    fits
+}
+
+/// `USER [GROUP]`.
+pub fn run_as(words: &[Word]) -> Option<RunAs> {
+    let group = words.get(1).map(|word| word.text.trim_start_matches(':').to_owned());
+    words.first().map(|word| RunAs { user: word.text.clone(), group })
+}
+
+fn umask(text: &str) -> Option<u32> {
+    let value = match lex::c_integer(text) {
+        Some(number) => u32::try_from(number).ok()?,
+        None => text.split('|').map(umask_bit).try_fold(0, |mask, bit| Some(mask | bit?))?,
+    };
+    (value <= 0o777).then_some(value)
+}
+
+fn umask_bit(name: &str) -> Option<u32> {
+    Some(match name.trim() {
+        "IRUSR" => 0o400,
+        "IWUSR" => 0o200,
+        "IXUSR" => 0o100,
+        "IRWXU" => 0o700,
+        "IRGRP" => 0o040,
+        "IWGRP" => 0o020,
+        "IXGRP" => 0o010,
+        "IRWXG" => 0o070,
+        "IROTH" => 0o004,
+        "IWOTH" => 0o002,
+        "IXOTH" => 0o001,
+        "IRWXO" => 0o007,
+        _ => return None,
+    })
+}
+
+fn text(section: &Section<'_>, keyword: &str) -> Option<String> {
+    section.word(keyword).map(|word| word.text.clone())
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
+}
+
+fn set_some<T>(to: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *to = value;
+    }
+}

@@ -1,0 +1,220 @@
+//! One line of text → words and braces; one word → a number, an interval, an address.
+//!
+//! Pure. Quoting is keepalived's: `"a b"` is one word, a quote inside a word begins a new one, `\#` and `\!` are the
+//! plain characters and every other backslash stays. Single quotes mean nothing here; script lines read theirs again.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while, take_while1};
+use nom::character::complete::{char, digit1, one_of};
+use nom::combinator::{all_consuming, map, map_res, opt, recognize, rest, value, verify};
+use nom::multi::fold_many1;
+use nom::sequence::{delimited, preceded};
+use nom::{IResult, Parser};
+
+/// A word or a brace, without its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// `{`.
+    Open,
+    /// `}`.
+    Close,
+    /// A word, quotes and escapes resolved.
+    Word(String),
+    /// `"` without its partner, and the rest of the line.
+    Unmatched(String),
+}
+
+/// The tokens of one line that has no comment any more, each with its bytes.
+pub fn tokens(line: &str) -> Vec<(Token, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut input = line;
+    loop {
+        input = input.trim_start_matches(is_blank);
+        if input.is_empty() {
+            return found;
+        }
+        let start = line.len() - input.len();
+        // Every first character has a branch, so this ends only at the end of the line.
+        let Ok((rest, token)) = token(input) else { return found };
+        found.push((token, start..line.len() - rest.len()));
+        input = rest;
+    }
+}
+
+fn token(input: &str) -> IResult<&str, Token> {
+    alt((
+        value(Token::Open, char('{')),
+        value(Token::Close, char('}')),
+        map(delimited(char('"'), take_while(|c| c != '"'), char('"')), |text: &str| Token::Word(text.to_owned())),
+        map(preceded(char('"'), rest), |text: &str| Token::Unmatched(text.to_owned())),
+        map(bare_word, Token::Word),
+    ))
+    .parse(input)
+}
+
+fn bare_word(input: &str) -> IResult<&str, String> {
+    let plain = take_while1(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}' | '\\' | '$'));
+    let escaped = preceded(char('\\'), alt((tag("#"), tag("!"))));
+    // An undefined `${NAME}` has been reported already; its braces are not blocks.
+    let unknown =
+        recognize((tag("${"), take_while(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}')), char('}')));
+    let piece = alt((plain, escaped, unknown, tag("\\"), tag("$")));
+    fold_many1(piece, String::new, |mut word, piece: &str| {
+        word.push_str(piece);
+        word
+    })
+    .parse(input)
+}
+
+/// What separates words.
+pub fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
+}
+
+/// Where the comment of a line begins: an unquoted, unescaped `#` or `!`, even glued to a word.
+pub fn comment_start(line: &str) -> Option<usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'#' | b'!' if !quoted && !escaped => return Some(at),
+            _ => {}
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    None
+}
+
+/// A whole number in base ten.
+pub fn integer(text: &str) -> Option<i64> {
+    let number = recognize((opt(one_of::<_, _, nom::error::Error<_>>("+-")), digit1));
+    all_consuming(map_res(number, str::parse)).parse(text).ok().map(|(_, value)| value)
+}
+
+/// A whole number with C's prefixes: `0x1f`, `017`, `9`.
+pub fn c_integer(text: &str) -> Option<i64> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let value = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        i64::from_str_radix(hex, 16).ok()?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        i64::from_str_radix(digits, 8).ok()?
+    } else {
+        integer(digits)?
+    };
+    Some(sign * value)
+}
+
+/// Decimal seconds as microseconds; a seventh decimal is nothing.
+pub fn microseconds(text: &str) -> Option<u64> {
+    let whole = |input| digit1::<_, nom::error::Error<&str>>(input);
+    let fraction = |input| preceded(char('.'), take_while(|c: char| c.is_ascii_digit())).parse(input);
+    let number = verify((opt(whole), opt(fraction)), |(whole, fraction): &(Option<&str>, Option<&str>)| {
+        whole.is_some() || fraction.is_some_and(|digits| !digits.is_empty())
+    });
+    let (_, (whole, fraction)) = all_consuming(number).parse(text).ok()?;
+    let digits: String = fraction.unwrap_or_default().chars().chain("000000".chars()).take(6).collect();
+    let whole: u64 = whole.unwrap_or("0").parse().ok()?;
+    whole.checked_mul(1_000_000)?.checked_add(digits.parse().ok()?)
+}
+
+/// keepalived's booleans.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "on" | "true" | "yes" => Some(true),
+        "off" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// `ADDR[/LEN]`.
+pub fn address(text: &str) -> Option<(IpAddr, Option<u8>)> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => None,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|l| *l <= longest)?)
+        }
+        Some(_) => return None,
+    };
+    Some((address, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        tokens(line)
+            .into_iter()
+            .map(|(token, _)| match token {
+                Token::Open => "{".to_owned(),
+                Token::Close => "}".to_owned(),
+                Token::Word(word) => word,
+                Token::Unmatched(text) => format!("<{text}>"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lines_fall_into_words_and_braces() {
+        let table: &[(&str, &[&str])] = &[
+            ("vrrp_instance V { interface eth0 }", &["vrrp_instance", "V", "{", "interface", "eth0", "}"]),
+            ("authentication{", &["authentication", "{"]),
+            ("a\t\u{b}b\u{c}c", &["a", "b", "c"]),
+            (r#"script "a b # {x}" root"#, &["script", "a b # {x}", "root"]),
+            (r#"ab"c d"e"#, &["ab", "c d", "e"]),
+            (r#"x """#, &["x", ""]),
+            (r"p\#x\!y\z", &["p#x!y\\z"]),
+            (r#"script "/bin/x"#, &["script", "</bin/x>"]),
+            ("use ${UNDEF}.5 x", &["use", "${UNDEF}.5", "x"]),
+            ("${{}", &["$", "{", "{", "}"]),
+            ("", &[]),
+        ];
+        for (line, expected) in table {
+            assert_eq!(words(line), *expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn comments_begin_outside_quotes_even_inside_words() {
+        assert_eq!(comment_start("weight 1!x"), Some(8));
+        assert_eq!(comment_start(r#"script "a # b" # c"#), Some(15));
+        assert_eq!(comment_start(r"a\#b\!c"), None);
+        assert_eq!(comment_start("# all"), Some(0));
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(integer("-253"), Some(-253));
+        assert_eq!(integer("12x"), None);
+        assert_eq!(integer(""), None);
+        assert_eq!(integer("99999999999999999999"), None);
+        assert_eq!(c_integer("0x1f"), Some(31));
+        assert_eq!(c_integer("0177"), Some(127));
+        assert_eq!(c_integer("--1"), None);
+        assert_eq!(microseconds("1.5"), Some(1_500_000));
+        assert_eq!(microseconds(".01"), Some(10_000));
+        assert_eq!(microseconds("3"), Some(3_000_000));
+        for wrong in ["", ".", "-1", "1s", "1.5.2", "1e3"] {
+            assert_eq!(microseconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(address("10.0.0.1/24"), Some(("10.0.0.1".parse().expect("literal"), Some(24))));
+        assert_eq!(address("fe80::1"), Some(("fe80::1".parse().expect("literal"), None)));
+        for wrong in ["10.0.0.1/33", "10.0.0/24", "::1/129", "10.0.0.1/", "10.0.0.1/+8", "x.x.x.x"] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+}

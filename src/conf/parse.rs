@@ -1,0 +1,537 @@
+//! The tree, checked against the schema: every keyword known, every argument a value of its kind.
+//!
+//! Pure. What comes out is still in the words of the file ([`Section`], [`Entry`]); `global`, `vrrp` and `trackers` make
+//! the domains' own types of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::diagnostic::Reporter;
+use super::lex;
+use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
+use super::source::Span;
+use super::tree::{Node, Word};
+use crate::command::{self, Command, CommandError, RunAs};
+
+/// One block with its name and its keywords.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// Which block.
+    pub block: &'static Block,
+    /// Its name, for blocks that have one.
+    pub name: Option<&'a Word>,
+    /// Its first line.
+    pub span: Span,
+    /// Its keywords in the order of the file; of repeated ones only those that count.
+    pub entries: Vec<Entry<'a>>,
+    /// Keywords that are there with a value that is none; reported.
+    pub rejected: Vec<&'static str>,
+}
+
+/// One keyword with its value.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Its canonical name: an old spelling is gone.
+    pub keyword: &'static str,
+    /// From the keyword to its last word.
+    pub span: Span,
+    /// What it says.
+    pub value: Value<'a>,
+}
+
+/// The value of a keyword.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// Present.
+    Flag,
+    /// On or off.
+    Bool(bool),
+    /// In range.
+    Int(i64),
+    /// In range.
+    Duration(Duration),
+    /// One word.
+    Word(&'a Word),
+    /// Some words.
+    Words(&'a [Word]),
+    /// In range, and whether the sign is inverted.
+    Weight(i16, bool),
+    /// A command; `None` where the keyword may stand without one.
+    Script(Option<Command>),
+    /// A block of keywords.
+    Section(Section<'a>),
+    /// A block with one entry a line.
+    Lines(&'a [Node]),
+}
+
+impl<'a> Section<'a> {
+    /// The entry of a keyword; the last one when there are several.
+    pub fn entry(&self, keyword: &str) -> Option<&Entry<'a>> {
+        debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
+        self.entries.iter().rev().find(|entry| entry.keyword == keyword)
+    }
+
+    /// All entries of a keyword.
+    pub fn entries<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Entry<'a>> {
+        debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
+        self.entries.iter().filter(move |entry| entry.keyword == keyword)
+    }
+
+    /// All sections of a block keyword.
+    pub fn sections<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Section<'a>> {
+        self.entries(keyword).filter_map(|entry| match &entry.value {
+            Value::Section(section) => Some(section),
+            _ => None,
+        })
+    }
+
+    /// All lines of a keyword that holds lines.
+    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node> + 's {
+        self.entries(keyword).flat_map(|entry| match entry.value {
+            Value::Lines(nodes) => nodes,
+            _ => &[],
+        })
+    }
+
+    /// Whether a flag is there.
+    pub fn flag(&self, keyword: &str) -> bool {
+        self.entry(keyword).is_some()
+    }
+
+    /// A boolean.
+    pub fn bool(&self, keyword: &str) -> Option<bool> {
+        match self.entry(keyword)?.value {
+            Value::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A number, as the type that its range in the schema fits.
+    pub fn int<T: TryFrom<i64>>(&self, keyword: &str) -> Option<T> {
+        match self.entry(keyword)?.value {
+            Value::Int(value) => T::try_from(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// An interval.
+    pub fn duration(&self, keyword: &str) -> Option<Duration> {
+        match self.entry(keyword)?.value {
+            Value::Duration(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A word.
+    pub fn word(&self, keyword: &str) -> Option<&'a Word> {
+        match self.entry(keyword)?.value {
+            Value::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// Some words.
+    pub fn words(&self, keyword: &str) -> Option<&'a [Word]> {
+        match self.entry(keyword)?.value {
+            Value::Words(words) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// A weight and its `reverse`.
+    pub fn weight(&self, keyword: &str) -> Option<(i16, bool)> {
+        match self.entry(keyword)?.value {
+            Value::Weight(weight, reverse) => Some((weight, reverse)),
+            _ => None,
+        }
+    }
+
+    /// A command.
+    pub fn script(&self, keyword: &str) -> Option<&Command> {
+        match &self.entry(keyword)?.value {
+            Value::Script(command) => command.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Checks a whole tree.
+pub fn parse<'a>(nodes: &'a [Node], reporter: &mut Reporter) -> Section<'a> {
+    let mut parser = Parser { reporter, not_built: BTreeMap::new() };
+    let (entries, rejected) = parser.entries(nodes, &ROOT);
+    parser.report_not_built();
+    Section { block: &ROOT, name: None, span: Span::default(), entries, rejected }
+}
+
+const ONE_PAIR: &str = "put a command and its arguments into one pair of double quotes";
+
+struct Parser<'r> {
+    reporter: &'r mut Reporter,
+    /// Keywords that are not built, with their first place and how many there are: one message each.
+    not_built: BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>,
+}
+
+impl Parser<'_> {
+    fn entries<'a>(&mut self, nodes: &'a [Node], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
+        let mut entries: Vec<Entry<'a>> = Vec::new();
+        let mut rejected = Vec::new();
+        // By keyword, where its entry is: large files have many blocks at the root.
+        let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for node in nodes {
+            let Some(keyword) = block.find(&node.keyword().text) else {
+                self.unknown(node, block);
+                continue;
+            };
+            if keyword.support != Support::Built {
+                let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
+                if !(empty && matches!(keyword.args, Args::Lines)) {
+                    let key = (block.name, keyword.name);
+                    self.not_built.entry(key).and_modify(|seen| seen.2 += 1).or_insert((
+                        keyword,
+                        node.keyword().span,
+                        1,
+                    ));
+                }
+                continue;
+            }
+            let name = self.canonical(keyword, node);
+            let earlier = seen.get(name).copied().filter(|_| keyword.repeat != Repeat::Adds);
+            if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
+                self.reporter
+                    .error(node.span(), format!("`{name}` is already set: this one is left out"))
+                    .note(first.span, "set here");
+                continue;
+            }
+            let Some(value) = self.value(node, keyword, block) else {
+                rejected.push(name);
+                continue;
+            };
+            let entry = Entry { keyword: name, span: node.span(), value };
+            match earlier.and_then(|at| entries.get_mut(at)) {
+                Some(first) => {
+                    let span = entry.span;
+                    if !matches!(keyword.args, Args::Flag) {
+                        self.reporter
+                            .warning(span, format!("`{name}` is set again: this one counts"))
+                            .note(first.span, "first set here");
+                    }
+                    *first = entry;
+                }
+                None => {
+                    seen.insert(name, entries.len());
+                    entries.push(entry);
+                }
+            }
+        }
+        (entries, rejected)
+    }
+
+    fn canonical(&mut self, keyword: &'static Keyword, node: &Node) -> &'static str {
+        let Some(alias) = keyword.alias else { return keyword.name };
+        self.reporter
+            .warning(node.keyword().span, format!("`{}` is an old spelling", keyword.name))
+            .help(format!("write `{alias}`"));
+        // `vrrp_track_file` keeps its place: both spellings are blocks of their own.
+        if matches!(keyword.args, Args::Block(_)) { keyword.name } else { alias }
+    }
+
+    fn unknown(&mut self, node: &Node, block: &'static Block) {
+        let word = node.keyword();
+        let lost = if node.body.is_some() { ": the block is left out" } else { "" };
+        let place = if block == &ROOT { "at the top of the file".to_owned() } else { format!("of {}", block.title()) };
+        let shown: String = word.text.chars().take(60).collect();
+        let report = self.reporter.error(word.span, format!("`{shown}` is not a keyword {place}{lost}"));
+        let names = || block.keywords.iter().map(|keyword| keyword.name);
+        let elsewhere: Vec<String> =
+            BLOCKS.iter().filter(|other| other.find(&word.text).is_some()).map(|other| other.title()).take(3).collect();
+        if let Some(advice) = schema::advice(&word.text) {
+            report.help(advice);
+        } else if !elsewhere.is_empty() {
+            let name = &word.text;
+            report.help(format!(
+                "`{name}` belongs in {}; is a `}}` missing above, or one too many?",
+                elsewhere.join(" or ")
+            ));
+        } else if let Some(near) = schema::nearest(&word.text, names()) {
+            report.help(format!("did you mean `{near}`?"));
+        } else if block.name == "vrrp_sync_group" && node.words.len() == 1 {
+            report.help("the instances of a group stand in `group { … }`, one name a line");
+        } else if let Some(odd) = word.text.chars().find(|c| !c.is_ascii()) {
+            report.help(format!("it has the character `{odd}` (U+{:04X}) in it", u32::from(odd)));
+        } else if word.text.contains('=') {
+            report.help("keywords and values are separated by blanks, without `=`");
+        } else if names().count() <= 12 {
+            report.help(format!("expected one of {}", list(names())));
+        }
+    }
+
+    fn value<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, block: &'static Block) -> Option<Value<'a>> {
+        if let Some(context) = keyword.block() {
+            return self.block(node, keyword, context);
+        }
+        if let Some(body) = &node.body {
+            self.reporter
+                .error(body.open, format!("`{}` takes no block: what is between its braces is left out", keyword.name));
+        }
+        if !matches!(keyword.args, Args::Script | Args::OptionalScript)
+            && let Some(span) = node.unmatched
+        {
+            self.reporter.error(span, "a `\"` has no partner on this line: the rest of the line is lost");
+        }
+        let words = node.arguments();
+        let most = match keyword.args {
+            Args::Flag => 0,
+            Args::Words { max, .. } => max,
+            Args::Weight { .. } => 2,
+            Args::Script | Args::OptionalScript | Args::Any => usize::MAX,
+            _ => 1,
+        };
+        if let Some(extra) = words.get(most..).filter(|extra| !extra.is_empty()) {
+            self.extra(keyword, extra, block);
+        }
+        let words = words.get(..most).unwrap_or(words);
+        self.argument(node, keyword, words)
+    }
+
+    fn argument<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, words: &'a [Word]) -> Option<Value<'a>> {
+        let name = keyword.name;
+        let least = match keyword.args {
+            Args::Flag | Args::Bool | Args::OptionalScript | Args::Any => 0,
+            Args::Words { min, .. } => min,
+            _ => 1,
+        };
+        if words.len() < least && node.unmatched.is_none() {
+            let report = self.reporter.error(node.keyword().span, format!("`{name}` needs a value"));
+            report.help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
+            return None;
+        }
+        let first = words.first();
+        match keyword.args {
+            Args::Flag => Some(Value::Flag),
+            Args::Bool => match first {
+                None => Some(Value::Bool(true)),
+                Some(word) => match lex::boolean(&word.text) {
+                    Some(value) => Some(Value::Bool(value)),
+                    None => self.wrong(keyword, word, "on or off"),
+                },
+            },
+            Args::Int { min, max } => {
+                let word = first?;
+                match lex::integer(&word.text) {
+                    Some(value) if (min..=max).contains(&value) => Some(Value::Int(value)),
+                    _ => self.wrong(keyword, word, &range("a whole number", min, max)),
+                }
+            }
+            Args::Seconds { min, max, whole } => {
+                let word = first?;
+                let value = lex::microseconds(&word.text);
+                match value.filter(|v| (min..=max).contains(v) && (!whole || v % 1_000_000 == 0)) {
+                    Some(value) => Some(Value::Duration(Duration::from_micros(value))),
+                    None => self.wrong(keyword, word, &seconds(min, max, whole)),
+                }
+            }
+            Args::Choice(choices) => {
+                let word = first?;
+                if choices.contains(&word.text.as_str()) {
+                    Some(Value::Word(word))
+                } else {
+                    self.wrong(keyword, word, &list(choices.iter().copied()))
+                }
+            }
+            Args::Word => first.map(Value::Word),
+            Args::Words { .. } | Args::Any => Some(Value::Words(words)),
+            Args::Weight { limit } => self.weight(keyword, words, limit),
+            Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(command))),
+            Args::OptionalScript if words.is_empty() && node.unmatched.is_none() => Some(Value::Script(None)),
+            Args::OptionalScript => Some(Value::Script(self.script(node, keyword))),
+            Args::Block(_) | Args::Lines | Args::Skipped => None,
+        }
+    }
+
+    fn wrong<'a>(&mut self, keyword: &Keyword, word: &Word, expected: &str) -> Option<Value<'a>> {
+        let name = keyword.name;
+        let shown: String = word.text.chars().take(60).collect();
+        let report = self.reporter.error(word.span, format!("`{name}` takes {expected}, not `{shown}`"));
+        if let Args::Choice(choices) = keyword.args
+            && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
+        {
+            report.help(format!("write it in capitals: `{name} {near}`"));
+        } else if !keyword.default.is_empty() {
+            report.help(format!("the line is left out; the default is {}", keyword.default));
+        } else {
+            report.help("the line is left out");
+        }
+        None
+    }
+
+    fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word], limit: i64) -> Option<Value<'a>> {
+        let word = words.first()?;
+        let Some(value) = lex::integer(&word.text) else {
+            return self.wrong(keyword, word, &range("a whole number", -limit, limit));
+        };
+        if !(-limit..=limit).contains(&value) {
+            return self.wrong(keyword, word, &range("a whole number", -limit, limit));
+        }
+        let reverse = match words.get(1) {
+            None => false,
+            Some(word) if word.text == "reverse" => true,
+            Some(word) => {
+                self.reporter
+                    .warning(word.span, format!("`{}` after a weight is ignored: only `reverse` is known", word.text));
+                false
+            }
+        };
+        Some(Value::Weight(i16::try_from(value).ok()?, reverse))
+    }
+
+    /// keepalived takes what it needs from a line and forgets the rest without a word.
+    fn extra(&mut self, keyword: &Keyword, extra: &[Word], block: &Block) {
+        let Some(first) = extra.first() else { return };
+        let span = first.span.to(extra.last().map_or(first.span, |word| word.span));
+        let name = keyword.name;
+        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_str()).collect();
+        let shown: String = shown.join(" ").chars().take(60).collect();
+        let report = match keyword.args {
+            Args::Flag => self
+                .reporter
+                .warning(span, format!("`{name}` takes no value: `{shown}` is ignored, and `{name}` is on")),
+            _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
+        };
+        if block.find(&first.text).is_some() {
+            report.help(format!("put `{}` on a line of its own", first.text));
+        } else if name == "auth_pass" {
+            report.help("put a password with blanks in double quotes");
+        }
+    }
+
+    fn block<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
+        // The tree has reported a missing `{`.
+        let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
+        let words = node.arguments();
+        let named = matches!(context, Context::Block(block) if block.named);
+        match context {
+            Context::Block(block) => {
+                if named && words.is_empty() {
+                    self.reporter
+                        .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name))
+                        .help(format!("`{} NAME {{`", keyword.name));
+                    return None;
+                }
+                if let Some(extra) = words.get(usize::from(named)..).filter(|extra| !extra.is_empty()) {
+                    self.extra(keyword, extra, block);
+                }
+                let (entries, rejected) = self.entries(nodes, block);
+                let name = words.first().filter(|_| named);
+                Some(Value::Section(Section { block, name, span: node.span(), entries, rejected }))
+            }
+            Context::Lines => {
+                if let Some(extra) = words.first() {
+                    let shown = &extra.text;
+                    self.reporter
+                        .error(extra.span, format!("`{shown}` is ignored: `{}` is followed by `{{`", keyword.name));
+                }
+                for body in nodes.iter().filter_map(|node| node.body.as_ref()) {
+                    self.reporter
+                        .error(body.open, format!("the lines of `{}` have no blocks of their own", keyword.name));
+                }
+                Some(Value::Lines(nodes))
+            }
+            Context::Skipped | Context::Unknown => None,
+        }
+    }
+
+    fn script(&mut self, node: &Node, keyword: &Keyword) -> Option<Command> {
+        let tail = node.tail.as_ref()?;
+        let words = match command::split_line(&tail.text) {
+            Ok(words) => words,
+            Err(error) => {
+                let CommandError::Unmatched(quote) = error else { return None };
+                let at = tail.text.rfind(quote).unwrap_or_default();
+                self.reporter.error(
+                    tail.span(at, tail.text.len()),
+                    format!("`{}`: {error}: the script is left out", keyword.name),
+                );
+                return None;
+            }
+        };
+        let mut words = words.into_iter();
+        let text = words.next().unwrap_or_default();
+        let rest: Vec<String> = words.collect();
+        let span = tail.whole();
+        let quoted = tail.text.starts_with(['"', '\'']);
+        let (text, user) = match rest.as_slice() {
+            [] => (text, None),
+            // Words that cannot be a user are arguments whose quotes were forgotten.
+            [user, ..] if rest.len() > 2 || !rest.iter().all(|word| is_account(word)) => {
+                let message = format!(
+                    "all words are taken as the command of `{}`, where keepalived takes `{user}` as a user",
+                    keyword.name
+                );
+                self.reporter.warning(span, message).help(ONE_PAIR);
+                (tail.text.clone(), None)
+            }
+            [user, group @ ..] => {
+                if !quoted {
+                    let message = format!("`{user}` is the user who runs `{text}`, not an argument, as in keepalived");
+                    self.reporter.warning(span, message).help(ONE_PAIR);
+                }
+                let group = group.first().map(|group| group.trim_start_matches(':').to_owned());
+                (text, Some(RunAs { user: user.clone(), group }))
+            }
+        };
+        match Command::parse(&text, user) {
+            Ok(command) => Some(command),
+            Err(error) => {
+                self.reporter.error(span, format!("`{}`: {error}: the script is left out", keyword.name));
+                None
+            }
+        }
+    }
+
+    fn report_not_built(&mut self) {
+        for ((block, name), (keyword, span, count)) in std::mem::take(&mut self.not_built) {
+            let more = if count > 1 { format!(" ({count} of them, this is the first)") } else { String::new() };
+            let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
+            let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
+            match keyword.support {
+                Support::NoEffect => drop(self.reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
+                Support::Built => {}
+                Support::Warning(why) => drop(self.reporter.warning(span, message(why))),
+                Support::Error(why) => drop(self.reporter.error(span, message(why))),
+                Support::Fatal(why) => drop(self.reporter.fatal(span, message(why))),
+            }
+        }
+    }
+}
+
+/// Whether a word may be the name or number of a user or group. The names of states are arguments: how-tos are full of
+/// `notify_master /etc/keepalived/notify.sh master`, and no system has such a user.
+fn is_account(word: &str) -> bool {
+    if ["master", "backup", "fault", "stop"].iter().any(|state| word.eq_ignore_ascii_case(state)) {
+        return false;
+    }
+    let word = word.strip_prefix(':').unwrap_or(word);
+    let first = word.bytes().next();
+    first.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'$'))
+}
+
+fn range(what: &str, min: i64, max: i64) -> String {
+    if max >= i64::from(i32::MAX) { format!("{what}, {min} or more") } else { format!("{what} from {min} to {max}") }
+}
+
+fn seconds(min: u64, max: u64, whole: bool) -> String {
+    let number = |micros: u64| format!("{}", Duration::from_micros(micros).as_secs_f64());
+    let what = if whole { "whole seconds" } else { "seconds" };
+    format!("{what} from {} to {}", number(min), number(max))
+}
+
+/// `a`, `b` or `c`.
+pub fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [head @ .., last] => format!("{} or {last}", head.join(", ")),
+    }
+}

@@ -1,0 +1,219 @@
+//! Everything that concerns several blocks: groups, names, duplicate virtual routers, and the configuration as a whole.
+//!
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::address::address;
+use super::config::Config;
+use super::diagnostic::Reporter;
+use super::global::{self, Globals};
+use super::parse::Section;
+use super::source::Span;
+use super::trackers::{self, TrackLine, Trackers, tracks, unique};
+use super::vrrp::{self, Instance};
+use crate::notify::config::{NotifyConfig, NotifyScripts};
+use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transport, VrrpConfig};
+
+/// Makes the typed configuration of a checked file.
+pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
+    let globals = global::globals(root, reporter);
+    let trackers = trackers::trackers(root, reporter);
+    let mut instances = instances(root, &globals, &trackers, reporter);
+    let mut notify = NotifyConfig::default();
+    let groups = groups(root, &trackers, &mut instances, &mut notify, reporter);
+    check_duplicates(&instances, reporter);
+    let static_addresses = static_addresses(root, &globals, reporter);
+
+    let mut configs = BTreeMap::new();
+    for (name, instance) in instances {
+        if instance.notify != NotifyScripts::default() {
+            notify.instances.insert(name.clone(), instance.notify);
+        }
+        let tracks = instance.tracks.into_iter().map(|line| line.track).collect();
+        configs.insert(name, crate::vrrp::config::InstanceConfig { tracks, ..instance.config });
+    }
+    let scripts = trackers.scripts.keys().cloned().map(TrackerKey::Script);
+    let known = scripts.chain(trackers.files.keys().cloned().map(TrackerKey::File)).collect();
+    Config {
+        daemon: globals.daemon,
+        vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
+        scripts: trackers.scripts.into_iter().map(|(name, script)| (name, script.config)).collect(),
+        files: trackers.files.into_iter().map(|(name, file)| (name, file.config)).collect(),
+        notify,
+    }
+}
+
+fn instances(
+    root: &Section<'_>,
+    globals: &Globals,
+    trackers: &Trackers,
+    reporter: &mut Reporter,
+) -> BTreeMap<String, Instance> {
+    let mut seen = BTreeMap::new();
+    let mut instances = BTreeMap::new();
+    for section in root.sections("vrrp_instance") {
+        if let Some(name) = unique(section, &mut seen, reporter)
+            && let Some(instance) = vrrp::instance(section, globals, trackers, reporter)
+        {
+            instances.insert(name, instance);
+        }
+    }
+    instances
+}
+
+fn groups(
+    root: &Section<'_>,
+    trackers: &Trackers,
+    instances: &mut BTreeMap<String, Instance>,
+    notify: &mut NotifyConfig,
+    reporter: &mut Reporter,
+) -> BTreeMap<String, GroupConfig> {
+    let mut seen = BTreeMap::new();
+    let mut owners: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    let mut groups = BTreeMap::new();
+    for section in root.sections("vrrp_sync_group") {
+        let Some(name) = unique(section, &mut seen, reporter) else { continue };
+        let members = members(section, &name, instances, &mut owners, reporter);
+        if members.is_empty() {
+            let message = format!("`vrrp_sync_group {name}` has no instances: it is left out");
+            reporter.error(section.span, message).help("`group { INSTANCE … }`, one name a line");
+            continue;
+        }
+        if let [member] = members.as_slice() {
+            reporter.warning(section.span, format!("`vrrp_sync_group {name}` has one instance only, `{member}`"));
+        }
+        check_owners(section, &name, &members, instances, reporter);
+        let weights = section.flag("sync_group_tracking_weight");
+        let shared = tracks(section, trackers, reporter);
+        let shared: Vec<TrackLine> =
+            shared.into_iter().filter_map(|line| settle(line, weights, &name, reporter)).collect();
+        for member in &members {
+            if let Some(instance) = instances.get_mut(member) {
+                join(instance, &shared, weights, &name, reporter);
+            }
+        }
+        let scripts = vrrp::notify(section, false);
+        if scripts != NotifyScripts::default() {
+            notify.groups.insert(name.clone(), scripts);
+        }
+        groups.insert(name, GroupConfig { members });
+    }
+    groups
+}
+
+/// The names of a group's instances, in the order of the file: those that exist and are in no other group.
+fn members(
+    section: &Section<'_>,
+    group: &str,
+    instances: &BTreeMap<String, Instance>,
+    owners: &mut BTreeMap<String, (String, Span)>,
+    reporter: &mut Reporter,
+) -> Vec<String> {
+    let mut members = Vec::new();
+    for word in section.lines("group").flat_map(|node| &node.words) {
+        let name = &word.text;
+        if !instances.contains_key(name) {
+            let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
+            let report = reporter.error(word.span, message);
+            if let Some(near) = super::schema::nearest(name, instances.keys().map(String::as_str)) {
+                report.help(format!("did you mean `{near}`?"));
+            }
+        } else if let Some((other, first)) = owners.get(name) {
+            let message = format!("`{name}` is in group `{other}` already: it is left out of this one");
+            reporter.error(word.span, message).note(*first, "here");
+        } else {
+            owners.insert(name.clone(), (group.to_owned(), word.span));
+            members.push(name.clone());
+        }
+    }
+    members
+}
+
+/// An owner takes over whatever the others do; a group cannot.
+fn check_owners(
+    section: &Section<'_>,
+    group: &str,
+    members: &[String],
+    instances: &BTreeMap<String, Instance>,
+    reporter: &mut Reporter,
+) {
+    let is_owner = |name: &&String| instances.get(*name).is_some_and(|i| i.config.priority.is_owner());
+    let (owners, others): (Vec<&String>, Vec<&String>) = members.iter().partition(is_owner);
+    if let (Some(owner), Some(other)) = (owners.first(), others.first()) {
+        let message =
+            format!("group `{group}` mixes an address owner (`{owner}`, priority 255) with others (`{other}`)");
+        reporter.error(section.span, message).help("give all instances of a group the same kind of priority");
+    }
+}
+
+/// Members of a group move together, so a weight that moves one of them would set them against each other:
+/// an interface's weight becomes 0, and other weighted trackers are left out.
+fn settle(mut line: TrackLine, weights: bool, group: &str, reporter: &mut Reporter) -> Option<TrackLine> {
+    if weights || line.track.weight == 0 {
+        return Some(line);
+    }
+    let is_interface = matches!(line.track.tracker, TrackerKey::Interface(_));
+    if line.weight_given && !is_interface {
+        let message =
+            format!("{} has a weight, and group `{group}` moves as one: it is not tracked", line.track.tracker);
+        reporter
+            .warning(line.span, message)
+            .help("remove the weight, or add `sync_group_tracking_weight` to the group");
+        return None;
+    }
+    if line.weight_given {
+        let message = format!("{} is tracked without its weight: group `{group}` moves as one", line.track.tracker);
+        reporter.warning(line.span, message).help("or add `sync_group_tracking_weight` to the group");
+    }
+    line.track = Track { weight: 0, ..line.track };
+    Some(line)
+}
+
+fn join(instance: &mut Instance, shared: &[TrackLine], weights: bool, group: &str, reporter: &mut Reporter) {
+    let own = std::mem::take(&mut instance.tracks);
+    instance.tracks = own.into_iter().filter_map(|line| settle(line, weights, group, reporter)).collect();
+    let known: BTreeSet<TrackerKey> = instance.tracks.iter().map(|line| line.track.tracker.clone()).collect();
+    instance.tracks.extend(shared.iter().filter(|line| !known.contains(&line.track.tracker)).cloned());
+}
+
+/// Two instances that would answer to the same adverts.
+fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Reporter) {
+    let mut seen = BTreeMap::new();
+    let mut in_order: Vec<(&String, &Instance)> = instances.iter().collect();
+    in_order.sort_by_key(|(_, instance)| instance.span);
+    for (name, instance) in in_order {
+        let config = &instance.config;
+        let unicast = matches!(config.transport, Transport::Unicast { .. });
+        let key = (config.vrid, config.family, config.interface.clone(), unicast.then_some(config.source));
+        if let Some((other, span)) = seen.get(&key) {
+            let interface = config.interface.as_deref().unwrap_or("its source address");
+            let message = format!(
+                "`{name}` and `{other}` both are virtual router {} ({}) on {interface}",
+                config.vrid, config.family
+            );
+            reporter
+                .fatal(instance.vrid_span, message)
+                .note(*span, format!("`{other}`"))
+                .help("give each its own `virtual_router_id`");
+        } else {
+            seen.insert(key, (name, instance.vrid_span));
+        }
+    }
+}
+
+fn static_addresses(root: &Section<'_>, globals: &Globals, reporter: &mut Reporter) -> Vec<AddressConfig> {
+    let default = globals.default_interface.as_deref().unwrap_or("eth0");
+    let mut seen = BTreeSet::new();
+    let mut addresses = Vec::new();
+    for node in root.lines("static_ipaddress") {
+        let Some(mut found) = address(node, reporter) else { continue };
+        found.device.get_or_insert_with(|| default.to_owned());
+        if seen.insert((found.address, found.prefix_len, found.device.clone())) {
+            addresses.push(found);
+        } else {
+            reporter.error(node.span(), format!("`{}` is there already: the line is left out", found.address));
+        }
+    }
+    addresses
+}

@@ -1,0 +1,250 @@
+//! `vrrp_script`, `track_file`, and the lines of `track_*` blocks that refer to them.
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::diagnostic::Reporter;
+use super::global::run_as;
+use super::lex;
+use super::parse::Section;
+use super::source::Span;
+use super::tree::{Node, Word};
+use crate::trackers::config::{FileConfig, FileInit, ScriptConfig};
+use crate::vrrp::config::{Track, TrackerKey};
+
+/// A tracker and what it gives to `track_*` lines without a weight.
+#[derive(Debug)]
+pub struct Tracker<T> {
+    /// Its settings.
+    pub config: T,
+    weight: Weight,
+}
+
+/// A weight, and who said so.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    value: i16,
+    reverse: bool,
+    explicit: bool,
+}
+
+/// All trackers by name.
+#[derive(Debug, Default)]
+pub struct Trackers {
+    /// `vrrp_script`.
+    pub scripts: BTreeMap<String, Tracker<ScriptConfig>>,
+    /// `track_file`, `vrrp_track_file`.
+    pub files: BTreeMap<String, Tracker<FileConfig>>,
+}
+
+/// A `track_*` line, resolved.
+#[derive(Debug, Clone)]
+pub struct TrackLine {
+    /// What it says.
+    pub track: Track,
+    /// The weight stands on this line or in the tracker's block, rather than being the default.
+    pub weight_given: bool,
+    /// Where.
+    pub span: Span,
+}
+
+/// Reads all trackers of the file.
+pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
+    let mut trackers = Trackers::default();
+    let mut seen = BTreeMap::new();
+    for section in root.sections("vrrp_script") {
+        if let Some(name) = unique(section, &mut seen, reporter)
+            && let Some(tracker) = script(section, reporter)
+        {
+            trackers.scripts.insert(name, tracker);
+        }
+    }
+    seen.clear();
+    for section in root.sections("track_file").chain(root.sections("vrrp_track_file")) {
+        if let Some(name) = unique(section, &mut seen, reporter)
+            && let Some(tracker) = file(section, reporter)
+        {
+            trackers.files.insert(name, tracker);
+        }
+    }
+    trackers
+}
+
+/// The name of a block, unless another block has it.
+pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter: &mut Reporter) -> Option<String> {
+    let name = &section.name?.text;
+    if let Some(first) = seen.get(name) {
+        let message = format!("there is a {} `{name}` already: this one is left out", section.block.title());
+        reporter.error(section.span, message).note(*first, "the first one");
+        return None;
+    }
+    seen.insert(name.clone(), section.span);
+    Some(name.clone())
+}
+
+fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ScriptConfig>> {
+    let name = &section.name?.text;
+    let Some(command) = section.script("script") else {
+        reporter
+            .error(section.span, format!("`vrrp_script {name}` has no `script` that can run: it is left out"))
+            .help("`script \"COMMAND ARGUMENT …\"`");
+        return None;
+    };
+    let mut command = command.clone();
+    if let Some(user) = section.words("user").and_then(run_as) {
+        command.user = Some(user);
+    }
+    let mut interval = section.duration("interval").unwrap_or(Duration::from_secs(1));
+    if let Some(entry) = section.entry("interval").filter(|_| interval < Duration::from_millis(1)) {
+        reporter.error(entry.span, "`interval 0` would never rest: 1 second is used");
+        interval = Duration::from_secs(1);
+    }
+    let timeout = section.duration("timeout").filter(|timeout| !timeout.is_zero()).unwrap_or(interval);
+    let config = ScriptConfig {
+        command,
+        interval,
+        timeout,
+        rise: section.int("rise").unwrap_or(1),
+        fall: section.int("fall").unwrap_or(1),
+        init_fail: section.flag("init_fail"),
+    };
+    Some(Tracker { config, weight: default_weight(section, 0) })
+}
+
+fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileConfig>> {
+    let name = &section.name?.text;
+    let Some(path) = section.word("file") else {
+        reporter
+            .error(section.span, format!("`{} {name}` has no `file`: it is left out", section.block.name))
+            .help("`file PATH`");
+        return None;
+    };
+    if !path.text.starts_with('/') {
+        reporter.warning(path.span, format!("`{}` is not an absolute path", path.text));
+    }
+    let init = section.words("init_file").map(|words| file_init(words, reporter));
+    let config = FileConfig { path: PathBuf::from(&path.text), init };
+    Some(Tracker { config, weight: default_weight(section, 1) })
+}
+
+fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
+    let mut init = FileInit { value: 0, overwrite: false };
+    for word in words {
+        let number = lex::c_integer(&word.text).and_then(|value| i32::try_from(value).ok());
+        match (word.text.as_str(), number) {
+            ("overwrite", _) => init.overwrite = true,
+            (_, Some(value)) => init.value = value,
+            _ => drop(
+                reporter.error(word.span, format!("`init_file` takes a number and `overwrite`, not `{}`", word.text)),
+            ),
+        }
+    }
+    init
+}
+
+fn default_weight(section: &Section<'_>, otherwise: i16) -> Weight {
+    match section.weight("weight") {
+        Some((value, reverse)) => Weight { value, reverse, explicit: true },
+        None => Weight { value: otherwise, reverse: false, explicit: false },
+    }
+}
+
+/// The `track_*` lines of an instance or group, each tracker once, unknown ones reported and left out.
+pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporter) -> Vec<TrackLine> {
+    let none = Weight { value: 0, reverse: false, explicit: false };
+    let mut found: Vec<TrackLine> = Vec::new();
+    for node in section.lines("track_interface") {
+        let key = TrackerKey::Interface(node.keyword().text.clone());
+        add(&mut found, node, key, none, 253, reporter);
+    }
+    for node in section.lines("track_script") {
+        let name = &node.keyword().text;
+        match trackers.scripts.get(name) {
+            Some(script) => add(&mut found, node, TrackerKey::Script(name.clone()), script.weight, 253, reporter),
+            None => missing(node, "vrrp_script", trackers.scripts.keys(), reporter),
+        }
+    }
+    for node in section.lines("track_file") {
+        let name = &node.keyword().text;
+        match trackers.files.get(name) {
+            Some(file) => add(&mut found, node, TrackerKey::File(name.clone()), file.weight, 254, reporter),
+            None => missing(node, "track_file", trackers.files.keys(), reporter),
+        }
+    }
+    found
+}
+
+fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
+    let word = node.keyword();
+    let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
+    let report = reporter.error(word.span, message);
+    if let Some(near) = super::schema::nearest(&word.text, names.map(String::as_str)) {
+        report.help(format!("did you mean `{near}`?"));
+    }
+}
+
+fn add(
+    found: &mut Vec<TrackLine>,
+    node: &Node,
+    tracker: TrackerKey,
+    default: Weight,
+    limit: i64,
+    reporter: &mut Reporter,
+) {
+    if let Some(first) = found.iter().find(|line| line.track.tracker == tracker) {
+        reporter
+            .error(node.span(), format!("{tracker} is tracked already: the line is left out"))
+            .note(first.span, "here");
+        return;
+    }
+    let weight = weight(node.arguments(), default, limit, reporter);
+    let track = Track { tracker, weight: weight.value, reverse: weight.reverse };
+    found.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
+}
+
+/// `[weight N] [reverse|noreverse]`.
+fn weight(words: &[Word], default: Weight, limit: i64, reporter: &mut Reporter) -> Weight {
+    let mut weight = default;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            "weight" => {
+                let Some(number) = words.next() else {
+                    reporter.error(word.span, "`weight` needs a number");
+                    break;
+                };
+                match lex::integer(&number.text) {
+                    Some(value) if value.abs() <= limit => {
+                        weight =
+                            Weight { value: i16::try_from(value).unwrap_or_default(), reverse: false, explicit: true };
+                    }
+                    // keepalived takes one beyond the limit as the limit.
+                    Some(value) if value.abs() == 254 => {
+                        reporter.error(number.span, format!("weights are -{limit} to {limit}: {limit} is used"));
+                        let value = if value < 0 { -limit } else { limit };
+                        weight =
+                            Weight { value: i16::try_from(value).unwrap_or_default(), reverse: false, explicit: true };
+                    }
+                    _ => {
+                        let message = format!("`{}` is not a weight from -{limit} to {limit}", number.text);
+                        reporter.error(number.span, message).help("the tracker's own weight is used");
+                    }
+                }
+            }
+            "reverse" => weight.reverse = true,
+            "noreverse" => weight.reverse = false,
+            other => {
+                let message = format!("`{other}` is ignored: expected `weight N`, `reverse` or `noreverse`");
+                let report = reporter.error(word.span, message);
+                match other.split_once('=') {
+                    Some((name, value)) => report.help(format!("write `{name} {value}`")),
+                    None => report.help("each name stands on a line of its own"),
+                };
+            }
+        }
+    }
+    weight
+}

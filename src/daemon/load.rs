@@ -1,0 +1,102 @@
+//! Reading the configuration for the daemon and for the checking commands, and saying what is wrong with it.
+//!
+//! Shell.
+#![allow(clippy::disallowed_methods, reason = "a shell: a random seed comes from the clock")]
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+
+use crate::cli::{CheckArgs, DaemonArgs};
+use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
+
+/// keepalived's exit code for a configuration that nothing can run on.
+const EXIT_CONFIG: u8 = 2;
+/// keepalived's exit code when there is no configuration.
+const EXIT_NO_CONFIG: u8 = 6;
+
+/// What the command line says about reading configurations.
+pub fn options(config_id: Option<&str>, strict_includes: bool) -> LoadOptions {
+    LoadOptions {
+        config_id: config_id.map_or_else(short_host_name, str::to_owned),
+        strict_includes,
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        random_seed: RandomState::new().hash_one(std::process::id()),
+    }
+}
+
+fn short_host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Reads the daemon's configuration.
+pub fn load(args: &DaemonArgs) -> Loaded {
+    conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config))
+}
+
+/// Logs each diagnostic, one line each.
+pub fn log(diagnostics: &Diagnostics) {
+    for d in diagnostics.iter() {
+        let help = d.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        let place = match d.source {
+            Some(_) => format!("{}:{}:{}", d.file.display(), d.line, d.column),
+            None => d.file.display().to_string(),
+        };
+        match d.severity {
+            Severity::Warning => tracing::warn!("{place}: {}{help}", d.message),
+            Severity::Error | Severity::Fatal => tracing::error!("{place}: {}{help}", d.message),
+        }
+    }
+}
+
+/// The exit code of a daemon that cannot start on this.
+pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
+    let unreadable = |d: &conf::Diagnostic| d.severity == Severity::Fatal && d.kind == Kind::Unreadable;
+    if diagnostics.iter().any(unreadable) { EXIT_NO_CONFIG } else { EXIT_CONFIG }
+}
+
+/// `--config-test`: keepalived's exit codes, the text on stderr or in a file.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u8> {
+    let loaded = load(args);
+    let text = loaded.diagnostics.render(false);
+    match output {
+        Some(path) => fs::write(path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?,
+        None => eprint!("{text}"),
+    }
+    Ok(loaded.diagnostics.config_test_exit_code())
+}
+
+/// `holdfast check`: 2 when a file has errors, 1 with `--strict` when there are warnings, else 0.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
+    use std::io::{IsTerminal, Write};
+    let mut out = std::io::stdout().lock();
+    let color = out.is_terminal();
+    let (mut errors, mut warnings) = (false, false);
+    let mut reports = Vec::new();
+    for file in &args.files {
+        let loaded = conf::load(file, &options(None, false));
+        errors |= loaded.diagnostics.has_errors();
+        warnings |= loaded.diagnostics.count(Severity::Warning) > 0;
+        if args.json {
+            reports.push(serde_json::json!({ "file": file, "diagnostics": loaded.diagnostics }));
+        } else if loaded.diagnostics.is_empty() {
+            writeln!(out, "{}: no problems", file.display())?;
+        } else {
+            write!(out, "{}", loaded.diagnostics.render(color))?;
+        }
+    }
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &reports)?;
+        writeln!(out)?;
+    }
+    Ok(if errors { 2 } else { u8::from(warnings && args.strict) })
+}

@@ -1,0 +1,234 @@
+//! Logging that never holds anybody up: a bounded queue and a thread for each sink.
+//!
+//! Shell. A log reader that stops reading must not stop the daemon: keepalived's VRRP process hangs then with its
+//! addresses up, and there are two owners. A caller puts a line into each sink's queue ([`QUEUE`] lines) and goes on;
+//! when a queue is full the line is dropped for that sink and counted, and the sink says "N log lines dropped" when
+//! it gets to write again. At the end [`Logging::flush`] waits for a bounded time. Events for scripts and people never
+//! travel this way.
+
+mod format;
+mod sink;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+pub use format::Record;
+use sink::Sink;
+
+use crate::cli::DaemonArgs;
+
+/// Lines that wait for one sink. A burst of 1,000 instances changing state twice fits.
+const QUEUE: usize = 4096;
+/// How long [`Logging::flush`] waits at most when the daemon ends.
+pub const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// Where a process logs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The name in syslog: `Keepalived`, `Keepalived_vrrp`.
+    pub ident: String,
+    /// Syslog facility.
+    pub facility: u8,
+    /// To `/dev/log`.
+    pub syslog: bool,
+    /// To the standard error stream.
+    pub stderr: bool,
+    /// To a file.
+    pub file: Option<PathBuf>,
+    /// What is worth a line.
+    pub level: LevelFilter,
+}
+
+/// LOG_DAEMON.
+const DEFAULT_FACILITY: u8 = 3;
+/// The tracing target of what the vrrp process reports, whoever writes it down.
+const VRRP_TARGET: &str = "vrrp";
+/// Where syslog listens.
+const DEV_LOG: &str = "/dev/log";
+
+impl LogOptions {
+    /// What the command line asks for; `process` is `None` for main, else the child's name (`vrrp`).
+    pub fn of(args: &DaemonArgs, process: Option<&str>) -> Self {
+        let suffix = process.map(|p| format!("_{p}")).unwrap_or_default();
+        let foreground = args.dont_fork;
+        // keepalived -n without -l logs to syslog only. In a container without syslog that is silence.
+        let nowhere = args.no_syslog || !Path::new(DEV_LOG).exists();
+        Self {
+            ident: format!("Keepalived{suffix}"),
+            facility: args.log_facility.unwrap_or(DEFAULT_FACILITY),
+            syslog: !args.no_syslog,
+            stderr: foreground && (args.log_console || (nowhere && args.log_file.is_none())),
+            file: args.log_file.as_deref().map(|path| with_process_name(path, &suffix)),
+            level: match args.log_detail {
+                0 => LevelFilter::INFO,
+                1 => LevelFilter::DEBUG,
+                _ => LevelFilter::TRACE,
+            },
+        }
+    }
+}
+
+/// `/tmp/keepalived.log` and `_vrrp` make `/tmp/keepalived_vrrp.log`, as in keepalived.
+fn with_process_name(path: &Path, suffix: &str) -> PathBuf {
+    let Some(stem) = path.file_stem() else { return path.to_owned() };
+    let mut name = stem.to_owned();
+    name.push(suffix);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// The process's logging. Keep it until the end and [`Self::flush`].
+#[derive(Debug)]
+pub struct Logging {
+    queues: Vec<Queue>,
+    stderr: bool,
+}
+
+/// Starts logging for this process.
+///
+/// # Errors
+/// The log file cannot be opened, or a thread cannot be started.
+pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
+    let queues = sinks(options)?.into_iter().map(start).collect::<std::io::Result<Vec<_>>>()?;
+    let layer = QueueLayer { queues: queues.clone() }.with_filter(options.level);
+    // A second call (tests in one process) keeps the first subscriber.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
+    Ok(Logging { queues, stderr: options.stderr })
+}
+
+fn sinks(options: &LogOptions) -> std::io::Result<Vec<Box<dyn Sink>>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if options.syslog {
+        sinks.push(Box::new(sink::Syslog::new(Path::new(DEV_LOG), &options.ident, options.facility)));
+    }
+    if options.stderr {
+        sinks.push(Box::new(sink::Stderr::new(&options.ident)));
+    }
+    if let Some(path) = &options.file {
+        sinks.push(Box::new(sink::LogFile::open(path, &options.ident)?));
+    }
+    Ok(sinks)
+}
+
+impl Logging {
+    /// Whether people at the terminal see the log.
+    pub fn has_stderr(&self) -> bool {
+        self.stderr
+    }
+
+    /// Waits until every sink has written what was queued before, at most `limit` in all.
+    #[allow(clippy::disallowed_methods, reason = "a shell: bounds real waiting")]
+    pub fn flush(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let (done, all_done) = sync_channel(self.queues.len());
+        let mut waiting = 0;
+        for queue in &self.queues {
+            let mut item = Item::Flush(done.clone());
+            loop {
+                match queue.sender.try_send(item) {
+                    Ok(()) => break waiting += 1,
+                    Err(TrySendError::Full(back)) if Instant::now() < deadline => item = back,
+                    Err(_) => break,
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        for _ in 0..waiting {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if all_done.recv_timeout(left).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+enum Item {
+    Line(Arc<Record>),
+    Flush(SyncSender<()>),
+}
+
+#[derive(Debug, Clone)]
+struct Queue {
+    sender: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Line(_) => "Line",
+            Self::Flush(_) => "Flush",
+        })
+    }
+}
+
+impl Queue {
+    fn push(&self, record: &Arc<Record>) {
+        if self.sender.try_send(Item::Line(Arc::clone(record))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn start(sink: Box<dyn Sink>) -> std::io::Result<Queue> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let queue = Queue { sender, dropped: Arc::clone(&dropped) };
+    // Ends with the process: the subscriber holds the sender for ever.
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(sink, &receiver, &dropped))?;
+    Ok(queue)
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: stamps the notice of dropped lines")]
+fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, dropped: &AtomicU64) {
+    while let Ok(item) = receiver.recv() {
+        match item {
+            Item::Line(record) => {
+                if sink.write(&record).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+            }
+            Item::Flush(done) => {
+                let _ = done.try_send(());
+                continue;
+            }
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let notice = Record::new(tracing::Level::WARN, SystemTime::now(), format!("{lost} log lines dropped"));
+            if sink.write(&notice).is_err() {
+                dropped.fetch_add(lost, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+struct QueueLayer {
+    queues: Vec<Queue>,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for QueueLayer {
+    #[allow(clippy::disallowed_methods, reason = "a shell: stamps the line")]
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let text = format::render(event);
+        let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
+        record.of_vrrp = event.metadata().target() == VRRP_TARGET;
+        let record = Arc::new(record);
+        for queue in &self.queues {
+            queue.push(&record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

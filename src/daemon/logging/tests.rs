@@ -1,0 +1,119 @@
+#![allow(clippy::disallowed_methods, reason = "tests of a shell measure real time")]
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Mutex;
+
+use super::*;
+
+/// Blocks in `write` until the gate opens; keeps what it wrote.
+struct Gated {
+    gate: Receiver<()>,
+    open: bool,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Sink for Gated {
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        if !self.open {
+            let _ = self.gate.recv();
+            self.open = true;
+        }
+        self.lines.lock().unwrap().push(record.text.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (open, gate) = sync_channel(1);
+    let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
+    let logging = Logging { queues: vec![queue.clone()], stderr: false };
+    let subscriber = tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] });
+    let started = Instant::now();
+    let total = QUEUE + 1000;
+    tracing::subscriber::with_default(subscriber, || {
+        for n in 0..total {
+            tracing::info!(n, "line");
+        }
+        logging.flush(Duration::from_millis(50));
+    });
+    assert!(started.elapsed() < Duration::from_secs(5), "callers waited {:?}", started.elapsed());
+    open.send(()).unwrap();
+    logging.flush(Duration::from_secs(10));
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines[0], "line n=0");
+    // The writer had taken one line out before it stalled, or had not yet.
+    let kept = lines.iter().filter(|l| l.starts_with("line")).count();
+    assert!((QUEUE..=QUEUE + 1).contains(&kept), "{kept}");
+    assert!(lines.contains(&format!("{} log lines dropped", total - kept)), "{:?}", lines.get(..3));
+}
+
+#[test]
+fn text_comes_first_and_says_nothing_twice() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (open, gate) = sync_channel(1);
+    open.send(()).unwrap();
+    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
+    let logging = Logging { queues: vec![queue.clone()], stderr: false };
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] }), || {
+        tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
+        tracing::warn!(reason = "two words", "stop\n<3>forged");
+    });
+    logging.flush(Duration::from_secs(10));
+    assert_eq!(
+        *lines.lock().unwrap(),
+        ["(VI_1) Entering MASTER STATE from=BACKUP", "stop\\n<3>forged reason=\"two words\""]
+    );
+}
+
+#[test]
+fn syslog_lines_survive_a_restart_of_syslog() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut sink = sink::Syslog::new(&path, "Keepalived_vrrp", 16);
+    let record = Record::new(tracing::Level::WARN, SystemTime::UNIX_EPOCH, "hello".to_owned());
+    assert!(sink.write(&record).is_err(), "nobody listens yet");
+    for _ in 0..2 {
+        let listener = UnixDatagram::bind(&path).unwrap();
+        sink.write(&record).unwrap();
+        let mut buffer = [0; 100];
+        let n = listener.recv(&mut buffer).unwrap();
+        let want = format!("<132>Keepalived_vrrp[{}]: hello", std::process::id());
+        assert_eq!(std::str::from_utf8(&buffer[..n]).unwrap(), want);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn timestamps() {
+    for (seconds, want) in [
+        (0, "1970-01-01T00:00:00.007Z"),
+        (951_782_400, "2000-02-29T00:00:00.007Z"),
+        (1_767_225_599, "2025-12-31T23:59:59.007Z"),
+        (4_107_542_400, "2100-03-01T00:00:00.007Z"),
+    ] {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 7);
+        assert_eq!(Record::new(tracing::Level::INFO, time, String::new()).timestamp(), want);
+    }
+}
+
+#[test]
+fn options_of_the_command_line() {
+    let of = |words: &[&str], process| {
+        let argv: Vec<_> = std::iter::once("keepalived").chain(words.iter().copied()).map(Into::into).collect();
+        match crate::cli::parse(&argv) {
+            Ok(crate::cli::Invocation::Daemon(args)) => LogOptions::of(&args, process),
+            other => panic!("{other:?}"),
+        }
+    };
+    let main = of(&["-n", "-l", "-D", "-S", "1", "-g/x/k.log"], None);
+    assert_eq!((main.ident.as_str(), main.facility, main.syslog, main.stderr), ("Keepalived", 17, true, true));
+    assert_eq!((main.level, main.file), (LevelFilter::DEBUG, Some("/x/k.log".into())));
+    let child = of(&["-G", "-g/x/k.log"], Some("vrrp"));
+    assert_eq!((child.ident.as_str(), child.syslog, child.stderr), ("Keepalived_vrrp", false, false));
+    assert_eq!(child.file, Some("/x/k_vrrp.log".into()));
+    assert!(of(&["-n", "-G"], None).stderr, "with nowhere else to go");
+    assert!(!of(&["-l"], None).stderr, "-l is for the foreground");
+}

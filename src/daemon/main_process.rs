@@ -1,0 +1,448 @@
+//! The main process: reads the configuration, keeps the vrrp child running and fed, runs trackers and notify
+//! scripts, answers signals.
+//!
+//! Shell, one thread, one loop. Nothing here is in the way of an advert: the vrrp process goes on when main is slow.
+//! Life: load → pid files → start-up script → trackers and child → ready … reloads … → stop child → notify scripts
+//! drain → shutdown script → pid files gone.
+
+mod apply;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::exec::{self, Policy, Runner};
+use super::logging::Logging;
+use super::pidfile::{self, PidFile, PidFileError};
+use super::signals::{Request, Signals};
+use super::supervise::{ChildCommand, Death, Happening, Supervisor};
+use super::{detach, load, trackers};
+use crate::cli::DaemonArgs;
+use crate::conf::Loaded;
+use crate::conf::config::Config;
+use crate::notify::config::NotifyConfig;
+use crate::notify::plan::{Told, plan};
+use crate::notify::script::{NotifyScripts, RUN_LIMIT};
+use crate::trackers::Update;
+use crate::trackers::file::FileTrackers;
+use crate::trackers::script::ScriptTrackers;
+use crate::vrrp::config::TrackerKey;
+use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::flight;
+use crate::vrrp::log::log_event;
+use crate::vrrp::message::{FromVrrp, ToVrrp};
+
+/// Notify scripts that are still running or waiting when the child has ended are given this long.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Whoever waits for the daemon to be ready is not kept waiting longer than this.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+/// Statuses that wait for main's loop; a tracker waits when it is full.
+const UPDATES: usize = 1024;
+/// keepalived's exit code for a child or daemon that cannot go on.
+const EXIT_FATAL: u8 = 1;
+
+/// Runs the daemon until its end; the result is the exit code.
+///
+/// # Errors
+/// It cannot start, for a reason that has no exit code of its own.
+pub fn run(args: DaemonArgs, argv: Vec<OsString>, logging: &Logging) -> anyhow::Result<u8> {
+    if args.detached {
+        detach::leave_session();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(async {
+        // Before anything else, so that no signal of an impatient script ends us.
+        let signals = Signals::install(args.ignore_sigint)?;
+        start_and_serve(args, argv, signals, logging).await
+    });
+    // A file on a dead server may hold a reader for ever; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn start_and_serve(
+    args: DaemonArgs,
+    argv: Vec<OsString>,
+    signals: Signals,
+    logging: &Logging,
+) -> anyhow::Result<u8> {
+    info!("Starting holdfast {} (for keepalived {})", env!("CARGO_PKG_VERSION"), crate::cli::KEEPALIVED_VERSION);
+    say_what_is_not_built(&args);
+    let Loaded { config, diagnostics, .. } = load::load(&args);
+    load::log(&diagnostics);
+    if !logging.has_stderr() {
+        eprint!("{}", diagnostics.render(false));
+    }
+    let Some(config) = config else {
+        error!("no usable configuration in {}", args.file.display());
+        return Ok(load::exit_code(&diagnostics));
+    };
+    let namespace = args.namespace.clone().or_else(|| config.daemon.net_namespace.clone());
+    if let Some(name) = &namespace {
+        enter_namespace(name)?;
+    }
+    if let Some(mask) = args.umask.or(config.daemon.umask) {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+    }
+    if args.core_dump {
+        use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+        if let Err(error) = setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY) {
+            warn!("cannot raise the limit of core files: {error}");
+        }
+    }
+    let pid_path = |given: &Option<std::path::PathBuf>, process| {
+        given.clone().unwrap_or_else(|| pidfile::default_path(process, &config.daemon, namespace.as_deref()))
+    };
+    let mut pid_file = match PidFile::lock(&pid_path(&args.pid, "keepalived")) {
+        Ok(pid_file) => pid_file,
+        Err(error @ PidFileError::AlreadyRunning(_)) => {
+            info!("{error}");
+            eprintln!("{error}");
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    pid_file.write(std::process::id())?;
+    let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
+    let mut main = MainProcess::new(args, argv, config, signals, vrrp_pid_path)?;
+    let code = main.serve().await;
+    drop(main);
+    drop(pid_file);
+    info!("Stopped holdfast {}", env!("CARGO_PKG_VERSION"));
+    Ok(code)
+}
+
+fn say_what_is_not_built(args: &DaemonArgs) {
+    for option in args.not_built() {
+        warn!("{option} is not built yet and does nothing");
+    }
+    if args.checkers && !args.vrrp {
+        warn!("--check alone: health checkers are not built yet, nothing will run");
+    }
+}
+
+fn enter_namespace(name: &str) -> anyhow::Result<()> {
+    use nix::sched::{CloneFlags, setns};
+    let path = std::path::Path::new("/run/netns").join(name);
+    let file = std::fs::File::open(&path).map_err(|e| anyhow::anyhow!("network namespace {}: {e}", path.display()))?;
+    setns(file, CloneFlags::CLONE_NEWNET).map_err(|e| anyhow::anyhow!("network namespace {name}: {e}"))
+}
+
+struct MainProcess {
+    args: DaemonArgs,
+    config: Config,
+    runner: Runner,
+    signals: Signals,
+    vrrp: Supervisor,
+    vrrp_pid_path: std::path::PathBuf,
+    vrrp_pid_file: Option<PidFile>,
+    statuses: BTreeMap<TrackerKey, TrackerStatus>,
+    scripts: ScriptTrackers,
+    files: FileTrackers,
+    updates: mpsc::Receiver<Update>,
+    /// The configured scripts, and those of instances that the last reload removed.
+    notify_config: NotifyConfig,
+    notify: NotifyScripts,
+    told: Told,
+    announced: bool,
+    loading: Option<Loading>,
+    stopping: Option<Stopping>,
+    exit_code: u8,
+}
+
+struct Loading {
+    since: Instant,
+    task: JoinHandle<Loaded>,
+    /// Another SIGHUP came meanwhile: read it all again, once, however many came.
+    again: bool,
+}
+
+struct Stopping {
+    kill_at: tokio::time::Instant,
+}
+
+/// What woke main.
+enum Wake {
+    Signal(Request),
+    Child(Happening),
+    Tracker(Update),
+    /// A notify script ended and the next was started.
+    Notified,
+    Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
+    /// Nobody waits for readiness any longer.
+    ReadyLimit,
+    /// The child did not end in time.
+    KillChild,
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+impl MainProcess {
+    fn new(
+        args: DaemonArgs,
+        argv: Vec<OsString>,
+        config: Config,
+        signals: Signals,
+        vrrp_pid_path: std::path::PathBuf,
+    ) -> anyhow::Result<Self> {
+        let (sender, updates) = mpsc::channel(UPDATES);
+        let runner = runner_for(&config);
+        let share_stderr = !args.detached;
+        let recorder = flight::create()?.into();
+        Ok(Self {
+            runner: runner.clone(),
+            signals,
+            vrrp: Supervisor::new(ChildCommand { argv, share_stderr }, recorder),
+            vrrp_pid_path,
+            vrrp_pid_file: None,
+            statuses: BTreeMap::new(),
+            scripts: ScriptTrackers::new(sender.clone()),
+            files: FileTrackers::new(sender),
+            updates,
+            notify_config: config.notify.clone(),
+            notify: NotifyScripts::new(runner, RUN_LIMIT),
+            told: Told::default(),
+            announced: false,
+            loading: None,
+            stopping: None,
+            exit_code: 0,
+            config,
+            args,
+        })
+    }
+
+    async fn serve(&mut self) -> u8 {
+        let startup = self.config.daemon.startup_script.clone();
+        self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
+        self.report_unrunnable_commands();
+        self.apply_trackers();
+        if self.needs_vrrp() {
+            self.start_vrrp(false);
+        } else {
+            info!("no vrrp_instance is configured: no vrrp process");
+            self.announce_ready();
+        }
+        let ready_limit = tokio::time::Instant::now() + READY_LIMIT;
+        while !self.is_over() {
+            let wake = self.wait(ready_limit).await;
+            self.handle(wake);
+        }
+        self.finish().await;
+        self.exit_code
+    }
+
+    /// Stopping, and the child is gone with everything that it said heard.
+    fn is_over(&self) -> bool {
+        self.stopping.is_some() && !self.vrrp.is_running()
+    }
+
+    async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
+        let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at);
+        tokio::select! {
+            biased;
+            request = self.signals.next() => Wake::Signal(request),
+            happening = self.vrrp.next() => Wake::Child(happening),
+            Some(update) = self.updates.recv() => Wake::Tracker(update),
+            () = self.notify.turn() => Wake::Notified,
+            loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
+            () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
+            () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
+        }
+    }
+
+    fn handle(&mut self, wake: Wake) {
+        match wake {
+            Wake::Signal(Request::Stop) => self.stop(),
+            Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
+            Wake::Child(Happening::Said(message)) => self.on_message(message),
+            Wake::Child(Happening::Gone(death)) => self.on_death(death),
+            Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
+            Wake::Tracker(update) => self.on_tracker(update),
+            Wake::Notified => {}
+            Wake::Loaded(loaded) => self.end_reload(*loaded),
+            Wake::ReadyLimit => {
+                warn!("the vrrp process is not ready after {READY_LIMIT:?}; going on");
+                self.announce_ready();
+            }
+            Wake::KillChild => {
+                error!("the vrrp process did not stop within {:?}: killed", self.config.daemon.child_wait);
+                self.vrrp.kill();
+                // Once: a process that SIGKILL does not end hangs in the kernel, and is waited for.
+                self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + Duration::from_secs(3600) });
+            }
+        }
+    }
+
+    fn needs_vrrp(&self) -> bool {
+        let wanted = self.args.vrrp || !self.args.checkers;
+        let vrrp = &self.config.vrrp;
+        wanted && (self.args.all || !vrrp.instances.is_empty() || !vrrp.static_addresses.is_empty())
+    }
+
+    fn start_vrrp(&mut self, adopt: bool) {
+        let start = ToVrrp::Start {
+            config: Box::new(self.config.vrrp.clone()),
+            trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
+            adopt,
+        };
+        if let Err(why) = self.vrrp.start(&start) {
+            error!("the vrrp process cannot be started: {why}");
+            self.exit_code = EXIT_FATAL;
+            self.stop();
+            return;
+        }
+        let Some(pid) = self.vrrp.pid() else { return };
+        info!("Starting VRRP child process, pid={pid}");
+        if self.vrrp_pid_file.is_none() {
+            match PidFile::lock(&self.vrrp_pid_path) {
+                Ok(file) => self.vrrp_pid_file = Some(file),
+                Err(error) => warn!("{error}"),
+            }
+        }
+        if let Some(Err(error)) = self.vrrp_pid_file.as_mut().map(|file| file.write(pid)) {
+            warn!("{error}");
+        }
+    }
+
+    fn on_message(&mut self, message: FromVrrp) {
+        match message {
+            FromVrrp::Ready => self.announce_ready(),
+            FromVrrp::Event { event, .. } => {
+                log_event(&event);
+                if self.told.is_news(&event)
+                    && let Some((subject, jobs)) = plan(&self.notify_config, &event)
+                {
+                    self.notify.push(subject, jobs);
+                }
+            }
+            FromVrrp::EventsDropped(count) => {
+                error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
+            }
+            FromVrrp::Stopped if self.stopping.is_none() => warn!("the vrrp process stopped by itself"),
+            FromVrrp::Hello { .. } | FromVrrp::Heartbeat | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+        }
+    }
+
+    fn on_death(&mut self, death: Death) {
+        if self.stopping.is_some() {
+            self.vrrp.cancel_restart();
+            if !death.status.success() {
+                warn!("the vrrp process ended with {}", death.status);
+                self.sweep();
+            }
+            return;
+        }
+        let Death { status, was_ready, wait, early_deaths } = death;
+        error!("the vrrp process died: {status}");
+        match status.code() {
+            // keepalived's codes for "starting again will not help".
+            Some(code @ (1 | 2 | 4)) if !was_ready => {
+                self.exit_code = u8::try_from(code).unwrap_or(EXIT_FATAL);
+                self.vrrp.cancel_restart();
+                self.sweep();
+                self.stop();
+            }
+            _ if self.args.dont_respawn => {
+                info!("not restarted (--dont-respawn): stopping");
+                self.exit_code = EXIT_FATAL;
+                self.vrrp.cancel_restart();
+                self.sweep();
+                self.stop();
+            }
+            _ if wait.is_zero() => info!("restarting the vrrp process at once"),
+            _ => {
+                error!("the vrrp process died {early_deaths} times soon after its start: restarted in {wait:?}");
+                // Nobody will renew the claim to the addresses in time: a peer takes over.
+                self.sweep();
+            }
+        }
+    }
+
+    fn on_tracker(&mut self, Update { key, status }: Update) {
+        if !self.is_tracker(&key) {
+            return;
+        }
+        self.statuses.insert(key.clone(), status);
+        self.vrrp.send(&ToVrrp::Tracker { key, status });
+    }
+
+    fn is_tracker(&self, key: &TrackerKey) -> bool {
+        match key {
+            TrackerKey::Script(name) => self.config.scripts.contains_key(name),
+            TrackerKey::File(name) => self.config.files.contains_key(name),
+            TrackerKey::Process(_) => true,
+            TrackerKey::Interface(_) => false,
+        }
+    }
+
+    fn announce_ready(&mut self) {
+        if self.announced {
+            return;
+        }
+        self.announced = true;
+        tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
+        if self.args.detached
+            && let Err(error) = detach::say_ready()
+        {
+            warn!("cannot let go of the terminal: {error}");
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        info!("Stopping");
+        tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
+        self.vrrp.cancel_restart();
+        self.vrrp.send(&ToVrrp::Stop);
+    }
+
+    async fn finish(&mut self) {
+        self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
+        self.files.apply(&BTreeMap::new(), &BTreeMap::new());
+        self.notify.drain(DRAIN_LIMIT).await;
+        let shutdown = self.config.daemon.shutdown_script.clone();
+        self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
+        let counters = self.notify.counters();
+        if counters != Default::default() {
+            info!(?counters, "notify scripts");
+        }
+    }
+
+    async fn run_hook(&self, name: &str, command: Option<crate::command::Command>, limit: Duration) {
+        let Some(command) = command else { return };
+        match self.runner.prepare(&command) {
+            Ok(prepared) => {
+                let outcome = exec::run(&prepared, &[], limit).await;
+                if outcome.is_success() { info!("{name} {outcome}") } else { warn!("{name} {outcome}") }
+            }
+            Err(why) => error!("{name} cannot be run: {why}"),
+        }
+    }
+}
+
+fn runner_for(config: &Config) -> Runner {
+    let policy = Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+    Runner::new(policy, trackers::commands(config).into_iter())
+}
+
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("sd_notify: {error}");
+    }
+}
+
+async fn wait_for<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,148 @@
+//! Putting a configuration into effect: at start, and the difference at a reload.
+//!
+//! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any error, and
+//! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
+
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::task::JoinError;
+use tracing::{error, info, warn};
+
+use super::{Loading, MainProcess, runner_for, tell_systemd};
+use crate::conf::Loaded;
+use crate::conf::config::Config;
+use crate::daemon::reload::{self, Summary};
+use crate::daemon::{load, sweep, trackers};
+use crate::vrrp::config::{ConfigDiff, TrackerKey};
+use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::message::ToVrrp;
+
+#[allow(clippy::disallowed_methods, reason = "a shell: measures how long a reload takes")]
+impl MainProcess {
+    pub(super) fn begin_reload(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if let Some(loading) = &mut self.loading {
+            loading.again = true;
+            return;
+        }
+        info!("Reloading");
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell_systemd(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]);
+        }
+        let args = self.args.clone();
+        let task = tokio::task::spawn_blocking(move || load::load(&args));
+        self.loading = Some(Loading { since: Instant::now(), task, again: false });
+    }
+
+    pub(super) fn end_reload(&mut self, loaded: Result<Loaded, JoinError>) {
+        let Some(Loading { since, again, .. }) = self.loading.take() else { return };
+        if self.stopping.is_some() {
+            return;
+        }
+        match loaded {
+            Ok(Loaded { config, diagnostics, .. }) => {
+                load::log(&diagnostics);
+                match config {
+                    Some(config) if !diagnostics.has_errors() => self.reconfigure(config, since.elapsed()),
+                    _ => error!("reload: {} has errors, nothing changed", self.args.file.display()),
+                }
+            }
+            Err(error) => error!("reload: reading the configuration failed, nothing changed: {error}"),
+        }
+        tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
+        if again {
+            self.begin_reload();
+        }
+    }
+
+    fn reconfigure(&mut self, mut new: Config, load_time: Duration) {
+        let started = Instant::now();
+        for name in reload::keep_unchangeable(&self.config.daemon, &mut new.daemon) {
+            warn!("reload: {name} holds until the next start and was not changed");
+        }
+        let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
+        let others = self.config != new;
+        let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
+        self.notify_config = reload::notify_with_departing(&self.config.notify, &new);
+        self.config = new;
+        self.runner = runner_for(&self.config);
+        self.notify.set_runner(self.runner.clone());
+        if others {
+            self.report_unrunnable_commands();
+        }
+        // Trackers that are gone are forgotten; a name that comes back starts anew.
+        let tracked = trackers::tracked(&self.config);
+        self.statuses.retain(|key, _| tracked.contains(key));
+        self.apply_trackers();
+        if self.vrrp.is_running() {
+            if !diff.is_empty() {
+                self.vrrp.send(&ToVrrp::Reconfigure(Box::new(diff)));
+            }
+        } else if self.needs_vrrp() && !self.vrrp.restart_is_planned() {
+            self.start_vrrp(false);
+        }
+        info!("{}", summary.line(load_time + started.elapsed()));
+    }
+
+    pub(super) fn apply_trackers(&mut self) {
+        let tracked = trackers::tracked(&self.config);
+        self.scripts.apply(&trackers::scripts(&self.config, &tracked), &self.runner, &self.statuses);
+        self.files.apply(&trackers::files(&self.config), &self.statuses);
+        for key in trackers::unbuilt(&tracked) {
+            if self.statuses.get(&key) != Some(&TrackerStatus::Unknown) {
+                warn!("{key} cannot be tracked: not built yet, its state is unknown");
+                self.on_tracker(crate::trackers::Update { key, status: TrackerStatus::Unknown });
+            }
+        }
+    }
+
+    /// Says now what would otherwise be found out when it is needed.
+    pub(super) fn report_unrunnable_commands(&self) {
+        let tracked = trackers::tracked(&self.config);
+        for (name, script) in &self.config.scripts {
+            if !tracked.contains(&TrackerKey::Script(name.clone())) {
+                continue;
+            }
+            // One that cannot be run is reported by its tracker.
+            if let Ok(prepared) = self.runner.prepare(&script.command)
+                && let Some(remark) = prepared.remark
+            {
+                warn!("vrrp_script {name}: {remark}; with enable_script_security it would not be run");
+            }
+        }
+        let notify = &self.config.notify;
+        for (name, scripts) in notify.instances.iter().chain(&notify.groups) {
+            let all = [
+                &scripts.master,
+                &scripts.backup,
+                &scripts.fault,
+                &scripts.stop,
+                &scripts.deleted,
+                &scripts.master_rx_lower_pri,
+                &scripts.any,
+            ];
+            for command in all.into_iter().flatten() {
+                match self.runner.prepare(command) {
+                    Err(why) => error!("notify script of {name} cannot be run: {why}"),
+                    Ok(prepared) => {
+                        if let Some(remark) = prepared.remark {
+                            warn!("notify script of {name}: {remark}; with enable_script_security it would not be run");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
+    /// and there will not be one soon.
+    pub(super) fn sweep(&self) {
+        match sweep::remove_addresses(&self.config.vrrp) {
+            Ok(failures) => failures.iter().for_each(|failure| error!("{failure}")),
+            Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
+        }
+    }
+}

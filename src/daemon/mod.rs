@@ -1,0 +1,25 @@
+//! The daemon's wiring: the only module that knows everybody.
+//!
+//! Main's processes and tasks, all on one thread, which lives as long as main does (parent-death signals are tied to
+//! the thread that started a child):
+//!
+//! ```text
+//!   signals ─┐                                ┌─ child "vrrp": socket pair ⇄, memfd flight recorder
+//!   trackers ┼─▶ main_process (one select) ◀─▶ supervise
+//!   notify  ─┘        │
+//!                     └─ exec: every external command, own process group, deadline → TERM → KILL
+//! ```
+
+pub mod backoff;
+pub mod detach;
+pub mod exec;
+pub mod load;
+pub mod logging;
+pub mod main_process;
+pub mod pidfile;
+pub mod reload;
+pub mod script_path;
+pub mod signals;
+pub mod supervise;
+pub mod sweep;
+pub mod trackers;

@@ -1,0 +1,131 @@
+//! What a reload changes, in one line, and what it cannot change.
+//!
+//! Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::conf::config::{Config, DaemonConfig};
+use crate::notify::config::NotifyConfig;
+use crate::vrrp::config::{ConfigDiff, VrrpConfig};
+
+/// Counts of instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// In both, different.
+    pub changed: usize,
+    /// Only in the new configuration.
+    pub added: usize,
+    /// Only in the old one.
+    pub removed: usize,
+    /// In both, the same: not touched.
+    pub unchanged: usize,
+    /// Something else of the configuration differs too.
+    pub others: bool,
+}
+
+impl Summary {
+    /// Of the step from `old` to `new`, which `diff` describes.
+    pub fn of(old: &VrrpConfig, new: &VrrpConfig, diff: &ConfigDiff, others: bool) -> Self {
+        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count();
+        Self {
+            changed,
+            added: diff.instances.len() - changed,
+            removed: diff.removed_instances.len(),
+            unchanged: new.instances.len() - diff.instances.len(),
+            others,
+        }
+    }
+
+    /// The log line.
+    pub fn line(&self, took: Duration) -> String {
+        format!("reload: {self}, {} ms", took.as_millis())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { changed, added, removed, unchanged, others } = self;
+        write!(f, "{changed} changed, {added} added, {removed} removed, {unchanged} unchanged")?;
+        if *others && changed + added + removed == 0 { f.write_str(", other settings changed") } else { Ok(()) }
+    }
+}
+
+/// Settings that hold until the next start. Keeps the old ones in `new` and names them.
+pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    if new.net_namespace != old.net_namespace {
+        new.net_namespace.clone_from(&old.net_namespace);
+        kept.push("net_namespace");
+    }
+    if new.instance != old.instance {
+        new.instance.clone_from(&old.instance);
+        kept.push("instance");
+    }
+    if new.use_pid_dir != old.use_pid_dir {
+        new.use_pid_dir = old.use_pid_dir;
+        kept.push("use_pid_dir");
+    }
+    if new.umask != old.umask {
+        new.umask = old.umask;
+        kept.push("umask");
+    }
+    kept
+}
+
+/// The new notify scripts, and the old ones of instances and groups that are gone: their last event is still to come.
+pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
+    let mut notify = new.notify.clone();
+    let gone = |(name, _): &(&String, _)| !new.vrrp.instances.contains_key(*name);
+    notify.instances.extend(old.instances.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
+    let gone = |(name, _): &(&String, _)| !new.vrrp.groups.contains_key(*name);
+    notify.groups.extend(old.groups.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
+    notify
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::config::NotifyScripts;
+    use crate::vrrp::config::InstanceConfig;
+    use crate::vrrp::types::Vrid;
+
+    fn config(instances: &[(&str, u8)]) -> VrrpConfig {
+        let instance = |vrid| InstanceConfig::new("eth0", Vrid::new(vrid).unwrap());
+        let instances = instances.iter().map(|(name, vrid)| ((*name).to_owned(), instance(*vrid))).collect();
+        VrrpConfig { instances, ..VrrpConfig::default() }
+    }
+
+    #[test]
+    fn summary() {
+        let old = config(&[("same", 1), ("changed", 2), ("gone", 3)]);
+        let new = config(&[("same", 1), ("changed", 9), ("new", 4), ("newer", 5)]);
+        let diff = ConfigDiff::between(&old, &new);
+        let line = Summary::of(&old, &new, &diff, true).line(Duration::from_micros(4321));
+        assert_eq!(line, "reload: 1 changed, 2 added, 1 removed, 1 unchanged, 4 ms");
+        let none = ConfigDiff::between(&new, &new);
+        assert_eq!(
+            Summary::of(&new, &new, &none, true).to_string(),
+            "0 changed, 0 added, 0 removed, 4 unchanged, other settings changed"
+        );
+    }
+
+    #[test]
+    fn what_cannot_change_stays_and_is_named() {
+        let old = DaemonConfig { net_namespace: Some("blue".into()), ..DaemonConfig::default() };
+        let mut new = DaemonConfig { instance: Some("x".into()), script_security: true, ..DaemonConfig::default() };
+        assert_eq!(keep_unchangeable(&old, &mut new), ["net_namespace", "instance"]);
+        assert_eq!(new, DaemonConfig { script_security: true, ..old });
+    }
+
+    #[test]
+    fn a_removed_instance_keeps_its_scripts_for_its_last_event() {
+        let scripts = NotifyScripts::default;
+        let mut old = NotifyConfig::default();
+        old.instances.insert("gone".into(), scripts());
+        old.instances.insert("silent".into(), scripts());
+        let new = Config { vrrp: config(&[("silent", 1)]), ..Config::default() };
+        let notify = notify_with_departing(&old, &new);
+        assert_eq!(notify.instances.keys().collect::<Vec<_>>(), ["gone"], "one that is still there obeys the new file");
+    }
+}

@@ -1,0 +1,201 @@
+//! Finding a script's file, and who else could change it.
+//!
+//! Shell: looks at files, runs nothing.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+/// Why a program cannot be run, or should not.
+#[derive(Debug, thiserror::Error)]
+pub enum PathProblem {
+    /// A component of the path is not there or cannot be passed.
+    #[error("{}: {source}", component.display())]
+    Missing {
+        /// The first component that is.
+        component: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// No directory of PATH has it.
+    #[error("{name} is in no directory of PATH ({path})")]
+    NotInPath {
+        /// The program's name.
+        name: String,
+        /// The value of PATH.
+        path: String,
+    },
+    /// A directory or a device.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// No execute permission for anybody.
+    #[error("{0} is not executable (mode {1:04o}); `chmod a+x {0}` mends it", file.display(), mode)]
+    NotExecutable {
+        /// The file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Somebody other than root owns a component.
+    #[error("{0} belongs to user {1}, who could change what root runs; `chown root {0}` mends it", component.display(), owner)]
+    ForeignOwner {
+        /// The component.
+        component: PathBuf,
+        /// Its owner's user id.
+        owner: u32,
+    },
+    /// Others may write to a component.
+    #[error("{0} can be written by others than root (mode {1:04o}); `chmod go-w {0}` mends it", component.display(), mode)]
+    WritableByOthers {
+        /// The component.
+        component: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+}
+
+/// The file that `program` names: a path as it is, a bare name by `PATH`. It exists and has an execute bit.
+///
+/// # Errors
+/// There is no such program.
+pub fn locate(program: &str) -> Result<PathBuf, PathProblem> {
+    if program.contains('/') {
+        let path = PathBuf::from(program);
+        check_executable(&path)?;
+        return Ok(path);
+    }
+    let path =
+        std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    path.split(':')
+        .map(|dir| Path::new(dir).join(program))
+        .find(|candidate| check_executable(candidate).is_ok())
+        .ok_or_else(|| PathProblem::NotInPath { name: program.to_owned(), path })
+}
+
+fn check_executable(path: &Path) -> Result<(), PathProblem> {
+    let meta = fs::metadata(path).map_err(|source| first_missing(path, source))?;
+    let mode = meta.permissions().mode() & 0o7777;
+    if !meta.is_file() {
+        return Err(PathProblem::NotAFile(path.to_owned()));
+    }
+    if mode & 0o111 == 0 {
+        return Err(PathProblem::NotExecutable { file: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Names the component that is missing rather than the whole path: at 3 a.m. it is the typing mistake.
+fn first_missing(path: &Path, source: io::Error) -> PathProblem {
+    for component in prefixes(path) {
+        if let Err(source) = fs::metadata(&component) {
+            return PathProblem::Missing { component, source };
+        }
+    }
+    PathProblem::Missing { component: path.to_owned(), source }
+}
+
+/// Whether only root can change what is run as `path`: every component of it and of what it resolves to belongs to
+/// root and is writable by nobody else (a directory with the sticky bit protects its entries).
+///
+/// # Errors
+/// The first component that is not so.
+pub fn check_only_root_writes(path: &Path) -> Result<(), PathProblem> {
+    let resolved = fs::canonicalize(path).map_err(|source| first_missing(path, source))?;
+    for component in prefixes(path).into_iter().chain(prefixes(&resolved)) {
+        let meta = fs::symlink_metadata(&component).map_err(|source| first_missing(&component, source))?;
+        check_component(component, &meta)?;
+    }
+    Ok(())
+}
+
+fn check_component(component: PathBuf, meta: &Metadata) -> Result<(), PathProblem> {
+    if meta.uid() != 0 {
+        return Err(PathProblem::ForeignOwner { component, owner: meta.uid() });
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    let sticky_dir = meta.is_dir() && mode & 0o1000 != 0;
+    // The mode of a symbolic link means nothing; what it leads to is checked on its own.
+    if mode & 0o022 != 0 && !sticky_dir && !meta.file_type().is_symlink() {
+        return Err(PathProblem::WritableByOthers { component, mode });
+    }
+    Ok(())
+}
+
+/// `/`, `/a`, `/a/b` of `/a/b`.
+fn prefixes(path: &Path) -> Vec<PathBuf> {
+    let mut prefix = PathBuf::new();
+    path.components()
+        .filter(|c| !matches!(c, Component::CurDir))
+        .map(|component| {
+            prefix.push(component);
+            prefix.clone()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    fn script(dir: &Path, name: &str, mode: u32) -> PathBuf {
+        let path = dir.join(name);
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let message = |program: &str| locate(program).unwrap_err().to_string();
+        let missing = message(&path("nodir/x"));
+        assert!(missing.starts_with(&format!("{}: No such file", path("nodir"))), "{missing}");
+        script(dir.path(), "plain", 0o644);
+        assert_eq!(
+            message(&path("plain")),
+            format!("{0} is not executable (mode 0644); `chmod a+x {0}` mends it", path("plain"))
+        );
+        assert!(message(&dir.path().display().to_string()).contains("not a regular file"));
+        assert!(message("no-such-program-anywhere").contains("PATH"));
+        assert!(locate("sh").unwrap().is_absolute());
+        script(dir.path(), "ok", 0o755);
+        assert!(locate(&path("ok")).is_ok());
+    }
+
+    #[test]
+    fn what_others_could_change_is_named_with_the_remedy() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: changing owners needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let ok = script(dir.path(), "ok", 0o755);
+        check_only_root_writes(&ok).unwrap();
+        let link = dir.path().join("link");
+        symlink("ok", &link).unwrap();
+        check_only_root_writes(&link).unwrap();
+
+        let loose = script(dir.path(), "loose", 0o775);
+        let said = check_only_root_writes(&loose).unwrap_err().to_string();
+        assert!(said.contains("mode 0775") && said.contains(&format!("`chmod go-w {}`", loose.display())), "{said}");
+        chown(&loose, Some(1234), None).unwrap();
+        let said = check_only_root_writes(&loose).unwrap_err().to_string();
+        assert!(said.contains("user 1234") && said.contains(&format!("`chown root {}`", loose.display())), "{said}");
+
+        // A good name that leads to a bad file, and a good file in a bad directory.
+        let link = dir.path().join("alias");
+        symlink("loose", &link).unwrap();
+        assert!(check_only_root_writes(&link).is_err());
+        let sub = dir.path().join("sub");
+        fs::create_dir(&sub).unwrap();
+        let inner = script(&sub, "inner", 0o755);
+        fs::set_permissions(&sub, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(check_only_root_writes(&inner).unwrap_err().to_string().starts_with(&sub.display().to_string()));
+        fs::set_permissions(&sub, fs::Permissions::from_mode(0o1777)).unwrap();
+        check_only_root_writes(&inner).unwrap();
+    }
+}

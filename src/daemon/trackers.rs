@@ -1,0 +1,69 @@
+//! Which trackers main must run for a configuration, and what it knows of them.
+//!
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::command::Command;
+use crate::conf::config::Config;
+use crate::trackers::config::{FileConfig, ScriptConfig};
+use crate::vrrp::config::TrackerKey;
+
+/// What is tracked: an instance's list holds its groups' trackers too.
+pub fn tracked(config: &Config) -> BTreeSet<TrackerKey> {
+    config.vrrp.instances.values().flat_map(|i| &i.tracks).map(|track| track.tracker.clone()).collect()
+}
+
+/// The scripts to run. One that nobody tracks is never run.
+pub fn scripts(config: &Config, tracked: &BTreeSet<TrackerKey>) -> BTreeMap<String, ScriptConfig> {
+    let wanted = config.scripts.iter().filter(|(name, _)| tracked.contains(&TrackerKey::Script((*name).clone())));
+    wanted.map(|(name, script)| (name.clone(), script.clone())).collect()
+}
+
+/// The files to watch. All of them: `init_file` holds for one that nobody tracks yet, too.
+pub fn files(config: &Config) -> BTreeMap<String, FileConfig> {
+    config.files.clone()
+}
+
+/// Trackers that main cannot evaluate in this version.
+pub fn unbuilt(tracked: &BTreeSet<TrackerKey>) -> Vec<TrackerKey> {
+    tracked.iter().filter(|key| matches!(key, TrackerKey::Process(_))).cloned().collect()
+}
+
+/// Every command that a configuration can make main run.
+pub fn commands(config: &Config) -> Vec<&Command> {
+    let scripts = config.scripts.values().map(|script| &script.command);
+    let notify = config.notify.instances.values().chain(config.notify.groups.values()).flat_map(|n| {
+        [&n.master, &n.backup, &n.fault, &n.stop, &n.deleted, &n.master_rx_lower_pri, &n.any].into_iter().flatten()
+    });
+    scripts.chain(notify).chain(&config.daemon.startup_script).chain(&config.daemon.shutdown_script).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::command::CommandForm;
+    use crate::vrrp::config::{InstanceConfig, Track};
+    use crate::vrrp::types::Vrid;
+
+    #[test]
+    fn only_tracked_scripts_run() {
+        let command = Command { text: "x".into(), form: CommandForm::Program(vec!["x".into()]), user: None };
+        let second = Duration::from_secs(1);
+        let script = ScriptConfig { command, interval: second, timeout: second, rise: 1, fall: 1, init_fail: false };
+        let mut config = Config::default();
+        config.scripts.insert("used".into(), script.clone());
+        config.scripts.insert("unused".into(), script);
+        let mut instance = InstanceConfig::new("eth0", Vrid::new(1).unwrap());
+        for tracker in [TrackerKey::Script("used".into()), TrackerKey::Process("nginx".into())] {
+            instance.tracks.push(Track { tracker, weight: 0, reverse: false });
+        }
+        config.vrrp.instances.insert("VI".into(), instance);
+        let tracked = tracked(&config);
+        assert_eq!(scripts(&config, &tracked).into_keys().collect::<Vec<_>>(), ["used"]);
+        assert_eq!(unbuilt(&tracked), [TrackerKey::Process("nginx".into())]);
+        assert_eq!(commands(&config).len(), 2);
+    }
+}

@@ -1,0 +1,164 @@
+//! The table at the end: what broke, who took over, and the client's outage beside the RFC's bound.
+//!
+//! Pure.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::world::{Entry, millis};
+
+/// What the client's own steps and a busy machine may add to an outage.
+pub const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// One fault, or the repair of one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// What was done, in words.
+    pub what: String,
+    /// To which node.
+    pub node: String,
+    /// Who held the address afterwards; `None` when nobody or more than one did.
+    pub master: Option<String>,
+    /// From the fault to the new master's own report, when the master changed.
+    #[serde(serialize_with = "as_millis", rename = "takeover_ms")]
+    pub takeover: Option<Duration>,
+    /// Total time that a client got no answer.
+    #[serde(serialize_with = "as_millis", rename = "outage_ms")]
+    pub outage: Option<Duration>,
+    /// What the RFC allows.
+    #[serde(serialize_with = "as_millis", rename = "bound_ms")]
+    pub bound: Option<Duration>,
+    /// Everything was good again at the end, with one master.
+    pub settled: bool,
+    /// A word on what is unusual.
+    pub remark: String,
+}
+
+impl Row {
+    /// Settled, and within the bound where there is one.
+    pub fn is_good(&self) -> bool {
+        let late = matches!((self.outage, self.bound), (Some(outage), Some(bound)) if outage > bound + TOLERANCE);
+        self.settled && !late
+    }
+}
+
+fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|d| d.as_secs_f64() * 1000.0).serialize(serializer)
+}
+
+/// All that a rehearsal found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The program that was rehearsed.
+    pub daemon: String,
+    /// Its nodes.
+    pub nodes: Vec<String>,
+    /// The addresses that clients asked.
+    pub addresses: Vec<String>,
+    /// One for each fault and repair.
+    pub rows: Vec<Row>,
+    /// Requests of all clients.
+    pub requests: usize,
+    /// Those without an answer.
+    pub unanswered: usize,
+    /// The timeline.
+    pub timeline: Vec<Entry>,
+}
+
+impl Report {
+    /// Every fault was survived within its bound.
+    pub fn is_good(&self) -> bool {
+        self.rows.iter().all(Row::is_good)
+    }
+}
+
+const HEAD: [&str; 7] = ["what happened", "to", "master then", "takeover ms", "outage ms", "RFC bound ms", "verdict"];
+
+/// The table as text.
+pub fn render(rows: &[Row]) -> String {
+    let number = |duration: Option<Duration>| duration.map_or_else(|| "-".to_owned(), |d| millis(d).to_string());
+    let mut cells = vec![HEAD.map(str::to_owned)];
+    for row in rows {
+        let verdict = match (row.settled, row.is_good()) {
+            (false, _) => "FAILED",
+            (true, false) => "LATE",
+            (true, true) => "ok",
+        };
+        let remark = if row.remark.is_empty() { String::new() } else { format!(", {}", row.remark) };
+        cells.push([
+            row.what.clone(),
+            row.node.clone(),
+            row.master.clone().unwrap_or_else(|| "-".to_owned()),
+            number(row.takeover),
+            number(row.outage),
+            number(row.bound),
+            format!("{verdict}{remark}"),
+        ]);
+    }
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| {
+            cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for (n, row) in cells.iter().enumerate() {
+        text.push_str(&line(row, &widths));
+        if n == 0 {
+            text.push_str(&line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>(), &widths));
+        }
+    }
+    text
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let gap = if n == 0 { "" } else { "  " };
+        // Names to the left, numbers to the right.
+        let cell = if (3..6).contains(&n) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+        line.push_str(gap);
+        line.push_str(&cell);
+    }
+    format!("{}\n", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        Row {
+            what: "crash".to_owned(),
+            node: "a".to_owned(),
+            master: Some("b".to_owned()),
+            takeover: ms(3605),
+            outage: ms(3590),
+            bound: ms(3609),
+            settled: true,
+            remark: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up() {
+        let lost = Row { master: None, takeover: None, settled: false, remark: "two masters".to_owned(), ..row() };
+        let expected = "\
+what happened  to  master then  takeover ms  outage ms  RFC bound ms  verdict
+-------------  --  -----------  -----------  ---------  ------------  -------------------
+crash          a   b                   3605       3590          3609  ok
+crash          a   -                      -       3590          3609  FAILED, two masters
+";
+        assert_eq!(render(&[row(), lost]), expected);
+    }
+
+    #[test]
+    fn late_is_beyond_the_bound_and_the_tolerance() {
+        let with = |outage| Row { outage: Some(Duration::from_millis(outage)), ..row() };
+        assert!(with(3659).is_good());
+        assert!(!with(3660).is_good());
+        assert!(!Row { settled: false, ..row() }.is_good());
+        assert!(Row { bound: None, outage: Some(Duration::from_secs(100)), ..row() }.is_good());
+    }
+}

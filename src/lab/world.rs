@@ -1,0 +1,343 @@
+//! What the lab has seen: states of instances, answers to clients, adverts on the wire, and the timeline they make.
+//!
+//! Pure: time is passed in. Happenings go in, lines of the timeline come out, and questions such as "is everything
+//! settled?" are answered from what is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::director::state_change;
+use super::frame::Meaning;
+use super::outage::{History, Sample};
+use super::plan::Probe;
+use super::sniffer::Frame;
+
+/// Something that one of the lab's threads observed.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A daemon logged a line.
+    Line {
+        /// Which node's.
+        node: String,
+        /// When.
+        at: Instant,
+        /// The line.
+        text: String,
+    },
+    /// A request of a client ended.
+    Sample {
+        /// Number of the probe.
+        probe: usize,
+        /// Its outcome.
+        sample: Sample,
+    },
+    /// A frame entered a switch.
+    Frame(Frame),
+    /// Somebody wants the lab to end.
+    Interrupted,
+}
+
+/// A line of the timeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    /// Seconds since the lab began.
+    pub seconds: f64,
+    /// The node, `client` or `lab`.
+    pub who: String,
+    /// What happened.
+    pub what: String,
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:9.3}  {:<8}  {}", self.seconds, self.who, self.what)
+    }
+}
+
+/// How long everything must look good before it counts as settled: longer than a client's patience, because only
+/// then is it known that no request in between went unanswered.
+pub const CALM: Duration = super::client::PATIENCE.saturating_add(Duration::from_millis(100));
+
+/// Repeated announcements of one address are one line.
+const BURST: Duration = Duration::from_secs(2);
+
+/// Everything seen so far.
+#[derive(Debug)]
+pub struct World {
+    start: Instant,
+    /// Log lines belong into the timeline, too.
+    logs: bool,
+    probes: Vec<ProbeState>,
+    /// Last reported state by node and instance.
+    states: BTreeMap<(String, String), (String, Instant)>,
+    /// Priority of the last advert by node and VRID.
+    adverts: BTreeMap<(String, u8), u8>,
+    announced: BTreeMap<(String, String), Instant>,
+    /// The timeline.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct ProbeState {
+    probe: Probe,
+    history: History,
+    answers_from: Option<String>,
+    lost_since: Option<Instant>,
+}
+
+impl World {
+    /// Nothing seen yet. With `logs` the timeline has the daemons' log lines.
+    pub fn new(start: Instant, probes: &[Probe], logs: bool) -> Self {
+        let state = |probe: &Probe| ProbeState {
+            probe: probe.clone(),
+            history: History::default(),
+            answers_from: None,
+            lost_since: None,
+        };
+        Self {
+            start,
+            logs,
+            probes: probes.iter().map(state).collect(),
+            states: BTreeMap::new(),
+            adverts: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// Writes a line of the timeline.
+    pub fn note(&mut self, at: Instant, who: &str, what: impl Into<String>) {
+        let seconds = at.saturating_duration_since(self.start).as_secs_f64();
+        self.entries.push(Entry { seconds, who: who.to_owned(), what: what.into() });
+    }
+
+    /// Takes one happening in.
+    pub fn handle(&mut self, happening: Happening) {
+        match happening {
+            Happening::Line { node, at, text } => {
+                if self.logs {
+                    self.note(at, &node, format!("| {text}"));
+                }
+                if let Some((instance, state)) = state_change(&text) {
+                    self.note(at, &node, format!("{instance} is {state}"));
+                    if state == "MASTER" {
+                        self.announced.retain(|(name, _), _| *name != node);
+                    }
+                    self.states.insert((node, instance.to_owned()), (state.to_owned(), at));
+                }
+            }
+            Happening::Sample { probe, sample } => self.on_sample(probe, sample),
+            Happening::Frame(frame) => self.on_frame(frame),
+            Happening::Interrupted => {}
+        }
+    }
+
+    fn on_sample(&mut self, number: usize, sample: Sample) {
+        let Some(probe) = self.probes.get_mut(number) else { return };
+        probe.history.add(sample.clone());
+        let address = probe.probe.address;
+        let what = match &sample.answer {
+            // Known late: it may have been overtaken by answers to requests that were started after it.
+            None => {
+                let overtaken = probe.history.last_answer().is_some_and(|(_, at)| at > sample.started);
+                if probe.lost_since.is_some() || overtaken || probe.answers_from.is_none() {
+                    return;
+                }
+                probe.lost_since = Some(sample.started);
+                format!("no answer from {address}")
+            }
+            Some(node) => {
+                let back = probe.lost_since.filter(|since| sample.started > *since);
+                if back.is_none() && probe.answers_from.as_deref() == Some(node) {
+                    return;
+                }
+                probe.answers_from = Some(node.clone());
+                match back {
+                    Some(since) => {
+                        probe.lost_since = None;
+                        format!("{address} answers again, from {node}, after {} ms", millis(sample.started - since))
+                    }
+                    None => format!("{address} answers from {node}"),
+                }
+            }
+        };
+        self.note(sample.started, "client", what);
+    }
+
+    fn on_frame(&mut self, frame: Frame) {
+        let Frame { host, seen, meaning, .. } = frame;
+        match meaning {
+            Meaning::Advert(advert) => {
+                let before = self.adverts.insert((host.clone(), advert.vrid), advert.priority);
+                if before == Some(advert.priority) {
+                    return;
+                }
+                let resigns = if advert.priority == 0 { ", resigning" } else { "" };
+                let what = format!("advertises VRID {} with priority {}{resigns}", advert.vrid, advert.priority);
+                self.note(seen, &host, what);
+            }
+            Meaning::GratuitousArp { address, .. } => self.on_announcement(seen, host, address.to_string()),
+            Meaning::NeighbourAdvert { address, solicited: false } => {
+                self.on_announcement(seen, host, address.to_string());
+            }
+            Meaning::NeighbourAdvert { .. } | Meaning::Arp | Meaning::Other => {}
+        }
+    }
+
+    fn on_announcement(&mut self, at: Instant, host: String, address: String) {
+        if !self.probes.iter().any(|probe| probe.probe.address.to_string() == address) {
+            return;
+        }
+        let last = self.announced.insert((host.clone(), address.clone()), at);
+        if last.is_none_or(|last| at.saturating_duration_since(last) > BURST) {
+            self.note(at, &host, format!("announces {address}"));
+        }
+    }
+
+    /// The node is a dead machine from now on: what its daemon said last counts no longer.
+    pub fn forget(&mut self, node: &str) {
+        self.states.retain(|(name, _), _| name != node);
+        self.adverts.retain(|(name, _), _| name != node);
+        self.announced.retain(|(name, _), _| name != node);
+    }
+
+    /// Nodes whose last word about an instance is MASTER.
+    pub fn masters(&self, instance: &str) -> BTreeSet<String> {
+        let of_instance = self.states.iter().filter(|((_, name), (state, _))| name == instance && state == "MASTER");
+        of_instance.map(|((node, _), _)| node.clone()).collect()
+    }
+
+    /// When a node last reported that an instance is MASTER, if it still is.
+    pub fn master_since(&self, node: &str, instance: &str) -> Option<Instant> {
+        let (state, since) = self.states.get(&(node.to_owned(), instance.to_owned()))?;
+        (state == "MASTER").then_some(*since)
+    }
+
+    /// The priority in the node's last advert.
+    pub fn advertised(&self, node: &str, vrid: u8) -> Option<u8> {
+        self.adverts.get(&(node.to_owned(), vrid)).copied()
+    }
+
+    /// Every probed instance has one master, and clients get their answers from it.
+    pub fn is_settled(&self) -> bool {
+        self.probes.iter().all(|probe| {
+            let mut masters = self.masters(&probe.probe.instance).into_iter();
+            let (Some(master), None) = (masters.next(), masters.next()) else { return false };
+            probe.lost_since.is_none() && probe.answers_from == Some(master)
+        })
+    }
+
+    /// States and answers as they are now, to see whether anything changed.
+    pub fn picture(&self) -> Vec<(String, String)> {
+        let states =
+            self.states.iter().map(|((node, instance), (state, _))| (format!("{node} {instance}"), state.clone()));
+        let answers =
+            self.probes.iter().map(|p| (p.probe.address.to_string(), p.answers_from.clone().unwrap_or_default()));
+        states.chain(answers).collect()
+    }
+
+    /// The longest total outage of any probe among requests started in this window.
+    pub fn outage(&self, from: Instant, to: Instant) -> Duration {
+        self.probes.iter().map(|probe| probe.history.outage(from, to)).max().unwrap_or_default()
+    }
+
+    /// Requests, and unanswered ones, over all probes.
+    pub fn totals(&self) -> (usize, usize) {
+        let totals = self.probes.iter().map(|probe| probe.history.totals());
+        totals.fold((0, 0), |sum, (all, lost)| (sum.0 + all, sum.1 + lost))
+    }
+}
+
+/// Milliseconds for people: whole ones.
+pub fn millis(duration: Duration) -> u128 {
+    (duration + Duration::from_micros(500)).as_millis()
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    fn world(start: Instant) -> World {
+        let address = "10.0.0.1".parse().unwrap();
+        World::new(start, &[Probe { instance: "VI_1".to_owned(), address, segment: 0 }], false)
+    }
+
+    fn line(node: &str, at: Instant, state: &str) -> Happening {
+        Happening::Line { node: node.to_owned(), at, text: format!("(VI_1) Entering {state} STATE") }
+    }
+
+    fn sample(started: Instant, answer: Option<&str>) -> Happening {
+        Happening::Sample { probe: 0, sample: Sample { started, answer: answer.map(str::to_owned) } }
+    }
+
+    #[test]
+    fn a_failover_makes_a_timeline() {
+        let t0 = Instant::now();
+        let at = |ms| t0 + Duration::from_millis(ms);
+        let mut world = world(t0);
+        world.handle(line("a", at(0), "MASTER"));
+        world.handle(line("b", at(1), "BACKUP"));
+        world.handle(sample(at(10), Some("a")));
+        assert!(world.is_settled());
+        // b answers before it is known that the request at 20 ms was lost for good.
+        world.handle(sample(at(20), None));
+        assert!(!world.is_settled());
+        world.forget("a");
+        world.handle(line("b", at(3600), "MASTER"));
+        world.handle(sample(at(3605), Some("b")));
+        world.handle(sample(at(3595), None));
+        assert!(world.is_settled());
+        assert_eq!(world.outage(at(0), at(4000)), Duration::from_millis(3585));
+        let text: Vec<_> = world.entries.iter().map(|e| format!("{} {}", e.who, e.what)).collect();
+        let expected = [
+            "a VI_1 is MASTER",
+            "b VI_1 is BACKUP",
+            "client 10.0.0.1 answers from a",
+            "client no answer from 10.0.0.1",
+            "b VI_1 is MASTER",
+            "client 10.0.0.1 answers again, from b, after 3585 ms",
+        ];
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn two_masters_are_not_settled() {
+        let t0 = Instant::now();
+        let mut world = world(t0);
+        world.handle(sample(t0, Some("a")));
+        assert!(!world.is_settled(), "no master");
+        world.handle(line("a", t0, "MASTER"));
+        assert!(world.is_settled());
+        world.handle(line("b", t0, "MASTER"));
+        assert!(!world.is_settled());
+        world.handle(line("b", t0, "FAULT"));
+        assert!(world.is_settled());
+    }
+
+    #[test]
+    fn adverts_are_told_when_they_change() {
+        let t0 = Instant::now();
+        let mut world = world(t0);
+        for priority in [100, 100, 100, 0] {
+            let advert = super::super::frame::Advert {
+                source: "10.0.0.2".parse().unwrap(),
+                destination: "224.0.0.18".parse().unwrap(),
+                ttl: 255,
+                version: 2,
+                vrid: 51,
+                priority,
+                interval_cs: 100,
+                addresses: Vec::new(),
+                bytes: Vec::new(),
+            };
+            let meaning = Meaning::Advert(advert);
+            let frame = Frame { host: "a".to_owned(), at: Duration::ZERO, seen: t0, meaning, bytes: Vec::new() };
+            world.handle(Happening::Frame(frame));
+        }
+        assert_eq!(world.entries.len(), 2);
+        assert_eq!(world.advertised("a", 51), Some(0));
+    }
+}

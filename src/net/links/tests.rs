@@ -1,0 +1,121 @@
+//! What is reported, when, and in which order.
+
+use super::*;
+
+const ETH: IfIndex = IfIndex(3);
+
+fn link(flags: libc::c_int) -> Notice {
+    Notice::Link(LinkFacts {
+        index: ETH,
+        name: "eth0".to_owned(),
+        flags: flags.cast_unsigned(),
+        mtu: 1500,
+        hardware: vec![2, 0, 0, 0, 0, 1],
+    })
+}
+
+fn facts(address: &str, flags: u32, scope: u8) -> AddressFacts {
+    let (address, prefix_len) = address.split_once('/').expect("with prefix");
+    AddressFacts {
+        address: address.parse().expect("literal"),
+        prefix_len: prefix_len.parse().expect("literal"),
+        peer: None,
+        scope,
+        flags,
+        label: None,
+        broadcast: None,
+        protocol: 0,
+    }
+}
+
+fn order(table: &LinkTable) -> Vec<String> {
+    table.addresses(ETH).map(|a| format!("{}/{}", a.address, a.prefix_len)).collect()
+}
+
+#[test]
+fn a_link_is_reported_once_and_again_only_when_it_differs() {
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    let changes = table.poll_changes();
+    let [LinkChange::Present(reported)] = changes.as_slice() else { panic!("{changes:?}") };
+    assert!(reported.up && !reported.running);
+    table.apply(link(libc::IFF_UP));
+    assert_eq!(table.poll_changes(), []);
+    table.apply(link(libc::IFF_UP | libc::IFF_PROMISC));
+    assert_eq!(table.poll_changes(), [], "what the engine does not see is no change");
+    table.apply(link(libc::IFF_UP | libc::IFF_RUNNING));
+    assert_eq!(table.poll_changes().len(), 1);
+    table.apply(Notice::LinkGone(ETH));
+    assert_eq!(table.poll_changes(), [LinkChange::Gone(ETH)]);
+    table.apply(Notice::LinkGone(ETH));
+    assert_eq!(table.poll_changes(), []);
+}
+
+#[test]
+fn a_dump_reports_at_its_end_and_forgets_what_it_did_not_show() {
+    let mut table = LinkTable::default();
+    table.begin_dump();
+    table.apply(link(libc::IFF_UP));
+    assert_eq!(table.poll_changes(), []);
+    table.apply(Notice::Address(ETH, facts("192.0.2.1/24", 0, 0)));
+    table.end_dump();
+    assert_eq!(table.poll_changes().len(), 1);
+    table.begin_dump();
+    table.apply(link(libc::IFF_UP));
+    table.end_dump();
+    let changes = table.poll_changes();
+    assert!(matches!(changes.as_slice(), [LinkChange::Present(l)] if l.addresses.is_empty()), "{changes:?}");
+    table.begin_dump();
+    table.end_dump();
+    assert_eq!(table.poll_changes(), [LinkChange::Gone(ETH)]);
+}
+
+#[test]
+fn tentative_and_failed_duplicate_detection_are_one() {
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    table.apply(Notice::Address(ETH, facts("fe80::1/64", libc::IFA_F_DADFAILED, 253)));
+    assert!(table.link(ETH).expect("there").addresses[0].tentative);
+    table.apply(Notice::Address(ETH, facts("fe80::1/64", libc::IFA_F_PERMANENT, 253)));
+    let link = table.link(ETH).expect("there");
+    assert!(!link.addresses[0].tentative);
+    assert_eq!(link.addresses.len(), 1);
+}
+
+#[test]
+fn addresses_stand_in_the_kernels_order() {
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    for (address, flags, scope) in [
+        ("fe80::1/64", 0, 253),
+        ("169.254.0.1/16", 0, 253),
+        ("192.0.2.1/24", 0, 0),
+        ("192.0.2.2/24", libc::IFA_F_SECONDARY, 0),
+        ("198.51.100.1/24", 0, 0),
+        ("2001:db8::1/64", 0, 0),
+    ] {
+        table.apply(Notice::Address(ETH, facts(address, flags, scope)));
+    }
+    assert_eq!(
+        order(&table),
+        ["169.254.0.1/16", "192.0.2.1/24", "198.51.100.1/24", "192.0.2.2/24", "2001:db8::1/64", "fe80::1/64"]
+    );
+    table.apply(Notice::AddressGone(ETH, facts("192.0.2.1/24", 0, 0)));
+    table.apply(Notice::Address(ETH, facts("192.0.2.2/24", 0, 0)));
+    assert_eq!(
+        order(&table),
+        ["169.254.0.1/16", "198.51.100.1/24", "192.0.2.2/24", "2001:db8::1/64", "fe80::1/64"],
+        "promoted"
+    );
+}
+
+#[test]
+fn one_address_with_two_prefixes_is_two() {
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    table.apply(Notice::Address(ETH, facts("192.0.2.1/24", 0, 0)));
+    table.apply(Notice::Address(ETH, facts("192.0.2.1/32", 0, 0)));
+    assert_eq!(order(&table), ["192.0.2.1/24", "192.0.2.1/32"]);
+    table.apply(Notice::AddressGone(ETH, facts("192.0.2.1/32", 0, 0)));
+    assert_eq!(order(&table), ["192.0.2.1/24"]);
+}

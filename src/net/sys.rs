@@ -1,0 +1,199 @@
+//! The few system calls that no dependency wraps safely, and the one place where readiness is waited for.
+//!
+//! Shell. All `unsafe` of this module tree is here; each block is one call with plain arguments.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::unix::AsyncFd;
+
+use crate::vrrp::types::IfIndex;
+
+/// Owns the epoll set and gives tokio its number.
+#[derive(Debug)]
+struct EpollFd(Epoll);
+
+impl AsRawFd for EpollFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+/// Everything that can wake the loop, as one descriptor in tokio's reactor.
+///
+/// The inner set is level-triggered: what is left unread wakes the loop again, so a reader may stop half-way. Sockets
+/// come and go in the inner set without tokio knowing them, and reads go straight to the kernel: a reader that trusted
+/// cached readiness would miss what arrived while this process was held up.
+#[derive(Debug)]
+pub struct Readiness {
+    set: AsyncFd<EpollFd>,
+}
+
+impl Readiness {
+    /// An empty set. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel has no descriptor left.
+    #[allow(unsafe_code)]
+    pub fn new() -> io::Result<Self> {
+        let epoll = EpollFd(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        // SAFETY: `EpollFd` owns its descriptor, which stays open and the same until the `AsyncFd` is dropped.
+        let set = unsafe { AsyncFd::register_with_interest(epoll, tokio::io::Interest::READABLE) };
+        Ok(Self { set: set.map_err(io::Error::from)? })
+    }
+
+    /// Wakes when `fd` can be read. Closing the descriptor takes it out of the set.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn add(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(self.set.get_ref().0.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?)
+    }
+
+    /// Whether `fd`, which is in the set, shall also wake when it can be written.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn want_write(&self, fd: impl AsFd, wanted: bool) -> io::Result<()> {
+        let flags = if wanted { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
+        Ok(self.set.get_ref().0.modify(fd, &mut EpollEvent::new(flags, 0))?)
+    }
+
+    /// No longer wakes for `fd`.
+    pub fn remove(&self, fd: impl AsFd) {
+        // Not in the set: then it is as wanted.
+        let _ = self.set.get_ref().0.delete(fd);
+    }
+
+    /// Returns when something in the set is ready.
+    ///
+    /// # Errors
+    /// The reactor is gone.
+    pub async fn wait(&self) -> io::Result<()> {
+        loop {
+            let mut guard = self.set.readable().await?;
+            let mut events = [EpollEvent::empty()];
+            match guard.get_inner().0.wait(&mut events, EpollTimeout::ZERO) {
+                Ok(0) => guard.clear_ready(),
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(mem::size_of::<T>()).expect("structures of the kernel are small")
+}
+
+/// Sends IPv4 multicast through this interface, by number: an interface without an address has no other name.
+///
+/// # Errors
+/// The interface does not exist.
+#[allow(unsafe_code)]
+pub fn set_multicast_interface_v4(fd: impl AsFd, interface: IfIndex) -> io::Result<()> {
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: 0 },
+        imr_ifindex: i32::try_from(interface.0).map_err(io::Error::other)?,
+    };
+    // SAFETY: the pointer and the length describe `request`, which outlives the call; the kernel only reads it.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MULTICAST_IF,
+            (&raw const request).cast(),
+            length_of::<libc::ip_mreqn>(),
+        )
+    })
+}
+
+/// A packet socket that sends whole frames and receives nothing.
+///
+/// # Errors
+/// No CAP_NET_RAW.
+pub fn frame_socket() -> io::Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(AddressFamily::Packet, SockType::Raw, flags, None)?)
+}
+
+/// Sends one frame out of an interface.
+///
+/// # Errors
+/// The queue is full (`EAGAIN`, `ENOBUFS`), or the interface is down or gone.
+#[allow(unsafe_code)]
+pub fn send_frame(socket: impl AsFd, interface: IfIndex, frame: &[u8]) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        sll_protocol: frame.get(12..14).map_or(0, |t| u16::from_ne_bytes([t[0], t[1]])),
+        sll_ifindex: i32::try_from(interface.0).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: both pointers and their lengths describe values that outlive the call; the kernel only reads them.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            length_of::<libc::sockaddr_ll>(),
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Real-time scheduling for this process; children start as ordinary ones.
+///
+/// # Errors
+/// No CAP_SYS_NICE, or no real-time bandwidth in this control group.
+#[allow(unsafe_code)]
+pub fn set_round_robin(priority: u8) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: i32::from(priority) };
+    // SAFETY: the pointer is to a local value that the kernel only reads.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters) })
+}
+
+/// The nice value of this process.
+///
+/// # Errors
+/// Below 0 without CAP_SYS_NICE.
+#[allow(unsafe_code)]
+pub fn set_nice(nice: i8) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, i32::from(nice)) })
+}
+
+/// Asks a netlink socket for the kernel's own words with each refusal, and not for our request back.
+///
+/// # Errors
+/// A kernel before 4.12.
+#[allow(unsafe_code)]
+pub fn set_extended_answers(fd: impl AsFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+        // SAFETY: the pointer and the length describe `on`, which outlives the call; the kernel only reads it.
+        check(unsafe {
+            libc::setsockopt(
+                fd.as_fd().as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                length_of::<libc::c_int>(),
+            )
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The order of address changes and announcements: what waits, what replaces what, what is no longer true.
+//!
+//! Pure. Bounded by the number of owners: each has at most one change and one announcement waiting.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::vrrp::engine::BoundAddress;
+use crate::vrrp::types::{IfIndex, InstanceId};
+
+/// Whose addresses they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// A virtual router's.
+    Instance(InstanceId),
+    /// `static_ipaddress`.
+    Static,
+}
+
+/// Addresses to have and not to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Increases with each change of the owner.
+    pub generation: u64,
+    /// Must exist.
+    pub present: Vec<BoundAddress>,
+    /// Must not.
+    pub absent: Vec<BoundAddress>,
+}
+
+/// Addresses to make known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The generation of its addresses.
+    pub generation: u64,
+    /// Where and what.
+    pub addresses: Vec<(IfIndex, IpAddr)>,
+    /// Packets for each.
+    pub repeat: u32,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Write addresses.
+    Change(Owner, Change),
+    /// Announce addresses.
+    Announce(Announcement),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ticket {
+    Change(Owner),
+    Announce(InstanceId),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct WriteQueue {
+    order: VecDeque<Ticket>,
+    changes: BTreeMap<Owner, Change>,
+    announcements: BTreeMap<InstanceId, Announcement>,
+    /// The newest wish of each owner, carried out or not: an announcement that contradicts it is no longer true.
+    newest: BTreeMap<Owner, Change>,
+}
+
+impl WriteQueue {
+    /// Queues a change. One that still waits is replaced where it stands; what that one would have removed and the new
+    /// one does not mention is removed all the same.
+    pub fn push_change(&mut self, owner: Owner, mut change: Change) {
+        self.newest.insert(owner, change.clone());
+        match self.changes.remove(&owner) {
+            Some(replaced) => {
+                let key = |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.peer);
+                let known: std::collections::BTreeSet<_> =
+                    change.present.iter().chain(&change.absent).map(key).collect();
+                change.absent.extend(replaced.absent.into_iter().filter(|a| !known.contains(&key(a))));
+            }
+            None => self.order.push_back(Ticket::Change(owner)),
+        }
+        self.changes.insert(owner, change);
+    }
+
+    /// Queues an announcement, behind all that waits. One of the same instance that still waits is joined to it.
+    pub fn push_announcement(&mut self, mut announcement: Announcement) {
+        let instance = announcement.instance;
+        if let Some(waiting) = self.announcements.remove(&instance) {
+            self.order.retain(|t| *t != Ticket::Announce(instance));
+            let new: std::collections::BTreeSet<_> = announcement.addresses.iter().copied().collect();
+            announcement.addresses.extend(waiting.addresses.into_iter().filter(|a| !new.contains(a)));
+            announcement.repeat = announcement.repeat.max(waiting.repeat);
+        }
+        self.order.push_back(Ticket::Announce(instance));
+        self.announcements.insert(instance, announcement);
+    }
+
+    /// What to do next.
+    pub fn pop(&mut self) -> Option<Work> {
+        while let Some(ticket) = self.order.pop_front() {
+            match ticket {
+                Ticket::Change(owner) => {
+                    if let Some(change) = self.changes.remove(&owner) {
+                        return Some(Work::Change(owner, change));
+                    }
+                }
+                Ticket::Announce(instance) => {
+                    if let Some(mut announcement) = self.announcements.remove(&instance) {
+                        let generation = announcement.generation;
+                        announcement.addresses.retain(|(i, a)| self.is_true(instance, generation, *i, *a));
+                        if !announcement.addresses.is_empty() {
+                            return Some(Work::Announce(announcement));
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Whether an announcement of `generation` may say this, after all that has been asked for.
+    pub fn is_true(&self, instance: InstanceId, generation: u64, interface: IfIndex, address: IpAddr) -> bool {
+        let Some(newest) = self.newest.get(&Owner::Instance(instance)) else { return true };
+        let names =
+            |list: &[BoundAddress]| list.iter().any(|b| b.interface == interface && b.config.address == address);
+        if names(&newest.present) {
+            return true;
+        }
+        newest.generation <= generation && !names(&newest.absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::vrrp::config::AddressConfig;
+
+    use super::*;
+
+    const VI: InstanceId = InstanceId(1);
+    const OWNER: Owner = Owner::Instance(VI);
+    const ETH: IfIndex = IfIndex(2);
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn bound(last: u8) -> BoundAddress {
+        BoundAddress { interface: ETH, config: AddressConfig::new(ip(last)) }
+    }
+
+    fn change(generation: u64, present: &[u8], absent: &[u8]) -> Change {
+        let list = |l: &[u8]| l.iter().map(|a| bound(*a)).collect();
+        Change { generation, present: list(present), absent: list(absent) }
+    }
+
+    fn announce(generation: u64, addresses: &[u8], repeat: u32) -> Announcement {
+        let addresses = addresses.iter().map(|a| (ETH, ip(*a))).collect();
+        Announcement { instance: VI, generation, addresses, repeat }
+    }
+
+    #[test]
+    fn an_announcement_comes_after_its_addresses_and_only_if_they_are_still_wanted() {
+        let mut queue = WriteQueue::default();
+        queue.push_change(OWNER, change(1, &[1, 2], &[]));
+        queue.push_announcement(announce(1, &[1, 2], 5));
+        assert_eq!(queue.pop(), Some(Work::Change(OWNER, change(1, &[1, 2], &[]))));
+        queue.push_change(OWNER, change(2, &[2], &[1]));
+        assert_eq!(queue.pop(), Some(Work::Announce(announce(1, &[2], 5))), "1 goes, 2 stays");
+        queue.push_announcement(announce(1, &[1], 5));
+        queue.push_change(OWNER, change(3, &[], &[1, 2]));
+        assert!(matches!(queue.pop(), Some(Work::Change(OWNER, c)) if c.generation == 3));
+        assert_eq!(queue.pop(), None);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn the_newest_change_replaces_a_waiting_one_and_inherits_its_removals() {
+        let mut queue = WriteQueue::default();
+        queue.push_change(OWNER, change(1, &[1], &[7, 8]));
+        queue.push_change(Owner::Static, change(1, &[9], &[]));
+        queue.push_change(OWNER, change(2, &[7], &[1]));
+        assert_eq!(queue.pop(), Some(Work::Change(OWNER, change(2, &[7], &[1, 8]))));
+        assert_eq!(queue.pop(), Some(Work::Change(Owner::Static, change(1, &[9], &[]))));
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn announcements_of_one_instance_join() {
+        let mut queue = WriteQueue::default();
+        for generation in 0..1000 {
+            queue.push_announcement(announce(generation, &[1, 2], 1));
+        }
+        queue.push_announcement(announce(1000, &[2, 3], 5));
+        assert_eq!(queue.pop(), Some(Work::Announce(announce(1000, &[2, 3, 1], 5))));
+        assert_eq!(queue.pop(), None);
+    }
+}

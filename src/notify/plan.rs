@@ -1,0 +1,191 @@
+//! Which notify scripts an event asks for, with which arguments.
+//!
+//! Pure. Only `notify` is given arguments of ours, keepalived's four: `INSTANCE|GROUP`, the name, the state and the
+//! priority (0 for a group). `notify_master` and its kind get the words of the configuration and no more. At a
+//! transition the state's own script comes first, then `notify`. INIT is a state that nobody is told of.
+
+use std::collections::BTreeMap;
+
+use crate::command::Command;
+use crate::vrrp::event::{Cause, Event, StateName};
+
+use super::config::{NotifyConfig, NotifyScripts};
+
+/// Whom a script speaks of; runs for one subject are in order, one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A `vrrp_instance`.
+    Instance(String),
+    /// A `vrrp_sync_group`.
+    Group(String),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance(name) => write!(f, "instance {name}"),
+            Self::Group(name) => write!(f, "group {name}"),
+        }
+    }
+}
+
+/// The last state that people were told of, by subject: a vrrp process that was restarted in time and goes on as master
+/// is no news to anybody who heard of that master before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    states: BTreeMap<Subject, StateName>,
+}
+
+impl Told {
+    /// Takes an event down; whether it is news.
+    pub fn is_news(&mut self, event: &Event) -> bool {
+        let (subject, state, cause) = match event {
+            Event::StateChanged { instance, to, cause, .. } => (Subject::Instance(instance.clone()), *to, cause),
+            Event::GroupChanged { group, to, cause } => (Subject::Group(group.clone()), *to, cause),
+            _ => return true,
+        };
+        // A restarted process passes through INIT, of which nobody hears.
+        if state == StateName::Init {
+            return true;
+        }
+        self.states.insert(subject, state) != Some(state) || *cause != Cause::Adopted
+    }
+}
+
+/// One script to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its command.
+    pub command: Command,
+    /// Arguments after the command's own.
+    pub args: Vec<String>,
+}
+
+/// The scripts that an event asks for, in order; nothing for events that scripts are not told of.
+pub fn plan(config: &NotifyConfig, event: &Event) -> Option<(Subject, Vec<Job>)> {
+    let (subject, jobs) = match event {
+        Event::StateChanged { instance, to, priority, .. } => {
+            let jobs = transition(config.instances.get(instance)?, "INSTANCE", instance, *to, *priority);
+            (Subject::Instance(instance.clone()), jobs)
+        }
+        Event::GroupChanged { group, to, .. } => {
+            (Subject::Group(group.clone()), transition(config.groups.get(group)?, "GROUP", group, *to, 0))
+        }
+        Event::LowerPriorityAdvert { instance, .. } => {
+            let command = config.instances.get(instance)?.master_rx_lower_pri.clone()?;
+            (Subject::Instance(instance.clone()), vec![Job { command, args: Vec::new() }])
+        }
+        Event::PriorityChanged { .. }
+        | Event::AdvertFlawed { .. }
+        | Event::AddressFailed { .. }
+        | Event::TimerLate { .. }
+        | Event::Warning { .. } => return None,
+    };
+    (!jobs.is_empty()).then_some((subject, jobs))
+}
+
+fn transition(scripts: &NotifyScripts, kind: &str, name: &str, to: StateName, priority: u8) -> Vec<Job> {
+    let own = match to {
+        StateName::Init => return Vec::new(),
+        StateName::Master => &scripts.master,
+        StateName::Backup => &scripts.backup,
+        StateName::Fault => &scripts.fault,
+        StateName::Stop => &scripts.stop,
+        StateName::Deleted => &scripts.deleted,
+    };
+    let own = own.clone().map(|command| Job { command, args: Vec::new() });
+    let any = scripts.any.clone().map(|command| {
+        let args = vec![kind.to_owned(), name.to_owned(), to.to_string(), priority.to_string()];
+        Job { command, args }
+    });
+    own.into_iter().chain(any).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandForm;
+
+    fn command(text: &str) -> Command {
+        Command { text: text.to_owned(), form: CommandForm::Program(vec![text.to_owned()]), user: None }
+    }
+
+    fn scripts() -> NotifyScripts {
+        NotifyScripts {
+            master: Some(command("master")),
+            backup: Some(command("backup")),
+            fault: Some(command("fault")),
+            stop: Some(command("stop")),
+            deleted: Some(command("deleted")),
+            master_rx_lower_pri: Some(command("lower")),
+            any: Some(command("any")),
+        }
+    }
+
+    fn changed(to: StateName, cause: Cause) -> Event {
+        Event::StateChanged { instance: "VI".into(), from: StateName::Init, to, priority: 120, cause }
+    }
+
+    fn words(config: &NotifyConfig, event: &Event) -> Vec<String> {
+        let jobs = plan(config, event).map(|(_, jobs)| jobs).unwrap_or_default();
+        jobs.iter().map(|job| [vec![job.command.text.clone()], job.args.clone()].concat().join(" ")).collect()
+    }
+
+    #[test]
+    fn table() {
+        let config = NotifyConfig {
+            instances: BTreeMap::from([("VI".to_owned(), scripts())]),
+            groups: BTreeMap::from([("G".to_owned(), scripts())]),
+        };
+        let group = |to| Event::GroupChanged { group: "G".into(), to, cause: Cause::Started };
+        let lower =
+            Event::LowerPriorityAdvert { instance: "VI".into(), peer: [10, 0, 0, 1].into(), priority: 1, ours: 2 };
+        let rows: Vec<(Event, &[&str])> = vec![
+            (changed(StateName::Init, Cause::Started), &[]),
+            (changed(StateName::Master, Cause::Started), &["master", "any INSTANCE VI MASTER 120"]),
+            (changed(StateName::Backup, Cause::Started), &["backup", "any INSTANCE VI BACKUP 120"]),
+            (changed(StateName::Fault, Cause::Started), &["fault", "any INSTANCE VI FAULT 120"]),
+            (changed(StateName::Stop, Cause::Stopping), &["stop", "any INSTANCE VI STOP 120"]),
+            (changed(StateName::Deleted, Cause::Removed), &["deleted", "any INSTANCE VI DELETED 120"]),
+            (group(StateName::Master), &["master", "any GROUP G MASTER 0"]),
+            (group(StateName::Stop), &["stop", "any GROUP G STOP 0"]),
+            (lower, &["lower"]),
+            (Event::TimerLate { instance: "VI".into(), by: std::time::Duration::ZERO }, &[]),
+        ];
+        for (event, want) in rows {
+            assert_eq!(words(&config, &event), want, "{event:?}");
+        }
+        assert_eq!(plan(&NotifyConfig::default(), &changed(StateName::Master, Cause::Started)), None);
+    }
+
+    #[test]
+    fn an_adopted_master_is_news_only_to_who_never_heard_of_it() {
+        let mut told = Told::default();
+        for (to, cause, news) in [
+            (StateName::Master, Cause::Adopted, true),
+            (StateName::Init, Cause::Started, true),
+            (StateName::Master, Cause::Adopted, false),
+            (StateName::Master, Cause::Started, true),
+            (StateName::Backup, Cause::Started, true),
+            (StateName::Master, Cause::Adopted, true),
+        ] {
+            assert_eq!(told.is_news(&changed(to, cause.clone())), news, "{to} {cause}");
+        }
+    }
+
+    #[test]
+    fn an_instance_and_a_group_of_one_name_are_two_subjects() {
+        let both = BTreeMap::from([("X".to_owned(), scripts())]);
+        let config = NotifyConfig { instances: both.clone(), groups: both };
+        let instance = Event::StateChanged {
+            instance: "X".into(),
+            from: StateName::Init,
+            to: StateName::Backup,
+            priority: 1,
+            cause: Cause::Started,
+        };
+        let group = Event::GroupChanged { group: "X".into(), to: StateName::Backup, cause: Cause::Started };
+        let subject = |event| plan(&config, event).map(|(subject, _)| subject);
+        assert_ne!(subject(&instance), subject(&group));
+    }
+}

@@ -1,0 +1,231 @@
+//! The flight recorder: when each master's next advert is due, kept where a `SIGKILL` of the vrrp process cannot reach.
+//!
+//! Shell. Main creates an anonymous file in memory and gives it to each vrrp process; writing a record is one
+//! `pwrite` of one slot. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
+//!
+//! ```text
+//!  0      4          8             16         24              320
+//!  | magic | name len | deadline ns | checksum | name, zeros … |    deadline: CLOCK_MONOTONIC, 0 = not master
+//! ```
+#![allow(clippy::disallowed_methods)] // Shell: relates the two readings of the monotonic clock, once.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::time::{ClockId, clock_gettime};
+
+use super::snapshot::FlightRecord;
+
+const SLOT: usize = 320;
+const NAME: usize = 24;
+const MAGIC: [u8; 4] = *b"HFR1";
+/// More instances than this have no place on one host.
+const MOST_SLOTS: usize = 1 << 16;
+
+/// An empty recorder file, in memory, inherited by nobody unless passed on.
+///
+/// # Errors
+/// No memory or descriptor.
+pub fn create() -> io::Result<File> {
+    Ok(File::from(memfd_create("holdfast-flight", MFdFlags::MFD_CLOEXEC)?))
+}
+
+/// All whole records of a file. Where an instance has two, the later slot.
+pub fn read(file: &File, clock: MonotonicClock) -> Vec<FlightRecord> {
+    slots(file).into_iter().flatten().map(|slot| record(slot, clock)).collect()
+}
+
+/// Relates [`Instant`] to CLOCK_MONOTONIC, which is the same for all processes of a host.
+#[derive(Debug, Clone, Copy)]
+pub struct MonotonicClock {
+    instant: Instant,
+    monotonic: Duration,
+}
+
+impl MonotonicClock {
+    /// Reads both, once.
+    pub fn measure() -> Self {
+        let instant = Instant::now();
+        // This clock exists on every Linux; were it refused, all deadlines would look past, and nothing be adopted.
+        let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::MAX / 4, Duration::from);
+        Self { instant, monotonic }
+    }
+
+    /// An instant as time of CLOCK_MONOTONIC.
+    pub fn since_boot(self, at: Instant) -> Duration {
+        match at.checked_duration_since(self.instant) {
+            Some(later) => self.monotonic.saturating_add(later),
+            None => self.monotonic.saturating_sub(self.instant.saturating_duration_since(at)),
+        }
+    }
+
+    /// A time of CLOCK_MONOTONIC as an instant; `None` when it cannot be said.
+    pub fn instant(self, since_boot: Duration) -> Option<Instant> {
+        match since_boot.checked_sub(self.monotonic) {
+            Some(later) => self.instant.checked_add(later),
+            None => self.instant.checked_sub(self.monotonic.saturating_sub(since_boot)),
+        }
+    }
+}
+
+/// Writes records.
+#[derive(Debug)]
+pub struct FlightRecorder {
+    file: File,
+    clock: MonotonicClock,
+    slots: BTreeMap<String, u64>,
+    next: u64,
+}
+
+impl FlightRecorder {
+    /// Goes on with a file. `keep`: the records in it stay until they are replaced; otherwise it is emptied.
+    ///
+    /// # Errors
+    /// The file cannot be emptied.
+    pub fn open(file: File, clock: MonotonicClock, keep: bool) -> io::Result<Self> {
+        let mut recorder = Self { file, clock, slots: BTreeMap::new(), next: 0 };
+        if keep {
+            for (n, slot) in (0..).zip(slots(&recorder.file)) {
+                if let Some(slot) = slot {
+                    recorder.slots.insert(slot.name, n);
+                }
+                recorder.next = n + 1;
+            }
+        } else {
+            recorder.file.set_len(0)?;
+        }
+        Ok(recorder)
+    }
+
+    /// Writes these. An instance whose name does not fit has no record and is never adopted.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&mut self, records: &[FlightRecord]) -> io::Result<()> {
+        for record in records {
+            let deadline = record.next_advert_at.map_or(Duration::ZERO, |at| self.clock.since_boot(at));
+            let Some(bytes) = encode(&record.instance, u64::try_from(deadline.as_nanos()).unwrap_or(0)) else {
+                continue;
+            };
+            let slot = *self.slots.entry(record.instance.clone()).or_insert_with(|| {
+                self.next += 1;
+                self.next - 1
+            });
+            self.file.write_all_at(&bytes, slot * (SLOT as u64))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Slot {
+    name: String,
+    deadline: u64,
+}
+
+fn record(slot: Slot, clock: MonotonicClock) -> FlightRecord {
+    let deadline = (slot.deadline != 0).then(|| Duration::from_nanos(slot.deadline));
+    FlightRecord { instance: slot.name, next_advert_at: deadline.and_then(|d| clock.instant(d)) }
+}
+
+fn slots(file: &File) -> Vec<Option<Slot>> {
+    let mut slots = Vec::new();
+    let mut bytes = [0; SLOT];
+    while slots.len() < MOST_SLOTS && file.read_exact_at(&mut bytes, (slots.len() * SLOT) as u64).is_ok() {
+        slots.push(decode(&bytes));
+    }
+    slots
+}
+
+fn encode(name: &str, deadline: u64) -> Option<[u8; SLOT]> {
+    let mut bytes = [0; SLOT];
+    bytes[..4].copy_from_slice(&MAGIC);
+    bytes[4..8].copy_from_slice(&u32::try_from(name.len()).ok()?.to_le_bytes());
+    bytes[8..16].copy_from_slice(&deadline.to_le_bytes());
+    bytes[NAME..].get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    let sum = checksum(&bytes);
+    bytes[16..NAME].copy_from_slice(&sum.to_le_bytes());
+    Some(bytes)
+}
+
+fn decode(bytes: &[u8; SLOT]) -> Option<Slot> {
+    let stored = u64::from_le_bytes(bytes.get(16..NAME)?.try_into().ok()?);
+    if !bytes.starts_with(&MAGIC) || stored != checksum(bytes) {
+        return None;
+    }
+    let length = usize::try_from(u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?)).ok()?;
+    Some(Slot {
+        name: String::from_utf8(bytes.get(NAME..)?.get(..length)?.to_vec()).ok()?,
+        deadline: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+    })
+}
+
+/// FNV-1a over everything but the checksum.
+fn checksum(bytes: &[u8; SLOT]) -> u64 {
+    let covered = bytes[..16].iter().chain(&bytes[NAME..]);
+    covered.fold(0xcbf2_9ce4_8422_2325, |sum, b| (sum ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(instance: &str, at: Option<Instant>) -> FlightRecord {
+        FlightRecord { instance: instance.to_owned(), next_advert_at: at }
+    }
+
+    #[test]
+    fn records_survive_their_writer() {
+        let file = create().expect("memfd");
+        let clock = MonotonicClock::measure();
+        let at = Instant::now() + Duration::from_millis(700);
+        let mut recorder = FlightRecorder::open(file.try_clone().expect("fd"), clock, false).expect("open");
+        recorder.write(&[due("VI_1", None), due("VI_2", Some(at))]).expect("write");
+        recorder.write(&[due("VI_1", Some(at))]).expect("write");
+        drop(recorder);
+
+        let later = MonotonicClock::measure();
+        let records = read(&file, later);
+        assert_eq!(records.len(), 2, "{records:?}");
+        for record in &records {
+            let read = record.next_advert_at.expect("master");
+            let off = read.max(at).duration_since(read.min(at));
+            assert!(off < Duration::from_millis(5), "the two clocks were read {off:?} apart");
+        }
+
+        let mut recorder = FlightRecorder::open(file.try_clone().expect("fd"), clock, true).expect("open");
+        recorder.write(&[due("VI_2", None), due("VI_3", Some(at))]).expect("write");
+        let records = read(&file, later);
+        let names: Vec<_> = records.iter().map(|r| (r.instance.as_str(), r.next_advert_at.is_some())).collect();
+        assert_eq!(names, [("VI_1", true), ("VI_2", false), ("VI_3", true)]);
+
+        FlightRecorder::open(file.try_clone().expect("fd"), clock, false).expect("open");
+        assert_eq!(read(&file, later), []);
+    }
+
+    #[test]
+    fn a_torn_slot_is_no_record_and_hides_no_other() {
+        let good = encode("VI_1", 5).expect("short");
+        for torn in 0..SLOT {
+            let mut bytes = good;
+            bytes[torn] ^= 0x40;
+            assert_eq!(decode(&bytes), None, "byte {torn}");
+        }
+        let file = create().expect("memfd");
+        file.write_all_at(b"running 1 test\n", 0).expect("write");
+        file.write_all_at(&good, SLOT as u64).expect("write");
+        assert_eq!(slots(&file), [None, Some(Slot { name: "VI_1".to_owned(), deadline: 5 })]);
+        file.set_len(SLOT as u64 + 100).expect("truncate");
+        assert_eq!(slots(&file), [None]);
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_has_no_record() {
+        assert!(encode(&"x".repeat(SLOT - NAME), 1).is_some());
+        assert_eq!(encode(&"x".repeat(SLOT - NAME + 1), 1), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! Events as log lines, in the words that people search keepalived's logs for.
+//!
+//! Shell: writes to `tracing`. The message is keepalived's own where it has one; fields carry what it never told: the
+//! cause. State changes are info, what an operator should look at is a warning.
+
+use super::event::{Cause, Event, StateName};
+
+/// Logs one event.
+pub fn log_event(event: &Event) {
+    for line in lines(event) {
+        let Line { warn, instance, cause, text } = line;
+        match (warn, cause) {
+            (true, Some(cause)) => tracing::warn!(target: "vrrp", instance, cause, "{text}"),
+            (true, None) => tracing::warn!(target: "vrrp", instance, "{text}"),
+            (false, Some(cause)) => tracing::info!(target: "vrrp", instance, cause, "{text}"),
+            (false, None) => tracing::info!(target: "vrrp", instance, "{text}"),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    warn: bool,
+    instance: String,
+    cause: Option<String>,
+    text: String,
+}
+
+fn lines(event: &Event) -> Vec<Line> {
+    let line = |warn, instance: &str, cause: Option<&Cause>, text: String| Line {
+        warn,
+        instance: instance.to_owned(),
+        cause: cause.map(ToString::to_string),
+        text,
+    };
+    match event {
+        Event::StateChanged { instance, from, to, priority, cause } => {
+            let mut lines = Vec::new();
+            match cause {
+                Cause::MasterSilent { .. } if *to == StateName::Master => {
+                    lines.push(line(false, instance, None, format!("({instance}) Receive advertisement timeout")));
+                }
+                Cause::BetterMaster { master, ours } if *from == StateName::Master => lines.push(line(
+                    false,
+                    instance,
+                    None,
+                    format!(
+                        "({instance}) Master received advert from {} with higher priority {}, ours {ours}",
+                        master.address, master.priority
+                    ),
+                )),
+                Cause::MasterResigned { master, .. } => lines.push(line(
+                    false,
+                    instance,
+                    None,
+                    format!("({instance}) Backup received priority 0 advertisement from {}", master.address),
+                )),
+                _ => {}
+            }
+            let text = match to {
+                StateName::Stop => format!("({instance}) sent 0 priority"),
+                StateName::Deleted => format!("({instance}) removed"),
+                _ => format!("({instance}) Entering {to} STATE"),
+            };
+            let mut change = line(*to == StateName::Fault, instance, Some(cause), text);
+            if matches!(to, StateName::Master | StateName::Backup) && *from == StateName::Init {
+                change.text.push_str(&format!(" (priority {priority})"));
+            }
+            lines.push(change);
+            lines
+        }
+        Event::GroupChanged { group, to, cause } => {
+            let text = format!("VRRP_Group({group}) Syncing instances to {to} state");
+            vec![line(*to == StateName::Fault, group, Some(cause), text)]
+        }
+        Event::PriorityChanged { instance, from, to, cause, .. } => {
+            let text = format!("({instance}) Changing effective priority from {from} to {to}");
+            vec![line(false, instance, Some(cause), text)]
+        }
+        Event::LowerPriorityAdvert { instance, peer, priority, ours } => vec![line(
+            false,
+            instance,
+            None,
+            format!(
+                "({instance}) Received advert from {peer} with lower priority {priority}, ours {ours}, \
+                 forcing new election"
+            ),
+        )],
+        Event::AdvertFlawed { instance, peer, error, heard } => {
+            let fate = if *heard { "heard all the same" } else { "dropped" };
+            let name = instance.as_deref().unwrap_or("");
+            let who = instance.as_ref().map_or_else(String::new, |name| format!("({name}) "));
+            vec![line(true, name, None, format!("{who}advert from {peer}: {error}, {fate}"))]
+        }
+        Event::AddressFailed { instance, message } | Event::Warning { instance, message } => {
+            vec![line(true, instance, None, format!("({instance}) {message}"))]
+        }
+        Event::TimerLate { instance, by } => {
+            let text = format!(
+                "({instance}) timer fired {} ms late: this process did not get the CPU in time",
+                by.as_millis()
+            );
+            vec![line(true, instance, None, text)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::vrrp::event::Heard;
+    use crate::vrrp::types::AdvertInterval;
+
+    fn heard(priority: u8) -> Heard {
+        Heard { address: [192, 0, 2, 2].into(), priority, interval: AdvertInterval::DEFAULT }
+    }
+
+    fn change(from: StateName, to: StateName, cause: Cause) -> Vec<String> {
+        let event = Event::StateChanged { instance: "VI_1".to_owned(), from, to, priority: 100, cause };
+        lines(&event).into_iter().map(|l| l.text).collect()
+    }
+
+    #[test]
+    fn state_changes_speak_as_keepalived_does() {
+        use StateName::{Backup, Fault, Master};
+        let zero = Duration::ZERO;
+        let silent = Cause::MasterSilent { last_master: None, silence: zero, late: zero };
+        assert_eq!(
+            change(Backup, Master, silent),
+            ["(VI_1) Receive advertisement timeout", "(VI_1) Entering MASTER STATE"]
+        );
+        assert_eq!(
+            change(Master, Backup, Cause::BetterMaster { master: heard(150), ours: 100 }),
+            [
+                "(VI_1) Master received advert from 192.0.2.2 with higher priority 150, ours 100",
+                "(VI_1) Entering BACKUP STATE"
+            ]
+        );
+        let fault = Cause::Fault { reasons: Default::default() };
+        assert_eq!(change(Master, Fault, fault), ["(VI_1) Entering FAULT STATE"]);
+    }
+
+    #[test]
+    fn a_lower_advert_forces_an_election() {
+        let event = Event::LowerPriorityAdvert {
+            instance: "VI_1".to_owned(),
+            peer: [192, 0, 2, 2].into(),
+            priority: 50,
+            ours: 100,
+        };
+        assert_eq!(
+            lines(&event)[0].text,
+            "(VI_1) Received advert from 192.0.2.2 with lower priority 50, ours 100, forcing new election"
+        );
+    }
+
+    #[test]
+    fn the_cause_is_a_field_of_its_own() {
+        let event = Event::StateChanged {
+            instance: "VI_1".to_owned(),
+            from: StateName::Backup,
+            to: StateName::Master,
+            priority: 100,
+            cause: Cause::AddressOwner,
+        };
+        assert_eq!(lines(&event)[0].cause.as_deref(), Some("priority 255 owns the addresses"));
+    }
+}

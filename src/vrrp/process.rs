@@ -1,0 +1,507 @@
+//! The vrrp process: real sockets, addresses and clock around the [`VrrpEngine`].
+//!
+//! Shell. One thread, one loop, nothing in it waits but for its own descriptors. Each turn:
+//!
+//! ```text
+//!   read the clock once
+//!   adverts ──► engine     all that wait, before any timer is judged: after a stall the master is heard first
+//!   netlink ──► engine
+//!   main ─────► engine
+//!   timers ───► engine
+//!   address writer, announcements, flight recorder, queue to main
+//!   sleep until a descriptor is ready or the next deadline (timerfd: tokio's timers round to a millisecond)
+//! ```
+//!
+//! It ends when main says so, when main is gone, or on SIGTERM and SIGINT: priority 0 first, then the addresses.
+#![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
+
+mod main_link;
+mod settings;
+mod statics;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::BUILD_ID;
+use crate::net::addresses::{AddressWriter, Written};
+use crate::net::announce::Announcer;
+use crate::net::links::LinkChange;
+use crate::net::monitor::Monitor;
+use crate::net::socket::AdvertSockets;
+use crate::net::sys::Readiness;
+use crate::net::write_queue::{Announcement, Change, Owner};
+
+use super::config::{TrackerKey, VrrpConfig};
+use super::engine::{Effect, Input, Received, Transmit, VrrpEngine};
+use super::event::{Event, TrackerStatus};
+use super::flight::{self, FlightRecorder, MonotonicClock};
+use super::log::log_event;
+use super::message::{FromVrrp, ToVrrp};
+use super::types::IfIndex;
+use main_link::MainLink;
+use statics::StaticAddresses;
+
+/// Ended in good order.
+pub const EXIT_OK: i32 = 0;
+/// `EX_SOFTWARE`, which keepalived uses too: something that should not be.
+pub const EXIT_SOFTWARE: i32 = 70;
+
+/// How long main may take to say what to do.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the kernel may take to list its links.
+const DUMP_PATIENCE: Duration = Duration::from_secs(5);
+/// Adverts per turn. A flood cannot keep timers and main from being served.
+const ADVERTS_PER_TURN: usize = 4096;
+/// Address batches per turn.
+const WRITES_PER_TURN: usize = 4;
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long the removal of addresses may take at the end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long main may take to read our last words.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What main gives its child.
+#[derive(Debug)]
+pub struct ProcessOptions {
+    /// The stream to main.
+    pub main: UnixStream,
+    /// The flight recorder's file ([`flight::create`]).
+    pub flight: File,
+}
+
+impl ProcessOptions {
+    /// A child's: the stream is its stdin, the recorder its stdout. Both then point to `/dev/null`, and this process
+    /// gets SIGTERM when main dies.
+    ///
+    /// # Errors
+    /// Not started by main.
+    pub fn from_standard_streams() -> io::Result<Self> {
+        use std::os::fd::AsFd;
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+        let main: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+        let flight: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)?;
+        nix::unistd::dup2_stdout(&null)?;
+        Ok(Self { main: main.into(), flight: flight.into() })
+    }
+}
+
+/// Runs until the end; the result is the exit code.
+pub fn run(options: ProcessOptions) -> i32 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed("start", &e),
+    };
+    // Main sweeps the addresses of a process that ends this way, and starts the next.
+    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve(options)))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(e)) => failed("go on", &e),
+        Err(_) => {
+            tracing::error!("the vrrp process panicked");
+            EXIT_SOFTWARE
+        }
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> i32 {
+    tracing::error!("the vrrp process cannot {what}: {error}");
+    EXIT_SOFTWARE
+}
+
+/// SIGTERM and SIGINT; the others are main's business and only kept from killing us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    _ignored: Vec<Signal>,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        let mut ignored = vec![signal(SignalKind::hangup())?];
+        ignored.push(signal(SignalKind::user_defined1())?);
+        ignored.push(signal(SignalKind::user_defined2())?);
+        // keepalived's further signals are real-time ones, counted from SIGRTMIN.
+        for offset in 0..10 {
+            ignored.extend(signal(SignalKind::from_raw(libc::SIGRTMIN() + offset)));
+        }
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _ignored: ignored,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn serve(options: ProcessOptions) -> io::Result<i32> {
+    let mut signals = Signals::install()?;
+    let readiness = Readiness::new()?;
+    let mut main = MainLink::open(options.main, &readiness)?;
+    main.push(FromVrrp::Hello { build: BUILD_ID.to_owned() });
+    let start = async {
+        match next_message(&mut main, &readiness).await? {
+            Some(ToVrrp::Hello { build }) if build == BUILD_ID => {}
+            Some(ToVrrp::Hello { build }) => {
+                tracing::error!(ours = BUILD_ID, main = build, "main is of another build: the program was replaced");
+                return Ok(Err(EXIT_SOFTWARE));
+            }
+            None => return Ok(Err(EXIT_OK)),
+            Some(_) => return Err(io::Error::other("main did not say hello")),
+        }
+        loop {
+            match next_message(&mut main, &readiness).await? {
+                Some(ToVrrp::Start { config, trackers, adopt }) => return Ok(Ok((config, trackers, adopt))),
+                Some(ToVrrp::Stop) | None => return Ok(Err(EXIT_OK)),
+                Some(_) => {}
+            }
+        }
+    };
+    let started = tokio::select! {
+        () = signals.stop() => return Ok(EXIT_OK),
+        started = tokio::time::timeout(START_PATIENCE, start) => started,
+    };
+    let (config, trackers, adopt) = match started {
+        Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "main did not say what to do")),
+        Ok(Err(e)) => return Err(e),
+        Ok(Ok(Err(code))) => return Ok(code),
+        Ok(Ok(Ok(start))) => start,
+    };
+    let process = Process::start(*config, &trackers, adopt, main, options.flight, readiness)?;
+    process.run(signals).await
+}
+
+/// The next message from main; `None` when main is gone.
+async fn next_message(main: &mut MainLink, readiness: &Readiness) -> io::Result<Option<ToVrrp>> {
+    loop {
+        main.flush(readiness);
+        if let Some(message) = main.next_message(readiness)? {
+            return Ok(Some(message));
+        }
+        if main.is_gone() {
+            return Ok(None);
+        }
+        readiness.wait().await?;
+    }
+}
+
+struct Process {
+    engine: VrrpEngine,
+    config: VrrpConfig,
+    monitor: Monitor,
+    sockets: AdvertSockets,
+    writer: AddressWriter,
+    announcer: Announcer,
+    statics: StaticAddresses,
+    recorder: FlightRecorder,
+    main: MainLink,
+    readiness: Readiness,
+    timer: TimerFd,
+    clock: MonotonicClock,
+    heartbeat_at: Instant,
+    known_links: BTreeSet<IfIndex>,
+    /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
+    stop_by: Option<Instant>,
+}
+
+impl Process {
+    fn start(
+        config: VrrpConfig,
+        trackers: &[(TrackerKey, TrackerStatus)],
+        adopt: bool,
+        main: MainLink,
+        flight: File,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        settings::apply(&config.global, &Default::default());
+        let clock = MonotonicClock::measure();
+        let records = if adopt { flight::read(&flight, clock) } else { Vec::new() };
+        let recorder = FlightRecorder::open(flight, clock, adopt)?;
+        let mut monitor = Monitor::open()?;
+        let links = monitor.load(DUMP_PATIENCE)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let writer = AddressWriter::open()?;
+        let mut announcer = Announcer::open()?;
+        announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
+        readiness.add(&monitor)?;
+        readiness.add(&writer)?;
+        readiness.add(&timer)?;
+
+        let now = Instant::now();
+        let mut process = Self {
+            engine: VrrpEngine::new(now, config.clone(), &records),
+            statics: StaticAddresses::new(config.static_addresses.clone()),
+            config,
+            monitor,
+            sockets: AdvertSockets::default(),
+            writer,
+            announcer,
+            recorder,
+            main,
+            readiness,
+            timer,
+            clock,
+            heartbeat_at: now,
+            known_links: BTreeSet::new(),
+            stop_by: None,
+        };
+        process.settle();
+        for (key, status) in trackers {
+            process.input(now, Input::Tracker { key: key.clone(), status: *status });
+        }
+        process.links_changed(now, links);
+        process.main.push(FromVrrp::Ready);
+        Ok(process)
+    }
+
+    async fn run(mut self, mut signals: Signals) -> io::Result<i32> {
+        loop {
+            let now = Instant::now();
+            self.turn(now)?;
+            if let Some(stop_by) = self.stop_by
+                && (self.writer.is_idle() || now >= stop_by)
+            {
+                break;
+            }
+            let next = self.next_deadline(now);
+            tokio::select! {
+                biased;
+                () = signals.stop() => self.stop(Instant::now()),
+                ready = self.sleep(now, next) => ready?,
+            }
+        }
+        self.record_flight();
+        self.main.push(FromVrrp::Stopped);
+        let last_words = async {
+            while self.main.has_output() && !self.main.is_gone() {
+                self.main.flush(&self.readiness);
+                if self.main.has_output() && self.readiness.wait().await.is_err() {
+                    break;
+                }
+                // What arrives meanwhile would keep the set ready.
+                let _ = self.main.next_message(&self.readiness);
+                tokio::task::yield_now().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        Ok(EXIT_OK)
+    }
+
+    fn turn(&mut self, now: Instant) -> io::Result<()> {
+        if self.stop_by.is_none() {
+            for _ in 0..ADVERTS_PER_TURN {
+                let Some(packet) = self.sockets.receive() else { break };
+                let received = Received {
+                    socket: packet.socket,
+                    source: packet.source,
+                    destination: packet.destination,
+                    ttl: packet.ttl,
+                    pdu: &packet.pdu,
+                };
+                self.input(now, Input::Advert(received));
+            }
+        }
+        let changes = self.monitor.drain()?;
+        self.links_changed(now, changes);
+        loop {
+            match self.main.next_message(&self.readiness) {
+                Ok(Some(message)) => self.handle_message(now, message),
+                Ok(None) => break,
+                Err(e) => tracing::error!("main cannot be understood: {e}"),
+            }
+        }
+        if self.main.is_gone() && self.stop_by.is_none() {
+            tracing::error!("main is gone: giving up mastership");
+            self.stop(now);
+        }
+        if self.stop_by.is_none() {
+            self.engine.handle_timeout(now);
+            self.settle();
+        }
+        self.write_addresses(now)?;
+        self.announcer.advance(now, self.monitor.table());
+        self.record_flight();
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + HEARTBEAT;
+            self.main.heartbeat();
+        }
+        self.main.flush(&self.readiness);
+        Ok(())
+    }
+
+    fn handle_message(&mut self, now: Instant, message: ToVrrp) {
+        match message {
+            ToVrrp::Reconfigure(diff) => {
+                let old = self.config.global.clone();
+                diff.as_ref().clone().apply(&mut self.config);
+                if diff.global.is_some() {
+                    settings::apply(&self.config.global, &old);
+                    self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);
+                }
+                if let Some(addresses) = diff.static_addresses.clone() {
+                    let change = self.statics.replace(addresses, self.monitor.table());
+                    self.writer.sync(Owner::Static, change);
+                }
+                settings::promote_secondaries(&self.config, self.monitor.table());
+                if self.stop_by.is_none() {
+                    self.input(now, Input::Reconfigure(*diff));
+                }
+            }
+            ToVrrp::Tracker { key, status } => {
+                if self.stop_by.is_none() {
+                    self.input(now, Input::Tracker { key, status });
+                }
+            }
+            ToVrrp::SnapshotPlease => self.main.push(FromVrrp::Snapshot(Box::new(self.engine.snapshot()))),
+            ToVrrp::Stop => self.stop(now),
+            ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.stop_by.is_none() {
+            self.stop_by = Some(now + STOP_PATIENCE);
+            self.input(now, Input::Stop);
+            let change = self.statics.remove(self.monitor.table());
+            self.writer.sync(Owner::Static, change);
+        }
+    }
+
+    fn links_changed(&mut self, now: Instant, changes: Vec<LinkChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        if self.stop_by.is_some() {
+            return;
+        }
+        let mut appeared = false;
+        for change in changes {
+            match change {
+                LinkChange::Present(link) => {
+                    appeared |= self.known_links.insert(link.index);
+                    self.input(now, Input::Link(link));
+                }
+                LinkChange::Gone(index) => {
+                    self.known_links.remove(&index);
+                    self.input(now, Input::LinkGone(index));
+                }
+            }
+        }
+        if appeared {
+            settings::promote_secondaries(&self.config, self.monitor.table());
+        }
+        self.sockets.repair(self.monitor.table(), &self.readiness);
+        if let Some(change) = self.statics.links_changed(self.monitor.table()) {
+            self.writer.sync(Owner::Static, change);
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input<'_>) {
+        self.engine.handle_input(now, input);
+        self.settle();
+    }
+
+    /// Carries out all effects, in order.
+    fn settle(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::SendAdvert { transmit, .. } => self.send(&transmit),
+                Effect::SyncAddresses { instance, generation, present, absent } => {
+                    let held = |interface, address| {
+                        present.iter().any(|b| b.interface == interface && b.config.address == address)
+                    };
+                    self.announcer.retain(instance, held);
+                    self.writer.sync(Owner::Instance(instance), Change { generation, present, absent });
+                }
+                Effect::Announce { instance, generation, addresses, repeat } => {
+                    self.writer.announce(Announcement { instance, generation, addresses, repeat });
+                }
+                Effect::SyncSockets { desired } => self.sockets.sync(desired, self.monitor.table(), &self.readiness),
+                Effect::Emit(event) => self.emit(event),
+            }
+        }
+    }
+
+    /// An advert that a full queue refused is tried once more; the next comes in an interval anyway.
+    fn send(&mut self, transmit: &Transmit) {
+        if let Err(e) = self.sockets.send(transmit)
+            && matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR))
+        {
+            let _ = self.sockets.send(transmit);
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.main.is_gone() {
+            // Nobody else is left to tell.
+            log_event(&event);
+            return;
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.main.event(event, at);
+    }
+
+    fn write_addresses(&mut self, now: Instant) -> io::Result<()> {
+        for _ in 0..WRITES_PER_TURN {
+            for written in self.writer.advance(self.monitor.table())? {
+                match written {
+                    Written::Announce(announcement) => self.announcer.push(&announcement),
+                    Written::Synced { owner: Owner::Instance(instance), generation, failures } => {
+                        self.input(now, Input::AddressesSynced { instance, generation, failures });
+                    }
+                    Written::Synced { owner: Owner::Static, failures, .. } => {
+                        for failure in failures {
+                            tracing::warn!("static address: {failure}");
+                        }
+                    }
+                }
+            }
+            if !self.writer.wants_turn() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn record_flight(&mut self) {
+        let records = self.engine.poll_flight_records();
+        if !records.is_empty()
+            && let Err(e) = self.recorder.write(&records)
+        {
+            tracing::debug!("flight recorder: {e}");
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Instant {
+        if self.writer.wants_turn() || self.main.has_input() {
+            return now;
+        }
+        let engine = self.engine.poll_timeout().filter(|_| self.stop_by.is_none());
+        let deadlines = [engine, self.announcer.poll_timeout(now), self.stop_by];
+        deadlines.into_iter().flatten().fold(self.heartbeat_at, Instant::min)
+    }
+
+    async fn sleep(&self, now: Instant, until: Instant) -> io::Result<()> {
+        if until <= now {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let at = self.clock.since_boot(until).into();
+        self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+        self.readiness.wait().await
+    }
+}

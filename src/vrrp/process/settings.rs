@@ -1,0 +1,70 @@
+//! What the configuration asks of the process itself: scheduling, memory, CPUs.
+//!
+//! Shell. Each is tried, and one warning says what the kernel refused: VRRP without real-time priority is better than
+//! none.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::Pid;
+
+use crate::net::links::LinkTable;
+use crate::net::sys;
+use crate::vrrp::config::{VrrpConfig, VrrpGlobal};
+
+/// Applies what differs from `old`.
+pub(super) fn apply(new: &VrrpGlobal, old: &VrrpGlobal) {
+    // The limit first: a real-time process without it can take a CPU for ever.
+    if new.rlimit_rttime != old.rlimit_rttime
+        && let Some(limit) = new.rlimit_rttime
+    {
+        report("vrrp_rlimit_rttime", setrlimit(Resource::RLIMIT_RTTIME, limit, limit).map_err(Into::into));
+    }
+    if new.rt_priority != old.rt_priority
+        && let Some(priority) = new.rt_priority
+    {
+        report("vrrp_rt_priority", sys::set_round_robin(priority));
+    }
+    if new.nice != old.nice {
+        report("vrrp_priority", sys::set_nice(new.nice.unwrap_or(0)));
+    }
+    if new.no_swap != old.no_swap {
+        let result =
+            if new.no_swap { mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) } else { munlockall() };
+        report("vrrp_no_swap", result.map_err(Into::into));
+    }
+    if new.cpu_affinity != old.cpu_affinity && !new.cpu_affinity.is_empty() {
+        report("vrrp_cpu_affinity", set_affinity(&new.cpu_affinity));
+    }
+}
+
+fn report(keyword: &str, result: io::Result<()>) {
+    if let Err(e) = result {
+        tracing::warn!("{keyword}: {e}; going on without");
+    }
+}
+
+fn set_affinity(cpus: &BTreeSet<u16>) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(usize::from(*cpu))?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// Sets `promote_secondaries` on the interfaces of the instances that ask for it: without it the kernel removes all
+/// secondary addresses of a subnet with the first.
+pub(super) fn promote_secondaries(config: &VrrpConfig, links: &LinkTable) {
+    let instances = config.instances.values().filter(|i| i.promote_secondaries);
+    let names: BTreeSet<&str> = instances.filter_map(|i| i.interface.as_deref()).collect();
+    for name in names {
+        // A name with a slash would lead elsewhere; no link has one.
+        if links.by_name(name).is_some() {
+            let path = format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries");
+            report("promote_secondaries", std::fs::write(path, "1"));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the engine: the clauses of the RFCs, and the choices beyond them.

@@ -1,0 +1,109 @@
+//! The command line of the real binary, under both names: what start scripts, exporters and validators rely on.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const GOOD: &str =
+    "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1 }\n}\n";
+
+fn run(name: &str, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_holdfast")).arg0(name).args(args).output().expect("the binary starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it exits")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn write(dir: &Path, name: &str, content: &str) -> String {
+    let path = dir.join(name);
+    fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn version_is_on_stderr_and_parses_as_keepalived_s() {
+    let output = run("/usr/sbin/keepalived", &["--version"]);
+    assert_eq!((code(&output), text(&output.stdout)), (0, String::new()));
+    let stderr = text(&output.stderr);
+    let version = stderr.lines().next().and_then(|l| l.split(' ').nth(1)).and_then(|v| v.strip_prefix('v'));
+    assert!(version.is_some_and(|v| v.split('.').all(|n| n.parse::<u32>().is_ok())), "{stderr}");
+    assert!(text(&run("holdfast", &["-v"]).stderr).starts_with("holdfast "));
+}
+
+#[test]
+fn signum_prints_a_bare_number() {
+    let output = run("keepalived", &["--signum=JSON"]);
+    assert_eq!((code(&output), text(&output.stdout).as_str()), (0, "36\n"));
+    assert_eq!(code(&run("keepalived", &["--signum=NONE"])), 1);
+}
+
+#[test]
+fn mistakes_end_with_1() {
+    for name in ["keepalived", "holdfast"] {
+        let output = run(name, &["--no-such-option"]);
+        assert_eq!(code(&output), 1);
+        assert!(text(&output.stderr).contains("--no-such-option"));
+    }
+}
+
+#[test]
+fn config_test_has_keepalived_s_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = write(dir.path(), "good", GOOD);
+    let bad = write(dir.path(), "bad", &GOOD.replace("virtual_router_id 51", "virtual_router_id 51\n bogus_word 1"));
+    let output = run("keepalived", &["-t", "-f", &good]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let output = run("keepalived", &["-t", "-f", &bad]);
+    assert_eq!(code(&output), 5);
+    assert!(text(&output.stderr).contains(&format!("{bad}:4:2: error:")), "{}", text(&output.stderr));
+    let log = dir.path().join("log");
+    let output = run("keepalived", &[&format!("-t={}", log.display()), "-f", &bad]);
+    assert_eq!((code(&output), text(&output.stderr)), (5, String::new()));
+    assert!(fs::read_to_string(&log).unwrap().contains("bogus_word"));
+}
+
+#[test]
+fn check_tells_errors_and_warnings_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = write(dir.path(), "good", GOOD);
+    let bad = write(dir.path(), "bad", "vrrp_instance {\n");
+    let output = run("holdfast", &["check", &good]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stdout));
+    let output = run("holdfast", &["check", "--json", &good, &bad]);
+    assert_eq!(code(&output), 2);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let counts: Vec<usize> =
+        json.as_array().unwrap().iter().map(|f| f["diagnostics"].as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(counts.first(), Some(&0), "{json}");
+    assert!(counts.get(1).is_some_and(|n| *n > 0), "{json}");
+    assert_eq!(code(&run("holdfast", &["check", "/no/such/file"])), 2);
+}
+
+#[test]
+fn strict_makes_warnings_count() {
+    let dir = tempfile::tempdir().unwrap();
+    // Known, not built, and of no effect on who holds the address: a warning.
+    let file = write(dir.path(), "f", &format!("global_defs {{\n enable_snmp_vrrp\n}}\n{GOOD}"));
+    let plain = run("holdfast", &["check", &file]);
+    assert!(text(&plain.stdout).contains("warning"), "{}", text(&plain.stdout));
+    assert_eq!(code(&plain), 0);
+    assert_eq!(code(&run("holdfast", &["check", "--strict", &file])), 1);
+}
+
+#[test]
+fn a_missing_configuration_ends_with_6() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid").display().to_string();
+    for mode in [&["-n"][..], &[]] {
+        let args = [mode, &["-G", "-f", "/no/such/file", "-p", &pid]].concat();
+        let output = run("keepalived", &args);
+        assert_eq!(code(&output), 6, "{mode:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("/no/such/file"), "{}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,177 @@
+//! No input may make the parser panic, hang or take more than linear time.
+
+#![allow(clippy::disallowed_methods)] // A test measures its own time.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use holdfast::conf::{self, LoadOptions, Loaded};
+use proptest::prelude::*;
+
+fn load(text: &[u8]) -> Loaded {
+    conf::load_text(Path::new("k.conf"), text, &LoadOptions::default())
+}
+
+/// What configurations are made of, and what breaks them.
+fn token() -> impl Strategy<Value = String> {
+    let words = [
+        "vrrp_instance",
+        "VI_1",
+        "{",
+        "}",
+        "\n",
+        "\n",
+        "\"",
+        "'",
+        "$A=",
+        "${A}",
+        "$A",
+        "~SEQ(x, 1, 3)",
+        "~LST(x,a,b)",
+        "@node",
+        "@^node",
+        "#",
+        "!",
+        "\\",
+        "global_defs",
+        "vrrp_script",
+        "script",
+        "\"/bin/x 'a\"",
+        "interval",
+        "weight",
+        "-1",
+        "0",
+        "255",
+        "priority",
+        "interface",
+        "eth0",
+        "virtual_router_id",
+        "51",
+        "virtual_ipaddress",
+        "10.0.0.1/24",
+        "dev",
+        "label",
+        "2001:db8::1",
+        "unicast_peer",
+        "track_script",
+        "track_interface",
+        "vrrp_sync_group",
+        "group",
+        "virtual_server",
+        "state",
+        "MASTER",
+        "authentication",
+        "auth_type",
+        "PASS",
+        "auth_pass",
+        "secret",
+        "advert_int",
+        "1.5",
+        "notify",
+        "é",
+        "\u{a0}",
+        "include",
+        "static_ipaddress",
+        "track_file",
+        "file",
+        "/x",
+        "ü{",
+        "\0",
+    ];
+    prop_oneof![9 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let loaded = load(&bytes);
+        loaded.diagnostics.render(true);
+    }
+
+    #[test]
+    fn arbitrary_words_are_read(words in proptest::collection::vec(token(), 0..120)) {
+        let loaded = load(words.join(" ").as_bytes());
+        prop_assert_eq!(loaded.config.is_none(), loaded.diagnostics.is_fatal());
+        loaded.diagnostics.render(false);
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_quietly() {
+    let text = "a {\n".repeat(100_000);
+    assert!(load(text.as_bytes()).diagnostics.has_errors());
+}
+
+#[test]
+fn definitions_that_double_each_other_end() {
+    let mut text = String::from("$a0=x\n");
+    for n in 1..31 {
+        text.push_str(&format!("$a{n}=${{a{}}}${{a{}}}\n", n - 1, n - 1));
+    }
+    text.push_str("router_id ${a30}\n$x=${y}\n$y=${x}\nrouter_id ${x}\n");
+    let said = load(text.as_bytes()).diagnostics.render(false);
+    assert!(said.contains("defined by itself: x → y → x"), "{said}");
+    assert!(said.contains("a30") || said.contains("expands to more"), "{said}");
+}
+
+#[test]
+fn loops_inside_loops_end() {
+    let text = "~SEQ(a,1,1000) ~SEQ(b,1,1000) ~SEQ(c,1,1000) x${a}${b}${c}\n";
+    assert!(load(text.as_bytes()).diagnostics.has_errors());
+}
+
+fn large(instances: usize) -> String {
+    let mut text = String::from("global_defs {\n router_id r\n}\n");
+    for n in 0..instances {
+        text.push_str(&format!(
+            "vrrp_script s{n} {{\n  script \"/bin/check {n}\"\n  interval 2\n}}\n\
+             vrrp_instance V{n} {{ # comment\n  state BACKUP\n  interface eth{}\n  virtual_router_id {}\n  priority 100\n  \
+             advert_int 1\n  authentication {{\n    auth_type PASS\n    auth_pass secret\n  }}\n  virtual_ipaddress {{\n",
+            n / 250,
+            n % 250 + 1,
+        ));
+        for address in 0..20 {
+            text.push_str(&format!("    10.{}.{}.{address}/24 dev eth1 label eth1:{address}\n", n / 250, n % 250));
+        }
+        text.push_str(&format!("  }}\n  track_script {{\n    s{n} weight 5\n  }}\n}}\n"));
+    }
+    text
+}
+
+#[test]
+fn forty_thousand_lines_are_read() {
+    let text = large(1050);
+    assert!(text.lines().count() > 40_000);
+    let start = Instant::now();
+    let loaded = load(text.as_bytes());
+    let took = start.elapsed();
+    assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
+    let config = loaded.config.expect("nothing is wrong with it");
+    assert_eq!(config.vrrp.instances.len(), 1050);
+    println!("{} lines in {took:?}", text.lines().count());
+    // Generous: what matters is that the time does not grow with the square of the lines.
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// Set `HOLDFAST_CORPUS` to a folder of configurations to try them all; add `--nocapture` to read what is said.
+#[test]
+fn a_folder_of_configurations_is_read() {
+    let Some(folder) = std::env::var_os("HOLDFAST_CORPUS") else { return };
+    let mut folders = vec![std::path::PathBuf::from(folder)];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let start = Instant::now();
+            let loaded = conf::load(&path, &LoadOptions::default());
+            assert!(start.elapsed() < Duration::from_secs(5), "{}", path.display());
+            println!("== {} → {}\n{}", path.display(), loaded.diagnostics.config_test_exit_code(), loaded.diagnostics);
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}

@@ -1,0 +1,160 @@
+//! Main and its vrrp process together, with real addresses, in a network namespace of its own. Needs root.
+use std::fs;
+use std::process::Command;
+
+use crate::bench::{Bench, Daemon, kill, wait_until};
+
+const ADDRESS: &str = "192.0.2.100";
+
+/// A network namespace with `v0` (192.0.2.1) whose other end is up and silent. Removed when dropped.
+struct Net {
+    name: String,
+}
+
+impl Net {
+    /// `None`, with a word, when we may not.
+    fn new(test: &str) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: network namespaces need root");
+            return None;
+        }
+        let name = format!("hf-{test}-{}", std::process::id());
+        ip(&["netns", "add", &name]);
+        let net = Self { name };
+        net.ip(&["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
+        net.ip(&["link", "set", "v1", "up"]);
+        net.ip(&["link", "set", "v0", "up"]);
+        net.ip(&["addr", "add", "192.0.2.1/24", "dev", "v0"]);
+        Some(net)
+    }
+
+    fn ip(&self, args: &[&str]) -> String {
+        ip(&[&["-n", &self.name], args].concat())
+    }
+
+    fn has_address(&self) -> bool {
+        self.ip(&["addr", "show", "dev", "v0"]).contains(&format!("{ADDRESS}/"))
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+fn ip(args: &[&str]) -> String {
+    let output = Command::new("ip").args(args).output().expect("iproute2");
+    assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn conf(bench: &Bench, vrid: u8, more: &str) -> String {
+    format!(
+        "vrrp_instance VI_1 {{\n state MASTER\n interface v0\n virtual_router_id {vrid}\n priority 200\n advert_int 1\n \
+         virtual_ipaddress {{ {ADDRESS}/24 }}\n notify \"{}\"\n {more}\n}}\n",
+        bench.path("notify.sh").display()
+    )
+}
+
+struct Rig {
+    bench: Bench,
+    net: Net,
+    daemon: Daemon,
+}
+
+impl Rig {
+    fn start(test: &str) -> Option<Self> {
+        let net = Net::new(test)?;
+        let bench = Bench::new("");
+        let script = bench.path("notify.sh");
+        fs::write(&script, format!("#!/bin/sh\necho \"$*\" >> {}\n", bench.path("notified").display())).unwrap();
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::write(bench.path("conf"), conf(&bench, 51, "")).unwrap();
+        let daemon = bench.start(&["-s", &net.name]);
+        daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+        let rig = Self { bench, net, daemon };
+        rig.wait_for_address(true);
+        Some(rig)
+    }
+
+    fn wait_for_address(&self, present: bool) {
+        wait_until("the address is as it should be", || self.net.has_address() == present);
+    }
+
+    fn notified(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.bench.path("notified")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn vrrp_pid(&self) -> u32 {
+        fs::read_to_string(self.bench.path("vrrp.pid")).unwrap().lines().next().unwrap().parse().unwrap()
+    }
+}
+
+#[test]
+fn start_master_stop() {
+    let Some(rig) = Rig::start("stop") else { return };
+    wait_until("the master script ran", || rig.notified().last().is_some_and(|l| l == "INSTANCE VI_1 MASTER 200"));
+    assert!(rig.notified().iter().all(|line| !line.contains("INIT")), "{:?}", rig.notified());
+    let vrrp = rig.vrrp_pid();
+    let Rig { bench, net, daemon } = rig;
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!net.has_address(), "no address outlives the daemon");
+    assert!(!bench.path("vrrp.pid").exists() && !fs::exists(format!("/proc/{vrrp}")).unwrap());
+    let notified = fs::read_to_string(bench.path("notified")).unwrap();
+    assert!(notified.ends_with("INSTANCE VI_1 STOP 200\n"), "{notified}");
+}
+
+#[test]
+fn a_reload_touches_only_what_changed() {
+    let Some(rig) = Rig::start("reload") else { return };
+    let vrrp = rig.vrrp_pid();
+    let other = "vrrp_instance VI_2 {\n interface v0\n virtual_router_id 52\n virtual_ipaddress { 192.0.2.102 }\n}\n";
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "") + other).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("reload: 0 changed, 1 added, 0 removed, 1 unchanged");
+    rig.daemon.wait_for_log("(VI_2) Entering MASTER STATE");
+    fs::write(rig.bench.path("conf"), "vrrp_instance VI_1 {\n").unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("nothing changed");
+    assert!(rig.net.has_address());
+    assert_eq!(rig.vrrp_pid(), vrrp, "the process goes on");
+    let of_first = rig.notified().into_iter().filter(|l| l.contains("VI_1")).filter(|l| l.contains("MASTER")).count();
+    assert_eq!(of_first, 1, "{:?}", rig.notified());
+}
+
+#[test]
+fn a_killed_vrrp_process_is_replaced_and_goes_on() {
+    let Some(rig) = Rig::start("killvrrp") else { return };
+    let first = rig.vrrp_pid();
+    kill(first, libc::SIGKILL);
+    rig.daemon.wait_for_log("restarting the vrrp process at once");
+    wait_until("another process", || rig.vrrp_pid() != first);
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    rig.wait_for_address(true);
+}
+
+#[test]
+fn a_killed_main_takes_the_vrrp_process_and_the_address_with_it() {
+    let Some(rig) = Rig::start("killmain") else { return };
+    let vrrp = rig.vrrp_pid();
+    rig.daemon.signal(libc::SIGKILL);
+    rig.wait_for_address(false);
+    wait_until("the vrrp process ends", || !fs::exists(format!("/proc/{vrrp}")).unwrap());
+}
+
+#[test]
+fn a_child_that_dies_with_dont_respawn_ends_the_daemon() {
+    let Some(net) = Net::new("respawn") else { return };
+    let bench = Bench::new("");
+    fs::write(bench.path("conf"), conf(&bench, 51, "")).unwrap();
+    let daemon = bench.start(&["-s", &net.name, "-R"]);
+    daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    wait_until("the address", || net.has_address());
+    let pid: u32 = fs::read_to_string(bench.path("vrrp.pid")).unwrap().trim().parse().unwrap();
+    kill(pid, libc::SIGKILL);
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(!net.has_address(), "main swept it");
+}

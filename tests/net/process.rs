@@ -1,0 +1,307 @@
+//! The whole vrrp process, as a child of these tests in the part of main.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use holdfast::vrrp::config::{AddressConfig, InitialState, InstanceConfig, VrrpConfig};
+use holdfast::vrrp::event::{Cause, Event, StateName};
+use holdfast::vrrp::flight;
+use holdfast::vrrp::message::{FromVrrp, ToVrrp};
+use holdfast::vrrp::process::{ProcessOptions, run};
+use holdfast::vrrp::types::Vrid;
+use holdfast::{BUILD_ID, ipc};
+
+use crate::lan::{Capture, Lan, ip, is_advert_v4};
+use crate::needs_root;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const CHILD: &str = "HOLDFAST_TEST_CHILD";
+
+/// No test: the child's entry, reached by running this binary again.
+#[test]
+fn child_entry() {
+    if std::env::var_os(CHILD).is_some() {
+        let options = ProcessOptions::from_standard_streams().expect("started by a test");
+        std::process::exit(run(options));
+    }
+}
+
+struct FakeMain {
+    stream: Option<UnixStream>,
+    child: Child,
+}
+
+impl FakeMain {
+    fn start(namespace: &str, recorder: &File) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        // The test harness prints a line before the child's entry is reached: far behind the records.
+        let mut recorder = recorder.try_clone().expect("descriptor");
+        recorder.seek(SeekFrom::Start(1 << 20)).expect("seek");
+        let exe = std::env::current_exe().expect("this binary");
+        let child = Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .arg(exe)
+            .args(["process::child_entry", "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(recorder))
+            .spawn()
+            .expect("child");
+        ours.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        Self { stream: Some(ours), child }
+    }
+
+    fn say(&mut self, message: &ToVrrp) {
+        let frame = ipc::encode(message).expect("encodes");
+        self.stream.as_mut().expect("open").write_all(&frame).expect("the child reads");
+    }
+
+    fn hear(&mut self) -> FromVrrp {
+        let stream = self.stream.as_mut().expect("open");
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).expect("the child speaks");
+        let mut frame = vec![0; usize::try_from(u32::from_le_bytes(length)).expect("small")];
+        stream.read_exact(&mut frame).expect("whole frames");
+        postcard::from_bytes(&frame).expect("a message")
+    }
+
+    /// Hears until something is as wanted.
+    fn until<T>(&mut self, mut wanted: impl FnMut(&FromVrrp) -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let message = self.hear();
+            if let Some(found) = wanted(&message) {
+                return found;
+            }
+            assert!(Instant::now() < end, "heard only {message:?}");
+        }
+    }
+
+    fn until_master(&mut self) -> Cause {
+        self.until(|m| match m {
+            FromVrrp::Event { event: Event::StateChanged { to: StateName::Master, cause, .. }, .. } => {
+                Some(cause.clone())
+            }
+            _ => None,
+        })
+    }
+
+    fn begin(&mut self, config: &VrrpConfig, adopt: bool) {
+        self.say(&ToVrrp::Hello { build: BUILD_ID.to_owned() });
+        assert_eq!(self.hear(), FromVrrp::Hello { build: BUILD_ID.to_owned() });
+        self.say(&ToVrrp::Start { config: Box::new(config.clone()), trackers: Vec::new(), adopt });
+        self.until(|m| (*m == FromVrrp::Ready).then_some(()));
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "the child ends");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for FakeMain {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config() -> VrrpConfig {
+    let mut instance = InstanceConfig::new("eth0", Vrid::new(51).expect("not zero"));
+    instance.state = InitialState::Master;
+    let mut vip = AddressConfig::new(IpAddr::from([192, 0, 2, 100]));
+    vip.prefix_len = 24;
+    instance.addresses = vec![vip];
+    let mut fixed = AddressConfig::new(IpAddr::from([198, 51, 100, 1]));
+    fixed.device = Some("eth0".to_owned());
+    VrrpConfig {
+        instances: [("VI_1".to_owned(), instance)].into(),
+        static_addresses: vec![fixed],
+        ..VrrpConfig::default()
+    }
+}
+
+fn addresses(lan: &Lan) -> String {
+    ip(&format!("-n {} -4 -o addr show dev eth0", lan.a))
+}
+
+fn priority(frame: &[u8]) -> Option<u8> {
+    frame.get(36).copied()
+}
+
+struct Setup {
+    lan: Lan,
+    capture: Capture,
+    recorder: File,
+    main: FakeMain,
+}
+
+/// A master alone on its LAN, with its addresses and its first advert on the wire.
+fn master() -> Setup {
+    let lan = Lan::new();
+    let capture = Lan::inside(&lan.b, Capture::open);
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin(&config(), false);
+    main.until_master();
+    let advert = capture.next(PATIENCE, is_advert_v4).expect("an advert");
+    assert_eq!(priority(&advert), Some(100));
+    let vip = [192, 0, 2, 100];
+    let arp = capture.next(PATIENCE, |f| f.get(12..14) == Some(&[8, 6]) && f.get(28..32) == Some(&vip));
+    assert!(arp.is_some(), "a gratuitous ARP");
+    let shown = addresses(&lan);
+    assert!(shown.contains("192.0.2.100/24") && shown.contains("198.51.100.1/32"), "{shown}");
+    main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    Setup { lan, capture, recorder, main }
+}
+
+fn assert_handed_over(setup: &mut Setup) {
+    let resigned = setup.capture.next(PATIENCE, |f| is_advert_v4(f) && priority(f) == Some(0));
+    assert!(resigned.is_some(), "priority 0 on the wire");
+    assert_eq!(setup.main.exit_code(), Some(0));
+    let shown = addresses(&setup.lan);
+    assert!(shown.contains("192.0.2.1/24"), "{shown}");
+    assert!(!shown.contains("192.0.2.100") && !shown.contains("198.51.100.1"), "{shown}");
+}
+
+#[test]
+fn a_master_alone_hands_over_when_told_to_stop() {
+    needs_root!();
+    let mut setup = master();
+    setup.main.say(&ToVrrp::SnapshotPlease);
+    let snapshot = setup.main.until(|m| match m {
+        FromVrrp::Snapshot(snapshot) => Some(snapshot.clone()),
+        _ => None,
+    });
+    assert_eq!(snapshot.instances["VI_1"].state, StateName::Master);
+    setup.main.say(&ToVrrp::Stop);
+    setup.main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_handed_over(&mut setup);
+}
+
+/// Nanoseconds on a CPU so far.
+fn cpu_time(child: &Child) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).expect("proc");
+    text.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
+}
+
+#[test]
+fn an_idle_master_sleeps_between_its_adverts() {
+    needs_root!();
+    let mut setup = master();
+    let before = cpu_time(&setup.main.child);
+    for _ in 0..3 {
+        setup.main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    }
+    let used = Duration::from_nanos(cpu_time(&setup.main.child) - before);
+    assert!(used < Duration::from_millis(150), "{used:?} in about three seconds");
+}
+
+#[test]
+fn a_master_whose_main_dies_hands_over() {
+    needs_root!();
+    let mut setup = master();
+    setup.main.stream = None;
+    assert_handed_over(&mut setup);
+}
+
+#[test]
+fn a_terminated_master_hands_over_and_other_signals_are_ignored() {
+    needs_root!();
+    use nix::sys::signal::{Signal, kill};
+    let mut setup = master();
+    let child = nix::unistd::Pid::from_raw(i32::try_from(setup.main.child.id()).expect("a pid"));
+    for ignored in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        kill(child, ignored).expect("our child");
+    }
+    setup.main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    kill(child, Signal::SIGTERM).expect("our child");
+    assert_handed_over(&mut setup);
+}
+
+#[test]
+fn a_killed_master_is_adopted_without_a_gap() {
+    needs_root!();
+    let mut setup = master();
+    setup.capture.next(PATIENCE, is_advert_v4).expect("an advert");
+    let last = Instant::now();
+    setup.main.child.kill().expect("our child");
+    assert_eq!(setup.main.exit_code(), None);
+    assert!(addresses(&setup.lan).contains("192.0.2.100/24"), "nobody took it away");
+    let mut second = FakeMain::start(&setup.lan.a, &setup.recorder);
+    second.begin(&config(), true);
+    assert_eq!(second.until_master(), Cause::Adopted);
+    let advert = setup.capture.next(PATIENCE, is_advert_v4).expect("an advert");
+    assert_eq!(priority(&advert), Some(100));
+    let gap = last.elapsed();
+    assert!(gap < Duration::from_millis(2900), "a backup would have waited 3.6 s; the gap is {gap:?}");
+    setup.main = second;
+    setup.main.say(&ToVrrp::Stop);
+    assert_handed_over(&mut setup);
+}
+
+#[test]
+fn all_virtual_routers_of_a_lan_at_once() {
+    needs_root!();
+    let lan = Lan::new();
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    let mut all = VrrpConfig::default();
+    for vrid in 1..=255 {
+        let mut instance = InstanceConfig::new("eth0", Vrid::new(vrid).expect("not zero"));
+        instance.state = InitialState::Master;
+        let vip = |net| AddressConfig::new(IpAddr::from([198, 18, net, vrid]));
+        instance.addresses = (0..4).map(vip).collect();
+        all.instances.insert(format!("VI_{vrid}"), instance);
+    }
+    main.begin(&all, false);
+    for _ in 0..255 {
+        main.until_master();
+    }
+    // Addresses follow their masters within a few turns.
+    let end = Instant::now() + PATIENCE;
+    while addresses(&lan).lines().count() < 1021 {
+        assert!(Instant::now() < end, "{}", addresses(&lan).lines().count());
+    }
+    main.say(&ToVrrp::Stop);
+    main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(main.exit_code(), Some(0));
+    assert_eq!(addresses(&lan).lines().count(), 1, "all are gone");
+}
+
+#[test]
+fn a_main_of_another_build_is_refused() {
+    needs_root!();
+    let lan = Lan::new();
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.say(&ToVrrp::Hello { build: "another".to_owned() });
+    assert_eq!(main.exit_code(), Some(70));
+}
+
+#[test]
+fn a_main_that_dies_or_stops_us_before_the_start_is_survived() {
+    needs_root!();
+    let lan = Lan::new();
+    let recorder = flight::create().expect("memfd");
+    for stop in [true, false] {
+        let mut main = FakeMain::start(&lan.a, &recorder);
+        main.say(&ToVrrp::Hello { build: BUILD_ID.to_owned() });
+        if stop {
+            main.say(&ToVrrp::Stop);
+        }
+        main.stream = main.stream.take().filter(|_| stop);
+        assert_eq!(main.exit_code(), Some(0));
+    }
+}
