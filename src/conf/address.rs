@@ -42,6 +42,8 @@ pub fn address(node: &Node, reporter: &mut Reporter) -> Option<AddressConfig> {
             .and_then(|rest| rest.split(['/', '.', ':']).next())
         {
             report.help(format!("`${name}` counts only before a blank or the end of the line: write `${{{name}}}`"));
+        } else if super::schema::VRRP_INSTANCE.find(&first.text).is_some() {
+            report.help(format!("`{}` is a keyword of `vrrp_instance`: is a `}}` missing above?", first.text));
         } else if OPTIONS.contains(&first.text.as_str()) {
             report.help("an option stands after its address, on the same line");
         } else {

@@ -218,10 +218,17 @@ impl fmt::Display for Diagnostics {
     }
 }
 
+/// More of one severity than anybody reads: the file is something else, or a loop went wild. Fatal ones all count.
+const MAX_SHOWN: usize = 1000;
+
 /// Collects problems while a configuration is read.
 #[derive(Debug, Default)]
 pub struct Reporter {
     list: Vec<Report>,
+    warnings: usize,
+    errors: usize,
+    /// Takes the hints of what is not kept any more.
+    spare: Option<Report>,
 }
 
 /// A problem with its span, open for a hint.
@@ -263,9 +270,23 @@ impl Reporter {
     }
 
     fn report(&mut self, severity: Severity, place: Place, message: String) -> &mut Report {
-        let at = self.list.len();
-        self.list.push(Report { severity, kind: Kind::Content, place, message, note: None, help: None });
-        self.list.get_mut(at).expect("pushed above")
+        let report = Report { severity, kind: Kind::Content, place, message, note: None, help: None };
+        let count = match severity {
+            Severity::Warning => &mut self.warnings,
+            Severity::Error => &mut self.errors,
+            Severity::Fatal => &mut 0,
+        };
+        *count += 1;
+        if *count > MAX_SHOWN {
+            return self.spare.insert(report);
+        }
+        self.list.push(report);
+        self.list.last_mut().expect("pushed above")
+    }
+
+    /// Whether suggestions are still worth their time: a hostile file asks for many.
+    pub fn suggests(&self) -> bool {
+        self.errors < MAX_SHOWN / 4
     }
 
     /// Whether nothing can run on this.
@@ -279,7 +300,13 @@ impl Reporter {
             Place::File(_) => Span::default(),
             Place::At(span) => *span,
         });
-        Diagnostics { list: self.list.into_iter().map(|report| report.locate(sources)).collect() }
+        let hidden = self.warnings.saturating_sub(MAX_SHOWN) + self.errors.saturating_sub(MAX_SHOWN);
+        let mut list: Vec<Diagnostic> = self.list.into_iter().map(|report| report.locate(sources)).collect();
+        if let Some(mut last) = self.spare.map(|report| report.locate(sources)) {
+            last.message = format!("{} (the last of {hidden} more problems that are not shown)", last.message);
+            list.push(last);
+        }
+        Diagnostics { list }
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_LINE: usize = 1023;
 /// keepalived has no limit; a file that includes a file that includes … is a mistake long before this.
 const MAX_INCLUDES: usize = 32;
 /// How many lines `~SEQ` and `~LST` may make in all.
-const MAX_GENERATED: usize = 262_144;
+const MAX_GENERATED: usize = 65_536;
 
 /// Loops inside loops.
 const MAX_LOOPS: usize = 8;
@@ -284,7 +284,12 @@ impl<'a> Expander<'a> {
         let limit = MAX_GENERATED.saturating_sub(self.generated);
         let unrolled = match self.with_scope(line, |scope| substitute::unroll(line, found, limit, scope)) {
             Ok(unrolled) => unrolled,
+            // Said once; what is left of the loops around it would say it again.
+            Err(_) if self.generated >= MAX_GENERATED => return,
             Err(why) => {
+                if why == substitute::TOO_MANY {
+                    self.generated = MAX_GENERATED;
+                }
                 self.reporter
                     .error(line.whole(), why)
                     .help("write `~SEQ(VAR, START, STEP, END) text` or `~LST(VAR, A, B) text`");

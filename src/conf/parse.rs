@@ -240,7 +240,11 @@ impl Parser<'_> {
         let lost = if node.body.is_some() { ": the block is left out" } else { "" };
         let place = if block == &ROOT { "at the top of the file".to_owned() } else { format!("of {}", block.title()) };
         let shown: String = word.text.chars().take(60).collect();
+        let suggests = self.reporter.suggests();
         let report = self.reporter.error(word.span, format!("`{shown}` is not a keyword {place}{lost}"));
+        if !suggests {
+            return;
+        }
         let names = || block.keywords.iter().map(|keyword| keyword.name);
         let elsewhere: Vec<String> =
             BLOCKS.iter().filter(|other| other.find(&word.text).is_some()).map(|other| other.title()).take(3).collect();

@@ -115,8 +115,9 @@ fn members(
         let name = &word.text;
         if !instances.contains_key(name) {
             let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
+            let suggests = reporter.suggests();
             let report = reporter.error(word.span, message);
-            if let Some(near) = super::schema::nearest(name, instances.keys().map(String::as_str)) {
+            if suggests && let Some(near) = super::schema::nearest(name, instances.keys().map(String::as_str)) {
                 report.help(format!("did you mean `{near}`?"));
             }
         } else if let Some((other, first)) = owners.get(name) {

@@ -17,7 +17,8 @@ const MAX_DEPTH: usize = 32;
 /// Room for one line's expansion; the limit for a line that counts is far lower.
 const MAX_TEXT: usize = 64 << 10;
 
-const TOO_MANY: &str = "`~SEQ` and `~LST` make more than 262144 lines";
+/// Said when a limit is reached.
+pub const TOO_MANY: &str = "`~SEQ` and `~LST` make more than 65536 lines";
 
 /// The value of a definition, several lines when it was continued with `\`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,7 +155,7 @@ fn default_weight(section: &Section<'_>, otherwise: i16) -> Weight {
 /// The `track_*` lines of an instance or group, each tracker once, unknown ones reported and left out.
 pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporter) -> Vec<TrackLine> {
     let none = Weight { value: 0, reverse: false, explicit: false };
-    let mut found: Vec<TrackLine> = Vec::new();
+    let mut found = Found::default();
     for node in section.lines("track_interface") {
         let key = TrackerKey::Interface(node.keyword().text.clone());
         add(&mut found, node, key, none, 253, reporter);
@@ -174,35 +174,35 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
             None => missing(node, "track_file", trackers.files.keys(), reporter),
         }
     }
-    found
+    found.lines
+}
+
+/// The lines so far, and where each tracker is among them.
+#[derive(Default)]
+struct Found {
+    lines: Vec<TrackLine>,
+    places: BTreeMap<TrackerKey, Span>,
 }
 
 fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
     let word = node.keyword();
     let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
+    let suggests = reporter.suggests();
     let report = reporter.error(word.span, message);
-    if let Some(near) = super::schema::nearest(&word.text, names.map(String::as_str)) {
+    if suggests && let Some(near) = super::schema::nearest(&word.text, names.map(String::as_str)) {
         report.help(format!("did you mean `{near}`?"));
     }
 }
 
-fn add(
-    found: &mut Vec<TrackLine>,
-    node: &Node,
-    tracker: TrackerKey,
-    default: Weight,
-    limit: i64,
-    reporter: &mut Reporter,
-) {
-    if let Some(first) = found.iter().find(|line| line.track.tracker == tracker) {
-        reporter
-            .error(node.span(), format!("{tracker} is tracked already: the line is left out"))
-            .note(first.span, "here");
+fn add(found: &mut Found, node: &Node, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
+    if let Some(first) = found.places.get(&tracker) {
+        reporter.error(node.span(), format!("{tracker} is tracked already: the line is left out")).note(*first, "here");
         return;
     }
+    found.places.insert(tracker.clone(), node.span());
     let weight = weight(node.arguments(), default, limit, reporter);
     let track = Track { tracker, weight: weight.value, reverse: weight.reverse };
-    found.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
+    found.lines.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
 }
 
 /// `[weight N] [reverse|noreverse]`.

@@ -148,12 +148,24 @@ impl Builder<'_> {
                 self.pop();
             }
         }
+        if self.ends_lines(keyword) {
+            let name = node.keyword().text.clone();
+            self.report_unclosed(&format!("`}}` is missing before this `{name}`"), Some(node.span()));
+            self.pop();
+        }
         self.attachable = true;
         if self.context().opens_block(&node.keyword().text) {
             self.pending = Some(node);
         } else if let Some(frame) = self.frames.last_mut() {
             frame.nodes.push(node);
         }
+    }
+
+    /// Whether a line among the entries of a block can only be a keyword of the block around it. Names without `_` are
+    /// left alone: somebody may well call a script `debug`.
+    fn ends_lines(&self, keyword: &str) -> bool {
+        let around = self.frames.iter().rev().nth(1).map(|frame| frame.context);
+        self.context() == Context::Lines && keyword.contains('_') && around.is_some_and(|block| block.knows(keyword))
     }
 
     fn open(&mut self, span: Span) {

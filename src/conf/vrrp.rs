@@ -47,14 +47,15 @@ pub fn instance(
     reporter: &mut Reporter,
 ) -> Option<Instance> {
     let name = section.name.map_or("", |word| word.text.as_str());
-    let Some(vrid) = section.int("virtual_router_id").and_then(Vrid::new) else {
+    let vrid = section.int("virtual_router_id").and_then(Vrid::new);
+    if vrid.is_none() {
         reporter
             .fatal(section.span, format!("`vrrp_instance {name}` has no virtual router id"))
             .help("`virtual_router_id N`, 1 to 255, the same on all routers of this virtual router");
-        return None;
-    };
+    }
     let mut builder = Builder { section, name, defaults: &globals.defaults, reporter };
-    let config = builder.config(vrid);
+    // Without an id nothing comes of it, but its other problems are told too.
+    let config = builder.config(vrid.or(Vrid::new(1))?);
     let mut tracks = tracks(section, trackers, builder.reporter);
     let own = config.interface.as_ref().filter(|_| config.track_primary).cloned().map(TrackerKey::Interface);
     tracks.retain(|line| {
@@ -67,6 +68,7 @@ pub fn instance(
         !redundant
     });
     let vrid_span = section.entry("virtual_router_id").map_or(section.span, |entry| entry.span);
+    vrid?;
     Some(Instance { config, tracks, notify: notify(section, true), span: section.span, vrid_span })
 }
 

@@ -153,6 +153,30 @@ fn forty_thousand_lines_are_read() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
+#[test]
+fn lists_of_twenty_thousand_names_are_read() {
+    let mut text = String::new();
+    for n in 0..10_000 {
+        text.push_str(&format!("vrrp_script check{n} {{\n script \"/bin/x\"\n}}\n"));
+    }
+    text.push_str("vrrp_instance V {\n interface eth0\n virtual_router_id 1\n track_script {\n");
+    for n in 0..20_000 {
+        text.push_str(&format!("  check{n}\n"));
+    }
+    text.push_str(" }\n track_interface {\n");
+    for n in 0..20_000 {
+        text.push_str(&format!("  if{n}\n"));
+    }
+    text.push_str(" }\n no_virtual_ipaddress\n}\n");
+    let start = Instant::now();
+    let loaded = load(text.as_bytes());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    let tracks = &loaded.config.expect("nothing is fatal").vrrp.instances["V"].tracks;
+    assert_eq!(tracks.len(), 30_000);
+    let last = loaded.diagnostics.iter().last().expect("many names are wrong");
+    assert!(last.message.ends_with("(the last of 9000 more problems that are not shown)"), "{}", last.message);
+}
+
 /// Set `HOLDFAST_CORPUS` to a folder of configurations to try them all; add `--nocapture` to read what is said.
 #[test]
 fn a_folder_of_configurations_is_read() {

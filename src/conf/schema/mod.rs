@@ -265,6 +265,7 @@ pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&
     // Half a word: its beginning was lost in copying.
     let cut = |name: &str| word.len() >= 6 && name.ends_with(word);
     names
+        .take(1000)
         .filter_map(|name| Some((distance(word, name, limit).or(cut(name).then_some(limit))?, name)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -272,11 +273,11 @@ pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&
 
 /// How many letters must be changed, put in, left out or swapped, up to `limit`.
 fn distance(a: &str, b: &str, limit: usize) -> Option<usize> {
-    let fold = |text: &str| -> Vec<char> { text.chars().take(64).map(|c| if c == '-' { '_' } else { c }).collect() };
-    let (a, b) = (fold(&a.to_lowercase()), fold(&b.to_lowercase()));
-    if a.len().abs_diff(b.len()) > limit {
+    if a.chars().count().abs_diff(b.chars().count()) > limit {
         return None;
     }
+    let fold = |text: &str| -> Vec<char> { text.chars().take(64).map(|c| if c == '-' { '_' } else { c }).collect() };
+    let (a, b) = (fold(&a.to_lowercase()), fold(&b.to_lowercase()));
     // The optimal string alignment distance, three rows at a time.
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();

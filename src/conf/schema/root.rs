@@ -8,197 +8,51 @@ use super::{
 };
 
 /// `(root)`.
+#[rustfmt::skip] // One keyword a line: this is a table.
 pub static ROOT: Block = Block {
     name: "(root)",
     named: false,
     keywords: &[
-        keyword(
-            "linkbeat_use_polling",
-            Args::Any,
-            "none",
-            "off",
-            "",
-            "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink",
-        )
-        .not_built_warn("the link state that netlink reports is used"),
-        keyword(
-            "net_namespace",
-            Args::Word,
-            "NAME",
-            "current ns",
-            "",
-            "run all processes inside named netns (under RUNSTATEDIR/netns/)",
-        ),
-        keyword(
-            "net_namespace_ipvs",
-            Args::Any,
-            "[NAME]",
-            "same as net_namespace",
-            "",
-            "namespace used for IPVS operations, bare keyword = default namespace",
-        )
-        .not_built_warn("IPVS is not built yet either"),
-        keyword(
-            "namespace_with_ipsets",
-            Args::Any,
-            "none",
-            "off",
-            "",
-            "permit ipsets while in a netns (old kernels shared ipsets between namespaces)",
-        )
-        .not_built_warn("no ipsets are used"),
-        keyword(
-            "use_pid_dir",
-            Args::Flag,
-            "none",
-            "off (forced on with instance/netns)",
-            "",
-            "put pid files in RUNSTATEDIR/keepalived/",
-        ),
-        keyword(
-            "instance",
-            Args::Word,
-            "NAME",
-            "none",
-            "",
-            "instance tag appended to pid/dump/log names and syslog ident",
-        ),
-        keyword(
-            "child_wait_time",
-            Args::Seconds { min: 0, max: 4_294_000_000, whole: true },
-            "SECS",
-            "5",
-            "integer >=0 (root level only)",
-            "seconds parent waits for children after TERM before KILL",
-        ),
+        keyword("linkbeat_use_polling", Args::Any, "none", "off", "", "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink").not_built_warn("the link state that netlink reports is used"),
+        keyword("net_namespace", Args::Word, "NAME", "current ns", "", "run all processes inside named netns (under RUNSTATEDIR/netns/)"),
+        keyword("net_namespace_ipvs", Args::Any, "[NAME]", "same as net_namespace", "", "namespace used for IPVS operations, bare keyword = default namespace").not_built_warn("IPVS is not built yet either"),
+        keyword("namespace_with_ipsets", Args::Any, "none", "off", "", "permit ipsets while in a netns (old kernels shared ipsets between namespaces)").not_built_warn("no ipsets are used"),
+        keyword("use_pid_dir", Args::Flag, "none", "off (forced on with instance/netns)", "", "put pid files in RUNSTATEDIR/keepalived/"),
+        keyword("instance", Args::Word, "NAME", "none", "", "instance tag appended to pid/dump/log names and syslog ident"),
+        keyword("child_wait_time", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "5", "integer >=0 (root level only)", "seconds parent waits for children after TERM before KILL"),
         keyword("global_defs", Args::Block(&GLOBAL_DEFS), "{ ... }", "", "", "global settings block").repeatable(),
-        keyword(
-            "track_group",
-            Args::Block(&TRACK_GROUP),
-            "NAME { group { VRRP... } }",
-            "",
-            "",
-            "named list of instances that static objects can depend on",
-        )
-        .not_built_warn("static objects do not depend on instances")
-        .repeatable(),
-        keyword(
-            "static_ipaddress",
-            Args::Lines,
-            "{ address lines }",
-            "",
-            "",
-            "addresses installed at start, removed at stop",
-        )
-        .repeatable(),
-        keyword("static_routes", Args::Lines, "{ route lines }", "", "", "routes installed at start")
-            .not_built_error("these routes are not installed")
-            .repeatable(),
-        keyword("static_rules", Args::Lines, "{ rule lines }", "", "", "policy rules installed at start")
-            .not_built_error("these rules are not installed")
-            .repeatable(),
-        keyword(
-            "vrrp_sync_group",
-            Args::Block(&VRRP_SYNC_GROUP),
-            "NAME { ... }",
-            "",
-            "",
-            "set of instances that change state together",
-        )
-        .repeatable(),
-        keyword(
-            "garp_group",
-            Args::Block(&GARP_GROUP),
-            "{ ... }",
-            "",
-            "",
-            "gratuitous ARP/NA pacing for a set of interfaces",
-        )
-        .not_built_warn("gratuitous ARPs of these interfaces are not paced as a group")
-        .repeatable(),
-        keyword(
-            "linkbeat_interfaces",
-            Args::Lines,
-            "{ IF [MII|ETHTOOL|IOCTL] ... }",
-            "auto detect",
-            "",
-            "per-interface linkbeat polling",
-        )
-        .not_built_warn("the link state that netlink reports is used")
-        .repeatable(),
+        keyword("track_group", Args::Block(&TRACK_GROUP), "NAME { group { VRRP... } }", "", "", "named list of instances that static objects can depend on").not_built_warn("static objects do not depend on instances").repeatable(),
+        keyword("static_ipaddress", Args::Lines, "{ address lines }", "", "", "addresses installed at start, removed at stop").repeatable(),
+        keyword("static_routes", Args::Lines, "{ route lines }", "", "", "routes installed at start").not_built_error("these routes are not installed").repeatable(),
+        keyword("static_rules", Args::Lines, "{ rule lines }", "", "", "policy rules installed at start").not_built_error("these rules are not installed").repeatable(),
+        keyword("vrrp_sync_group", Args::Block(&VRRP_SYNC_GROUP), "NAME { ... }", "", "", "set of instances that change state together").repeatable(),
+        keyword("garp_group", Args::Block(&GARP_GROUP), "{ ... }", "", "", "gratuitous ARP/NA pacing for a set of interfaces").not_built_warn("gratuitous ARPs of these interfaces are not paced as a group").repeatable(),
+        keyword("linkbeat_interfaces", Args::Lines, "{ IF [MII|ETHTOOL|IOCTL] ... }", "auto detect", "", "per-interface linkbeat polling").not_built_warn("the link state that netlink reports is used").repeatable(),
         keyword("vrrp_instance", Args::Block(&VRRP_INSTANCE), "NAME { ... }", "", "", "a virtual router").repeatable(),
-        keyword("vrrp_script", Args::Block(&VRRP_SCRIPT), "NAME { ... }", "", "", "periodic tracking script")
-            .repeatable(),
-        keyword(
-            "vrrp_track_process",
-            Args::Block(&VRRP_TRACK_PROCESS),
-            "NAME { ... }",
-            "",
-            "",
-            "process presence tracker (proc connector netlink)",
-        )
-        .not_built_warn("nothing watches these processes")
-        .repeatable(),
-        keyword(
-            "interface_up_down_delays",
-            Args::Lines,
-            "{ IF DOWN [UP] ... }",
-            "0 0",
-            "0..255 s (0.000001 steps)",
-            "debounce for link transitions (first = down delay)",
-        )
-        .not_built_error("a link that goes down or up counts at once")
-        .repeatable(),
-        keyword(
-            "track_file",
-            Args::Block(&TRACK_FILE),
-            "NAME { ... }",
-            "",
-            "",
-            "integer-in-file tracker for VRRP and checkers",
-        )
-        .repeatable(),
-        keyword("vrrp_track_file", Args::Block(&VRRP_TRACK_FILE), "NAME { ... }", "", "", "same as track_file")
-            .alias_of("track_file")
-            .repeatable(),
-        keyword("bfd_instance", Args::Block(&BFD_INSTANCE), "NAME { ... }", "", "NAME < 32 chars", "BFD session")
-            .not_built_warn("no BFD session is started")
-            .repeatable(),
-        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET")
-            .not_built_warn("no checker needs it yet")
-            .repeatable(),
-        keyword(
-            "virtual_server_group",
-            Args::Skipped,
-            "NAME { entries }",
-            "",
-            "",
-            "set of addresses/fwmarks sharing one RS pool",
-        )
-        .not_built_warn("no traffic is balanced; the block is left out")
-        .repeatable(),
-        keyword("virtual_server", Args::Skipped, "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service")
-            .not_built_warn("no traffic is balanced; the block is left out")
-            .repeatable(),
+        keyword("vrrp_script", Args::Block(&VRRP_SCRIPT), "NAME { ... }", "", "", "periodic tracking script").repeatable(),
+        keyword("vrrp_track_process", Args::Block(&VRRP_TRACK_PROCESS), "NAME { ... }", "", "", "process presence tracker (proc connector netlink)").not_built_warn("nothing watches these processes").repeatable(),
+        keyword("interface_up_down_delays", Args::Lines, "{ IF DOWN [UP] ... }", "0 0", "0..255 s (0.000001 steps)", "debounce for link transitions (first = down delay)").not_built_error("a link that goes down or up counts at once").repeatable(),
+        keyword("track_file", Args::Block(&TRACK_FILE), "NAME { ... }", "", "", "integer-in-file tracker for VRRP and checkers").repeatable(),
+        keyword("vrrp_track_file", Args::Block(&VRRP_TRACK_FILE), "NAME { ... }", "", "", "same as track_file").alias_of("track_file").repeatable(),
+        keyword("bfd_instance", Args::Block(&BFD_INSTANCE), "NAME { ... }", "", "NAME < 32 chars", "BFD session").not_built_warn("no BFD session is started").repeatable(),
+        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET").not_built_warn("no checker needs it yet").repeatable(),
+        keyword("virtual_server_group", Args::Skipped, "NAME { entries }", "", "", "set of addresses/fwmarks sharing one RS pool").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
+        keyword("virtual_server", Args::Skipped, "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
     ],
 };
 
 /// `track_group`.
+#[rustfmt::skip] // One keyword a line: this is a table.
 pub static TRACK_GROUP: Block = Block {
     name: "track_group",
     named: true,
-    keywords: &[keyword(
-        "group",
-        Args::Lines,
-        "{ VRRP_NAME ... }",
-        "",
-        "",
-        "instances, the static objects are reinstated when their interface returns",
-    )
-    .repeatable()],
+    keywords: &[
+        keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", "", "instances, the static objects are reinstated when their interface returns").repeatable(),
+    ],
 };
 
 /// `garp_group`.
+#[rustfmt::skip] // One keyword a line: this is a table.
 pub static GARP_GROUP: Block = Block {
     name: "garp_group",
     named: false,
@@ -211,6 +65,7 @@ pub static GARP_GROUP: Block = Block {
 };
 
 /// `bfd_instance`.
+#[rustfmt::skip] // One keyword a line: this is a table.
 pub static BFD_INSTANCE: Block = Block {
     name: "bfd_instance",
     named: true,
@@ -218,14 +73,7 @@ pub static BFD_INSTANCE: Block = Block {
         keyword("source_ip", Args::Any, "ADDR", "any", "same family as neighbor", "local address"),
         keyword("neighbor_ip", Args::Any, "ADDR", "", "unicast, unique", "peer address"),
         keyword("neighbour_ip", Args::Any, "ADDR", "", "", "spelling variant").alias_of("neighbor_ip"),
-        keyword(
-            "min_rx",
-            Args::Any,
-            "MS",
-            "10",
-            "1..4294967 (3 decimals, warn >10000)",
-            "required min receive interval",
-        ),
+        keyword("min_rx", Args::Any, "MS", "10", "1..4294967 (3 decimals, warn >10000)", "required min receive interval"),
         keyword("min_tx", Args::Any, "MS", "10", "1..4294967", "desired min transmit interval when up"),
         keyword("idle_tx", Args::Any, "MS", "1000", "1000..4294967", "transmit interval while not up"),
         keyword("multiplier", Args::Any, "N", "5", "1..255 (warn >10)", "detection multiplier"),
@@ -241,6 +89,7 @@ pub static BFD_INSTANCE: Block = Block {
 };
 
 /// `SSL`.
+#[rustfmt::skip] // One keyword a line: this is a table.
 pub static SSL: Block = Block {
     name: "SSL",
     named: false,
