@@ -1,7 +1,13 @@
-//! Configuration files and what is said about them: the cases of `tests/conf/cases`, hostile input, and the difference
-//! of two configurations.
+//! Configuration files and what is said about them: the cases of `tests/conf/cases`, what the typed configuration
+//! holds, included files, hostile input, and the difference of two configurations.
 
 #[path = "conf/cases.rs"]
 mod cases;
+#[path = "conf/diff.rs"]
+mod diff;
+#[path = "conf/include.rs"]
+mod include;
 #[path = "conf/robust.rs"]
 mod robust;
+#[path = "conf/typed.rs"]
+mod typed;

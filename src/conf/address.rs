@@ -35,7 +35,14 @@ pub fn address(node: &Node, reporter: &mut Reporter) -> Option<AddressConfig> {
     let Some((address, length)) = lex::address(&first.text) else {
         let shown: String = first.text.chars().take(60).collect();
         let report = reporter.error(first.span, format!("`{shown}` is not an IP address: the line is left out"));
-        if OPTIONS.contains(&first.text.as_str()) {
+        if let Some(name) = first
+            .text
+            .strip_prefix('$')
+            .filter(|rest| !rest.starts_with('{'))
+            .and_then(|rest| rest.split(['/', '.', ':']).next())
+        {
+            report.help(format!("`${name}` counts only before a blank or the end of the line: write `${{{name}}}`"));
+        } else if OPTIONS.contains(&first.text.as_str()) {
             report.help("an option stands after its address, on the same line");
         } else {
             report.help("write `ADDR[/LEN]`, for example `192.0.2.1/24 dev eth0`");

@@ -19,6 +19,9 @@ const MAX_INCLUDES: usize = 32;
 /// How many lines `~SEQ` and `~LST` may make in all.
 const MAX_GENERATED: usize = 262_144;
 
+/// Loops inside loops.
+const MAX_LOOPS: usize = 8;
+
 /// One line that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -242,25 +245,19 @@ impl<'a> Expander<'a> {
         self.chosen(rest)
     }
 
-    /// `$` and `~`, then includes, then the comment that an expansion may have brought.
+    /// `~`, then `$`, then what an expansion may have brought: a condition, a comment, another loop.
     fn expand(&mut self, line: Line, depth: usize) {
+        if let Some(found) = substitute::find_loop(&line.text) {
+            return self.repeat(&line, found, depth);
+        }
         let substituted = if line.text.contains('$') {
-            let pwd = self.sources.path(line.whole().file).parent().map(Path::to_owned).unwrap_or_default();
-            let mut scope = Scope {
-                definitions: &self.definitions,
-                options: self.options,
-                directory: &pwd,
-                random: &mut self.random,
-                reporter: self.reporter,
-                budget: 4096,
-            };
-            substitute::expand(&line, &mut scope)
+            self.with_scope(&line, |scope| substitute::expand(&line, scope))
         } else {
             Substituted::Unchanged
         };
         match substituted {
             Substituted::Failed => {}
-            Substituted::Unchanged => self.repeat(line, depth),
+            Substituted::Unchanged => self.deliver(line),
             Substituted::Lines(lines) => {
                 for line in lines {
                     let end = lex::comment_start(&line.text).unwrap_or(line.text.len());
@@ -268,7 +265,10 @@ impl<'a> Expander<'a> {
                     if line.text.len() > MAX_LINE {
                         self.reporter.error(line.span(0, 1), "the line is longer than 1023 bytes after expansion");
                     } else if let Some(line) = (!line.text.is_empty()).then_some(line).and_then(|l| self.chosen(l)) {
-                        self.repeat(line, depth);
+                        match substitute::find_loop(&line.text) {
+                            Some(found) => self.repeat(&line, found, depth + 1),
+                            None => self.deliver(line),
+                        }
                     }
                 }
             }
@@ -276,27 +276,52 @@ impl<'a> Expander<'a> {
     }
 
     /// `~SEQ` and `~LST`: the rest of the line once for each value.
-    fn repeat(&mut self, line: Line, depth: usize) {
-        let Some(found) = substitute::find_loop(&line.text) else { return self.deliver(line) };
-        if depth > 8 {
-            self.reporter.error(line.whole(), "more than 8 `~SEQ` and `~LST` inside each other");
+    fn repeat(&mut self, line: &Line, found: substitute::Loop, depth: usize) {
+        if depth > MAX_LOOPS {
+            self.reporter.error(line.whole(), format!("more than {MAX_LOOPS} `~SEQ` and `~LST` inside each other"));
             return;
         }
-        match substitute::unroll(&line, found, MAX_GENERATED.saturating_sub(self.generated)) {
+        let limit = MAX_GENERATED.saturating_sub(self.generated);
+        let unrolled = match self.with_scope(line, |scope| substitute::unroll(line, found, limit, scope)) {
+            Ok(unrolled) => unrolled,
             Err(why) => {
                 self.reporter
                     .error(line.whole(), why)
                     .help("write `~SEQ(VAR, START, STEP, END) text` or `~LST(VAR, A, B) text`");
+                return;
             }
-            Ok(lines) => {
-                self.generated += lines.len();
-                for line in lines {
-                    if let Some(line) = self.chosen(line) {
-                        self.expand(line, depth + 1);
-                    }
-                }
+        };
+        self.generated += unrolled.rows.len();
+        let Some(rest) = self.chosen(unrolled.line) else { return };
+        let names = &unrolled.names;
+        let hidden: Vec<_> = names.iter().map(|name| (name.clone(), self.definitions.remove(name))).collect();
+        for row in unrolled.rows {
+            let mut values = row.into_iter();
+            for name in names {
+                let lines = vec![values.next().unwrap_or_default()];
+                self.definitions.insert(name.clone(), Definition { lines });
             }
+            self.expand(rest.clone(), depth + 1);
         }
+        for (name, definition) in hidden {
+            match definition {
+                Some(definition) => self.definitions.insert(name, definition),
+                None => self.definitions.remove(&name),
+            };
+        }
+    }
+
+    fn with_scope<T>(&mut self, line: &Line, work: impl FnOnce(&mut Scope<'_>) -> T) -> T {
+        let directory = self.sources.path(line.whole().file).parent().map(Path::to_owned).unwrap_or_default();
+        let mut scope = Scope {
+            definitions: &self.definitions,
+            options: self.options,
+            directory: &directory,
+            random: &mut self.random,
+            reporter: self.reporter,
+            budget: 4096,
+        };
+        work(&mut scope)
     }
 
     fn deliver(&mut self, line: Line) {

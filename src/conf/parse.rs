@@ -163,6 +163,8 @@ pub fn parse<'a>(nodes: &'a [Node], reporter: &mut Reporter) -> Section<'a> {
     Section { block: &ROOT, name: None, span: Span::default(), entries, rejected }
 }
 
+const ONE_PAIR: &str = "put a command and its arguments into one pair of double quotes";
+
 struct Parser<'r> {
     reporter: &'r mut Reporter,
     /// Keywords that are not built, with their first place and how many there are: one message each.
@@ -252,6 +254,8 @@ impl Parser<'_> {
             ));
         } else if let Some(near) = schema::nearest(&word.text, names()) {
             report.help(format!("did you mean `{near}`?"));
+        } else if block.name == "vrrp_sync_group" && node.words.len() == 1 {
+            report.help("the instances of a group stand in `group { … }`, one name a line");
         } else if let Some(odd) = word.text.chars().find(|c| !c.is_ascii()) {
             report.help(format!("it has the character `{odd}` (U+{:04X}) in it", u32::from(odd)));
         } else if word.text.contains('=') {
@@ -437,7 +441,7 @@ impl Parser<'_> {
     }
 
     fn script(&mut self, node: &Node, keyword: &Keyword) -> Option<Command> {
-        let tail = &node.tail;
+        let tail = node.tail.as_ref()?;
         let words = match command::split_line(&tail.text) {
             Ok(words) => words,
             Err(error) => {
@@ -454,20 +458,26 @@ impl Parser<'_> {
         let text = words.next().unwrap_or_default();
         let rest: Vec<String> = words.collect();
         let span = tail.whole();
+        let quoted = tail.text.starts_with(['"', '\'']);
         let (text, user) = match rest.as_slice() {
             [] => (text, None),
             // Words that cannot be a user are arguments whose quotes were forgotten.
-            [user, ..] if rest.len() > 2 || !rest.iter().all(|word| is_account(word)) || keyword.name == "script" => {
-                let whole = tail.text.clone();
-                self.reporter
-                    .warning(span, format!("`{}` without quotes: all words are taken as the command; keepalived takes `{user}` as a user", keyword.name))
-                    .help("put the command and its arguments into one pair of double quotes");
-                (whole, None)
+            [user, ..] if rest.len() > 2 || !rest.iter().all(|word| is_account(word)) => {
+                let message = format!(
+                    "all words are taken as the command of `{}`, where keepalived takes `{user}` as a user",
+                    keyword.name
+                );
+                self.reporter.warning(span, message).help(ONE_PAIR);
+                (tail.text.clone(), None)
             }
-            [user, group @ ..] => (
-                text,
-                Some(RunAs { user: user.clone(), group: group.first().map(|g| g.trim_start_matches(':').to_owned()) }),
-            ),
+            [user, group @ ..] => {
+                if !quoted {
+                    let message = format!("`{user}` is the user who runs `{text}`, not an argument, as in keepalived");
+                    self.reporter.warning(span, message).help(ONE_PAIR);
+                }
+                let group = group.first().map(|group| group.trim_start_matches(':').to_owned());
+                (text, Some(RunAs { user: user.clone(), group }))
+            }
         };
         match Command::parse(&text, user) {
             Ok(command) => Some(command),
@@ -484,6 +494,7 @@ impl Parser<'_> {
             let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
             let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
             match keyword.support {
+                Support::NoEffect => drop(self.reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
                 Support::Built => {}
                 Support::Warning(why) => drop(self.reporter.warning(span, message(why))),
                 Support::Error(why) => drop(self.reporter.error(span, message(why))),

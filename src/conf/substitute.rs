@@ -11,12 +11,13 @@ use super::LoadOptions;
 use super::diagnostic::Reporter;
 use super::expand::{Line, Piece};
 use super::lex;
-use super::source::Span;
 
 /// Definitions that use definitions that use …
 const MAX_DEPTH: usize = 32;
 /// Room for one line's expansion; the limit for a line that counts is far lower.
 const MAX_TEXT: usize = 64 << 10;
+
+const TOO_MANY: &str = "`~SEQ` and `~LST` make more than 262144 lines";
 
 /// The value of a definition, several lines when it was continued with `\`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,45 +244,36 @@ enum LoopKind {
     List,
 }
 
-/// The lines that a loop makes, at most `limit`.
-pub fn unroll(line: &Line, found: Loop, limit: usize) -> Result<Vec<Line>, String> {
-    let tail = &line.text[found.arguments..];
-    let close = tail.find(')').ok_or("`~` without its closing `)`")?;
-    let arguments = &tail[..close];
-    let body = found.arguments + close + 1;
-    let (names, rows) = match found.kind {
-        LoopKind::List => list(arguments)?,
-        kind => sequence(arguments, kind == LoopKind::Hex, limit)?,
-    };
-    if rows.len() > limit {
-        return Err("`~SEQ` and `~LST` make more than 262144 lines".to_owned());
-    }
-    let head = line.pieces(0, found.start);
-    let span = line.span(found.start, body);
-    Ok(rows.iter().map(|row| instantiate(line, &head, body, span, &names, row)).collect())
+/// A loop with its values: the rest of the line counts once for each row, with the names defined as its values.
+pub struct Unrolled {
+    /// The variables.
+    pub names: Vec<String>,
+    /// Their values; missing ones are empty.
+    pub rows: Vec<Vec<String>>,
+    /// The line without the loop.
+    pub line: Line,
 }
 
-fn instantiate(
-    line: &Line,
-    head: &[(String, Piece)],
-    body: usize,
-    span: Span,
-    names: &[String],
-    row: &[String],
-) -> Line {
-    let mut pieces = head.to_vec();
-    let mut copied = body;
-    let mut at = body;
-    while let Some(reference) = next_reference(&line.text, at) {
-        at = reference.bytes.end;
-        let Some(index) = names.iter().position(|name| name == reference.name) else { continue };
-        pieces.extend(line.pieces(copied, reference.bytes.start));
-        pieces.push((row.get(index).cloned().unwrap_or_default(), Piece::Expanded(span)));
-        copied = at;
+/// Takes a loop apart, into at most `limit` rows.
+pub fn unroll(line: &Line, found: Loop, limit: usize, scope: &mut Scope<'_>) -> Result<Unrolled, String> {
+    let tail = &line.text[found.arguments..];
+    let close = tail.find(')').ok_or("`~` without its closing `)`")?;
+    let arguments = line.slice(found.arguments, found.arguments + close);
+    let arguments = match expand(&arguments, scope) {
+        Substituted::Lines(lines) => lines.into_iter().next().map_or(String::new(), |line| line.text),
+        Substituted::Unchanged | Substituted::Failed => arguments.text,
+    };
+    let (names, rows) = match found.kind {
+        LoopKind::List => list(&arguments)?,
+        kind => sequence(&arguments, kind == LoopKind::Hex, limit)?,
+    };
+    if rows.len() > limit {
+        return Err(TOO_MANY.to_owned());
     }
-    pieces.extend(line.pieces(copied, line.text.len()));
-    let line = Line::from_pieces(pieces);
-    line.slice(0, line.text.len())
+    let mut pieces = line.pieces(0, found.start);
+    pieces.extend(line.pieces(found.arguments + close + 1, line.text.len()));
+    let rest = Line::from_pieces(pieces);
+    Ok(Unrolled { names, rows, line: rest.slice(0, rest.text.len()) })
 }
 
 fn sequence(arguments: &str, hex: bool, limit: usize) -> Result<(Vec<String>, Vec<Vec<String>>), String> {
@@ -303,7 +295,7 @@ fn sequence(arguments: &str, hex: bool, limit: usize) -> Result<(Vec<String>, Ve
     let mut value = start;
     while if step > 0 { value <= end } else { value >= end } {
         if rows.len() >= limit {
-            return Err("`~SEQ` and `~LST` make more than 262144 lines".to_owned());
+            return Err(TOO_MANY.to_owned());
         }
         rows.push(vec![if hex { format!("{value:x}") } else { value.to_string() }]);
         let Some(next) = value.checked_add(step) else { break };

@@ -239,9 +239,10 @@ fn weight(words: &[Word], default: Weight, limit: i64, reporter: &mut Reporter) 
             other => {
                 let message = format!("`{other}` is ignored: expected `weight N`, `reverse` or `noreverse`");
                 let report = reporter.error(word.span, message);
-                if weight.value == default.value {
-                    report.help("each name stands on a line of its own");
-                }
+                match other.split_once('=') {
+                    Some((name, value)) => report.help(format!("write `{name} {value}`")),
+                    None => report.help("each name stands on a line of its own"),
+                };
             }
         }
     }

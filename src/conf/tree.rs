@@ -12,7 +12,7 @@
 use super::diagnostic::Reporter;
 use super::expand::Line;
 use super::lex::{self, Token};
-use super::schema::{self, Context};
+use super::schema::{self, Args, Context};
 use super::source::Span;
 
 /// keepalived.conf goes five deep.
@@ -32,8 +32,8 @@ pub struct Word {
 pub struct Node {
     /// Keyword first; never empty.
     pub words: Vec<Word>,
-    /// What follows the keyword, as it stands: script lines have quoting rules of their own.
-    pub tail: Line,
+    /// Of script lines, which have quoting rules of their own: what follows the keyword, as it stands.
+    pub tail: Option<Line>,
     /// A `"` without its partner.
     pub unmatched: Option<Span>,
     /// `{ … }`.
@@ -128,7 +128,7 @@ impl Builder<'_> {
                     let following = tokens.get(at + length).map(|(token, _)| token);
                     let opens = following.is_some_and(|token| *token == Token::Open)
                         || following.is_none() && next.is_some_and(|next| next.text.starts_with('{'));
-                    if let Some(node) = node(line, tokens.iter().skip(at).take(length)) {
+                    if let Some(node) = node(line, tokens.iter().skip(at).take(length), self.context_of_next()) {
                         self.words(node, opens);
                     }
                     at += length;
@@ -240,12 +240,21 @@ impl Builder<'_> {
         self.frames.pop().map(|frame| frame.nodes).unwrap_or_default()
     }
 
+    /// Where the next line will stand: a pending block opens before it, brace or not.
+    fn context_of_next(&self) -> Context {
+        self.pending.as_ref().map_or_else(|| self.context(), |header| self.context().inside(&header.keyword().text))
+    }
+
     fn context(&self) -> Context {
         self.frames.last().map_or(Context::Unknown, |frame| frame.context)
     }
 }
 
-fn node<'a>(line: &Line, tokens: impl Iterator<Item = &'a (Token, std::ops::Range<usize>)>) -> Option<Node> {
+fn node<'a>(
+    line: &Line,
+    tokens: impl Iterator<Item = &'a (Token, std::ops::Range<usize>)>,
+    context: Context,
+) -> Option<Node> {
     let mut words = Vec::new();
     let mut unmatched = None;
     let (mut after_keyword, mut end) = (0, 0);
@@ -266,13 +275,20 @@ fn node<'a>(line: &Line, tokens: impl Iterator<Item = &'a (Token, std::ops::Rang
             Token::Open | Token::Close => {}
         }
     }
-    (!words.is_empty()).then(|| Node { words, tail: line.slice(after_keyword, end), unmatched, body: None })
+    let script = words.first().is_some_and(|word| context.takes_script(&word.text));
+    let tail = script.then(|| line.slice(after_keyword, end));
+    (!words.is_empty()).then_some(Node { words, tail, unmatched, body: None })
 }
 
 /// What the tree asks of the schema.
 impl Context {
     fn opens_block(self, keyword: &str) -> bool {
         matches!(self, Self::Block(block) if block.find(keyword).is_some_and(|k| k.block().is_some()))
+    }
+
+    fn takes_script(self, keyword: &str) -> bool {
+        let script = |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript);
+        matches!(self, Self::Block(block) if block.find(keyword).is_some_and(script))
     }
 
     fn knows(self, keyword: &str) -> bool {

@@ -16,7 +16,9 @@ use super::source::Span;
 use super::trackers::{TrackLine, Trackers, tracks};
 use super::tree::{Node, Word};
 use crate::notify::config::NotifyScripts;
-use crate::vrrp::config::{AddressConfig, Auth, GarpConfig, InitialState, InstanceConfig, Transport, UnicastPeer};
+use crate::vrrp::config::{
+    AddressConfig, Auth, GarpConfig, InitialState, InstanceConfig, TrackerKey, Transport, UnicastPeer,
+};
 use crate::vrrp::types::{AdvertInterval, Family, Priority, Version, Vrid, default_group};
 
 /// An advert counts its addresses in one byte.
@@ -53,7 +55,17 @@ pub fn instance(
     };
     let mut builder = Builder { section, name, defaults: &globals.defaults, reporter };
     let config = builder.config(vrid);
-    let tracks = tracks(section, trackers, builder.reporter);
+    let mut tracks = tracks(section, trackers, builder.reporter);
+    let own = config.interface.as_ref().filter(|_| config.track_primary).cloned().map(TrackerKey::Interface);
+    tracks.retain(|line| {
+        let redundant = own.as_ref() == Some(&line.track.tracker);
+        if redundant {
+            let message =
+                format!("{} is the instance's own, which counts anyway: the line is left out", line.track.tracker);
+            builder.reporter.warning(line.span, message);
+        }
+        !redundant
+    });
     let vrid_span = section.entry("virtual_router_id").map_or(section.span, |entry| entry.span);
     Some(Instance { config, tracks, notify: notify(section, true), span: section.span, vrid_span })
 }
@@ -481,7 +493,8 @@ impl Builder<'_, '_, '_> {
         }
         if version == Version::V3 || strict {
             let why = if strict { "strict mode has" } else { "VRRPv3 has" };
-            self.reporter.error(section.span, format!("{why} no authentication: the block is left out"));
+            self.reporter
+                .warning(section.span, format!("{why} no authentication: the block is left out, as in keepalived"));
             return Auth::None;
         }
         let Some(pass) = section.word("auth_pass") else {
@@ -490,6 +503,9 @@ impl Builder<'_, '_, '_> {
             }
             return Auth::None;
         };
+        if kind.is_none() && section.rejected.contains(&"auth_type") {
+            return Auth::None;
+        }
         if kind.is_none() {
             let message = "`auth_type` is missing: adverts go out without authentication";
             self.reporter.error(section.span, message).help("add `auth_type PASS`");

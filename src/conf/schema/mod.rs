@@ -145,6 +145,8 @@ pub enum Args {
 pub enum Support {
     /// Yes.
     Built,
+    /// It does nothing, in keepalived neither.
+    NoEffect,
     /// No, and the consequence is small: a warning that tells it.
     Warning(&'static str),
     /// No, and the consequence is not small; a start goes on.
@@ -186,6 +188,11 @@ impl Keyword {
             Args::Skipped => Some(Context::Skipped),
             _ => None,
         }
+    }
+
+    const fn no_effect(mut self) -> Self {
+        self.support = Support::NoEffect;
+        self
     }
 
     const fn not_built_warn(mut self, consequence: &'static str) -> Self {
@@ -255,8 +262,10 @@ pub fn advice(word: &str) -> Option<&'static str> {
 /// The name that was probably meant: the nearest one, if it is near enough.
 pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
+    // Half a word: its beginning was lost in copying.
+    let cut = |name: &str| word.len() >= 6 && name.ends_with(word);
     names
-        .filter_map(|name| Some((distance(word, name, limit)?, name)))
+        .filter_map(|name| Some((distance(word, name, limit).or(cut(name).then_some(limit))?, name)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -317,6 +326,7 @@ mod tests {
         assert_eq!(nearest("virutal_ipaddress", names()), Some("virtual_ipaddress"));
         assert_eq!(nearest("no_preempt", names()), Some("nopreempt"));
         assert_eq!(nearest("Interface", names()), Some("interface"));
+        assert_eq!(nearest("bal_defs", ROOT.keywords.iter().map(|keyword| keyword.name)), Some("global_defs"));
         assert_eq!(nearest("weight", names()), None);
         assert_eq!(nearest("x", names()), None);
     }

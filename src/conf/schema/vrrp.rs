@@ -48,7 +48,14 @@ pub static VRRP_INSTANCE: Block = Block {
             "",
             "unicast block without peers means FAULT rather than fall back to multicast",
         ),
-        keyword("check_unicast_src", Args::Flag, "none", "global", "", "reject adverts not from a listed peer"),
+        keyword(
+            "check_unicast_src",
+            Args::Flag,
+            "none",
+            "that of `global_defs`",
+            "",
+            "reject adverts not from a listed peer",
+        ),
         keyword(
             "old_unicast_checksum",
             Args::Any,
@@ -153,14 +160,7 @@ pub static VRRP_INSTANCE: Block = Block {
             "TTL/hop limit on unicast adverts",
         ),
         keyword("version", Args::Int { min: 2, max: 3 }, "2|3", "vrrp_version", "2..3", "protocol version"),
-        keyword(
-            "priority",
-            Args::Int { min: 1, max: 255 },
-            "N",
-            "100 (255 if state MASTER... see text)",
-            "1..255",
-            "base priority",
-        ),
+        keyword("priority", Args::Int { min: 1, max: 255 }, "N", "100", "1..255", "base priority"),
         keyword(
             "advert_int",
             Args::Seconds { min: 10_000, max: 255_000_000, whole: false },
@@ -183,7 +183,14 @@ pub static VRRP_INSTANCE: Block = Block {
         keyword("promote_secondaries", Args::Flag, "none", "off", "", "set promote_secondaries sysctl on interface"),
         keyword("linkbeat_use_polling", Args::Any, "none", "off", "", "poll this interface")
             .not_built_warn("the link state that netlink reports is used"),
-        keyword("v3_checksum_as_v2", Args::Bool, "[BOOL]", "global", "", "IPv4 v3 checksum without pseudo header"),
+        keyword(
+            "v3_checksum_as_v2",
+            Args::Bool,
+            "[BOOL]",
+            "that of `global_defs`",
+            "",
+            "IPv4 v3 checksum without pseudo header",
+        ),
         keyword("virtual_routes", Args::Lines, "{ route lines }", "", "", "routes moved with the instance")
             .not_built_fatal("these routes would not move with the addresses")
             .repeatable(),
@@ -199,8 +206,15 @@ pub static VRRP_INSTANCE: Block = Block {
             "accept packets for VIPs when not owner",
         ),
         keyword("no_accept", Args::Flag, "none", "off", "", "drop packets addressed to VIPs"),
-        keyword("skip_check_adv_addr", Args::Bool, "[BOOL]", "global", "", "skip VIP list comparison for known master"),
-        keyword("strict_mode", Args::Bool, "[BOOL]", "global", "", "strict RFC mode for this instance"),
+        keyword(
+            "skip_check_adv_addr",
+            Args::Bool,
+            "[BOOL]",
+            "that of `global_defs`",
+            "",
+            "skip VIP list comparison for known master",
+        ),
+        keyword("strict_mode", Args::Bool, "[BOOL]", "that of `global_defs`", "", "strict RFC mode for this instance"),
         keyword("preempt", Args::Flag, "none", "on", "", "undo nopreempt default"),
         keyword("nopreempt", Args::Flag, "none", "off", "", "lower priority master is not displaced"),
         keyword(
@@ -211,8 +225,7 @@ pub static VRRP_INSTANCE: Block = Block {
             "0..1000 decimal",
             "wait before preempting after startup/fault",
         ),
-        keyword("debug", Args::Any, "LEVEL", "0", "0..4", "accepted, no visible effect in normal builds")
-            .not_built_warn("it has no effect in keepalived either"),
+        keyword("debug", Args::Any, "LEVEL", "0", "0..4", "accepted, no visible effect in normal builds").no_effect(),
         keyword("notify_backup", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "script on BACKUP").first_wins(),
         keyword("notify_master", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "script on MASTER").first_wins(),
         keyword("notify_fault", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "script on FAULT").first_wins(),
@@ -239,15 +252,22 @@ pub static VRRP_INSTANCE: Block = Block {
         .first_wins(),
         keyword("smtp_alert", Args::Any, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on state changes")
             .not_built_warn("no mail is sent"),
-        keyword("notify_priority_changes", Args::Any, "[BOOL]", "global", "", "FIFO events on priority change")
-            .not_built_warn("no events are written"),
+        keyword(
+            "notify_priority_changes",
+            Args::Any,
+            "[BOOL]",
+            "that of `global_defs`",
+            "",
+            "FIFO events on priority change",
+        )
+        .not_built_warn("no events are written"),
         keyword("lvs_sync_daemon_interface", Args::Any, "IF", "none", "", "IPVS sync daemon interface")
             .not_built_warn("nothing is balanced yet"),
         keyword(
             "garp_master_delay",
             Args::Seconds { min: 0, max: 4_294_000_000, whole: true },
             "SECS",
-            "global",
+            "that of `global_defs`",
             "integer >=0",
             "see vrrp_garp_master_delay",
         ),
@@ -255,7 +275,7 @@ pub static VRRP_INSTANCE: Block = Block {
             "garp_master_refresh",
             Args::Seconds { min: 0, max: 4_294_000_000, whole: true },
             "SECS",
-            "global",
+            "that of `global_defs`",
             "integer >=0",
             "see global",
         ),
@@ -263,7 +283,7 @@ pub static VRRP_INSTANCE: Block = Block {
             "garp_master_repeat",
             Args::Int { min: 0, max: 2_147_483_647 },
             "N",
-            "global",
+            "that of `global_defs`",
             ">=0 (0 becomes 1)",
             "see global",
         ),
@@ -271,7 +291,7 @@ pub static VRRP_INSTANCE: Block = Block {
             "garp_master_refresh_repeat",
             Args::Int { min: 0, max: 2_147_483_647 },
             "N",
-            "global",
+            "that of `global_defs`",
             ">=0 (0 becomes 1)",
             "see global",
         ),
@@ -279,12 +299,26 @@ pub static VRRP_INSTANCE: Block = Block {
             "garp_lower_prio_delay",
             Args::Seconds { min: 0, max: 4_294_000_000, whole: true },
             "SECS",
-            "global",
+            "that of `global_defs`",
             "integer >=0",
             "see global",
         ),
-        keyword("garp_lower_prio_repeat", Args::Int { min: 0, max: 2_147_483_647 }, "N", "global", ">=0", "see global"),
-        keyword("down_timer_adverts", Args::Int { min: 1, max: 100 }, "N", "global", "1..100", "see global"),
+        keyword(
+            "garp_lower_prio_repeat",
+            Args::Int { min: 0, max: 2_147_483_647 },
+            "N",
+            "that of `global_defs`",
+            ">=0",
+            "see global",
+        ),
+        keyword(
+            "down_timer_adverts",
+            Args::Int { min: 1, max: 100 },
+            "N",
+            "that of `global_defs`",
+            "1..100",
+            "see global",
+        ),
         keyword(
             "timer_expired_backup",
             Args::Any,
@@ -297,14 +331,28 @@ pub static VRRP_INSTANCE: Block = Block {
         keyword("thread_timer_expired", Args::Any, "[N]", "", "", "synonym")
             .not_built_warn("a late timer is logged")
             .alias_of("timer_expired_backup"),
-        keyword("garp_extra_if", Args::Any, "[all] SECS", "global", "integer 0..86400", "see vrrp_garp_extra_if")
-            .not_built_warn("there are no VMAC interfaces yet"),
+        keyword(
+            "garp_extra_if",
+            Args::Any,
+            "[all] SECS",
+            "that of `global_defs`",
+            "integer 0..86400",
+            "see vrrp_garp_extra_if",
+        )
+        .not_built_warn("there are no VMAC interfaces yet"),
         keyword("vmac_garp_intvl", Args::Any, "[all] SECS", "", "", "old name")
             .not_built_warn("there are no VMAC interfaces yet")
             .alias_of("garp_extra_if"),
-        keyword("lower_prio_no_advert", Args::Bool, "[BOOL]", "global", "", "see global"),
-        keyword("higher_prio_send_advert", Args::Bool, "[BOOL]", "global", "", "see global"),
-        keyword("owner_ignore_adverts", Args::Bool, "[BOOL]", "global", "", "owner drops received adverts"),
+        keyword("lower_prio_no_advert", Args::Bool, "[BOOL]", "that of `global_defs`", "", "see global"),
+        keyword("higher_prio_send_advert", Args::Bool, "[BOOL]", "that of `global_defs`", "", "see global"),
+        keyword(
+            "owner_ignore_adverts",
+            Args::Bool,
+            "[BOOL]",
+            "that of `global_defs`",
+            "",
+            "owner drops received adverts",
+        ),
         keyword(
             "kernel_rx_buf_size",
             Args::Int { min: 0, max: 4_294_967_295 },
@@ -434,8 +482,7 @@ pub static VRRP_SYNC_GROUP: Block = Block {
             .first_wins(),
         keyword("smtp_alert", Args::Any, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on group state change")
             .not_built_warn("no mail is sent"),
-        keyword("global_tracking", Args::Any, "none", "", "", "no effect now")
-            .not_built_warn("it has no effect in keepalived either"),
+        keyword("global_tracking", Args::Any, "none", "", "", "no effect now").no_effect(),
         keyword(
             "sync_group_tracking_weight",
             Args::Flag,
@@ -444,7 +491,14 @@ pub static VRRP_SYNC_GROUP: Block = Block {
             "",
             "allow non-zero weights on members (all must share priority behaviour)",
         ),
-        keyword("notify_priority_changes", Args::Any, "[BOOL]", "global", "", "FIFO priority events for members")
-            .not_built_warn("no events are written"),
+        keyword(
+            "notify_priority_changes",
+            Args::Any,
+            "[BOOL]",
+            "that of `global_defs`",
+            "",
+            "FIFO priority events for members",
+        )
+        .not_built_warn("no events are written"),
     ],
 };
