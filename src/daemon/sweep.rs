@@ -32,10 +32,11 @@ pub fn remove_addresses(config: &VrrpConfig) -> io::Result<Vec<String>> {
     let addresses = config.instances.values().flat_map(|instance| {
         instance.all_addresses().filter_map(|address| {
             let device = address.device.as_deref().or(instance.interface.as_deref())?;
-            Some(BoundAddress { interface: links.by_name(device)?, config: address.clone() })
+            Some(BoundAddress { interface: links.by_name(device)?, config: address.clone(), accept: true })
         })
     });
     let mut writer = AddressWriter::open()?;
+    writer.set_filter(&config.global.filter);
     let change = Change { generation: 1, present: Vec::new(), absent: addresses.collect() };
     writer.sync(Owner::Instance(InstanceId(0)), change);
     let deadline = Instant::now() + PATIENCE;

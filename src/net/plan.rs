@@ -63,7 +63,7 @@ impl Step {
     /// In words, for the report of a failure.
     pub fn describe(&self, links: &LinkTable) -> String {
         match self {
-            Self::Add(BoundAddress { interface, config }) => {
+            Self::Add(BoundAddress { interface, config, .. }) => {
                 format!("cannot add {}/{} to {}", config.address, config.prefix_len, links.name(*interface))
             }
             Self::Remove { interface, address, prefix_len, .. } => {
@@ -133,7 +133,7 @@ pub fn plan(links: &LinkTable, installed: &Installed, present: &[BoundAddress], 
         }
     }
     for wanted in present {
-        steps.extend(installed.like(wanted).filter(|ours| *ours != wanted).map(unbind));
+        steps.extend(installed.like(wanted).filter(|ours| ours.config != wanted.config).map(unbind));
     }
     steps.extend(present.iter().cloned().map(Step::Add));
     steps

@@ -234,7 +234,8 @@ impl Process {
         let mut monitor = Monitor::open()?;
         let links = monitor.load(DUMP_PATIENCE)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        let writer = AddressWriter::open()?;
+        let mut writer = AddressWriter::open()?;
+        writer.set_filter(&config.global.filter);
         let mut announcer = Announcer::open()?;
         announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
         readiness.add(&monitor)?;
@@ -284,6 +285,7 @@ impl Process {
                 ready = self.sleep(now, next) => ready?,
             }
         }
+        self.writer.remove_filter();
         self.record_flight();
         self.main.push(FromVrrp::Stopped);
         let last_words = async {
@@ -351,6 +353,7 @@ impl Process {
                 if diff.global.is_some() {
                     settings::apply(&self.config.global, &old);
                     self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);
+                    self.writer.set_filter(&self.config.global.filter);
                 }
                 if let Some(addresses) = diff.static_addresses.clone() {
                     let change = self.statics.replace(addresses, self.monitor.table());

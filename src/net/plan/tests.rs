@@ -11,7 +11,7 @@ fn wanted(address: &str, prefix_len: u8) -> BoundAddress {
     let mut config = AddressConfig::new(address.parse().expect("literal"));
     config.prefix_len = prefix_len;
     config.preferred_lifetime = None;
-    BoundAddress { interface: ETH, config }
+    BoundAddress { interface: ETH, config, accept: true }
 }
 
 fn table(entries: &[(&str, u8, u8)]) -> LinkTable {
