@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::exec::{self, Policy, Runner};
 use super::logging::Logging;
 use super::pidfile::{self, PidFile, PidFileError};
+use super::reload::KnownErrors;
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
 use super::{detach, load, trackers};
@@ -110,6 +111,7 @@ async fn start_and_serve(
     pid_file.write(std::process::id())?;
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
     let mut main = MainProcess::new(args, argv, config, signals, vrrp_pid_path)?;
+    main.known_errors = KnownErrors::of(&diagnostics);
     let code = main.serve().await;
     drop(main);
     drop(pid_file);
@@ -136,6 +138,7 @@ fn enter_namespace(name: &str) -> anyhow::Result<()> {
 struct MainProcess {
     args: DaemonArgs,
     config: Config,
+    known_errors: KnownErrors,
     runner: Runner,
     signals: Signals,
     vrrp: Supervisor,
@@ -194,6 +197,7 @@ impl MainProcess {
         let share_stderr = !args.detached;
         let recorder = flight::create()?.into();
         Ok(Self {
+            known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
             vrrp: Supervisor::new(ChildCommand { argv, share_stderr }, recorder),

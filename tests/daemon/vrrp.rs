@@ -126,6 +126,27 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
+fn a_file_that_was_started_with_an_error_can_be_changed() {
+    let Some(net) = Net::new("flawed") else { return };
+    let bench = Bench::new("");
+    let flawed = |more: &str| format!("{}{more}", conf(&bench, 51, "frobnicate 1"));
+    fs::write(bench.path("conf"), flawed("")).unwrap();
+    let daemon = bench.start(&["-s", &net.name]);
+    daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    fs::write(
+        bench.path("conf"),
+        flawed("vrrp_instance VI_2 {\n interface v0\n virtual_router_id 52\n virtual_ipaddress { 192.0.2.102 }\n}\n"),
+    )
+    .unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("reload: 0 changed, 1 added, 0 removed, 1 unchanged");
+    fs::write(bench.path("conf"), flawed("vrrp_instance VI_3 {\n interface v0\n twiddle\n}\n")).unwrap();
+    daemon.signal(libc::SIGHUP);
+    let line = daemon.wait_for_log("reload refused, nothing changed");
+    assert!(line.contains("conf:"), "the place of the error: {line}");
+}
+
+#[test]
 fn a_killed_vrrp_process_is_replaced_and_goes_on() {
     let Some(rig) = Rig::start("killvrrp") else { return };
     let first = rig.vrrp_pid();

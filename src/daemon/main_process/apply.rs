@@ -1,6 +1,6 @@
 //! Putting a configuration into effect: at start, and the difference at a reload.
 //!
-//! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any error, and
+//! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any new error, and
 //! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::{Loading, MainProcess, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
-use crate::daemon::reload::{self, Summary};
+use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::{load, sweep, trackers};
 use crate::vrrp::config::{ConfigDiff, TrackerKey};
 use crate::vrrp::event::TrackerStatus;
@@ -45,9 +45,19 @@ impl MainProcess {
         match loaded {
             Ok(Loaded { config, diagnostics, .. }) => {
                 load::log(&diagnostics);
-                match config {
-                    Some(config) if !diagnostics.has_errors() => self.reconfigure(config, since.elapsed()),
-                    _ => error!("reload: {} has errors, nothing changed", self.args.file.display()),
+                match (config, self.known_errors.first_new(&diagnostics)) {
+                    (Some(config), None) => {
+                        if diagnostics.has_errors() {
+                            warn!("reload: the running configuration has the same errors, going on");
+                        }
+                        self.known_errors = KnownErrors::of(&diagnostics);
+                        self.reconfigure(config, since.elapsed());
+                    }
+                    (_, Some(error)) => {
+                        let place = load::place(error);
+                        error!("reload refused, nothing changed, because of {place}: {}", error.message);
+                    }
+                    (None, None) => error!("reload refused, nothing changed: no usable configuration"),
                 }
             }
             Err(error) => error!("reload: reading the configuration failed, nothing changed: {error}"),
