@@ -32,7 +32,7 @@ use crate::notify::script::{NotifyScripts, RUN_LIMIT};
 use crate::trackers::Update;
 use crate::trackers::file::FileTrackers;
 use crate::trackers::script::ScriptTrackers;
-use crate::vrrp::config::TrackerKey;
+use crate::vrrp::config::{TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::flight;
 use crate::vrrp::log::log_event;
@@ -155,6 +155,8 @@ struct MainProcess {
     announced: bool,
     loading: Option<Loading>,
     stopping: Option<Stopping>,
+    /// A reload left nothing for the vrrp process to do: it was told to end.
+    retiring: Option<Retiring>,
     exit_code: u8,
 }
 
@@ -167,6 +169,12 @@ struct Loading {
 
 struct Stopping {
     kill_at: tokio::time::Instant,
+}
+
+struct Retiring {
+    kill_at: tokio::time::Instant,
+    /// What it still holds, should it not end in good order.
+    last: VrrpConfig,
 }
 
 /// What woke main.
@@ -213,6 +221,7 @@ impl MainProcess {
             announced: false,
             loading: None,
             stopping: None,
+            retiring: None,
             exit_code: 0,
             config,
             args,
@@ -245,7 +254,11 @@ impl MainProcess {
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
-        let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at);
+        let kill_at = self
+            .stopping
+            .as_ref()
+            .map(|stopping| stopping.kill_at)
+            .or(self.retiring.as_ref().map(|retiring| retiring.kill_at));
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
@@ -277,7 +290,13 @@ impl MainProcess {
                 error!("the vrrp process did not stop within {:?}: killed", self.config.daemon.child_wait);
                 self.vrrp.kill();
                 // Once: a process that SIGKILL does not end hangs in the kernel, and is waited for.
-                self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + Duration::from_secs(3600) });
+                let later = tokio::time::Instant::now() + Duration::from_secs(3600);
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.kill_at = later;
+                }
+                if let Some(retiring) = &mut self.retiring {
+                    retiring.kill_at = later;
+                }
             }
         }
     }
@@ -327,7 +346,9 @@ impl MainProcess {
             FromVrrp::EventsDropped(count) => {
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
-            FromVrrp::Stopped if self.stopping.is_none() => warn!("the vrrp process stopped by itself"),
+            FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
+                warn!("the vrrp process stopped by itself")
+            }
             FromVrrp::Hello { .. } | FromVrrp::Heartbeat | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
         }
     }
@@ -337,8 +358,13 @@ impl MainProcess {
             self.vrrp.cancel_restart();
             if !death.status.success() {
                 warn!("the vrrp process ended with {}", death.status);
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
             }
+            return;
+        }
+        if let Some(Retiring { last, .. }) = self.retiring.take() {
+            self.vrrp.cancel_restart();
+            self.on_retirement(death, &last);
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
@@ -348,22 +374,34 @@ impl MainProcess {
             Some(code @ (1 | 2 | 4)) if !was_ready => {
                 self.exit_code = u8::try_from(code).unwrap_or(EXIT_FATAL);
                 self.vrrp.cancel_restart();
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
                 self.stop();
             }
             _ if self.args.dont_respawn => {
                 info!("not restarted (--dont-respawn): stopping");
                 self.exit_code = EXIT_FATAL;
                 self.vrrp.cancel_restart();
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
                 self.stop();
             }
             _ if wait.is_zero() => info!("restarting the vrrp process at once"),
             _ => {
                 error!("the vrrp process died {early_deaths} times soon after its start: restarted in {wait:?}");
                 // Nobody will renew the claim to the addresses in time: a peer takes over.
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
             }
+        }
+    }
+
+    /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
+    fn on_retirement(&mut self, death: Death, last: &VrrpConfig) {
+        if !death.status.success() {
+            warn!("the vrrp process ended with {}", death.status);
+            apply::sweep(last);
+        }
+        self.vrrp_pid_file = None;
+        if self.needs_vrrp() {
+            self.start_vrrp(false);
         }
     }
 

@@ -207,6 +207,7 @@ struct Process {
     writer: AddressWriter,
     announcer: Announcer,
     statics: StaticAddresses,
+    promotion: settings::Promotion,
     recorder: FlightRecorder,
     main: MainLink,
     readiness: Readiness,
@@ -247,6 +248,7 @@ impl Process {
             engine: VrrpEngine::new(now, config.clone(), &records),
             statics: StaticAddresses::new(config.static_addresses.clone()),
             config,
+            promotion: settings::Promotion::default(),
             monitor,
             sockets: AdvertSockets::default(),
             writer,
@@ -286,6 +288,7 @@ impl Process {
             }
         }
         self.writer.remove_filter();
+        self.promotion.restore();
         self.record_flight();
         self.main.push(FromVrrp::Stopped);
         let last_words = async {
@@ -359,7 +362,7 @@ impl Process {
                     let change = self.statics.replace(addresses, self.monitor.table());
                     self.writer.sync(Owner::Static, change);
                 }
-                settings::promote_secondaries(&self.config, self.monitor.table());
+                self.promotion.apply(&self.config, self.monitor.table());
                 if self.stop_by.is_none() {
                     self.input(now, Input::Reconfigure(*diff));
                 }
@@ -405,7 +408,7 @@ impl Process {
             }
         }
         if appeared {
-            settings::promote_secondaries(&self.config, self.monitor.table());
+            self.promotion.apply(&self.config, self.monitor.table());
         }
         self.sockets.repair(self.monitor.table(), &self.readiness);
         if let Some(change) = self.statics.links_changed(self.monitor.table()) {

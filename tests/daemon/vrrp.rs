@@ -126,6 +126,25 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
+fn the_vrrp_process_goes_with_the_last_instance_and_comes_with_the_first() {
+    let Some(rig) = Rig::start("last") else { return };
+    let first = rig.vrrp_pid();
+    fs::write(rig.bench.path("conf"), "global_defs {\n}\n").unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("no vrrp_instance is configured any more");
+    rig.wait_for_address(false);
+    wait_until("the process ends, and its pid file", || {
+        !fs::exists(format!("/proc/{first}")).unwrap() && !rig.bench.path("vrrp.pid").exists()
+    });
+    wait_until("its last words are heard", || rig.notified().last().is_some_and(|l| l.contains("VI_1 FAULT")));
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "")).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    rig.wait_for_address(true);
+    assert_ne!(rig.vrrp_pid(), first);
+}
+
+#[test]
 fn a_file_that_was_started_with_an_error_can_be_changed() {
     let Some(net) = Net::new("flawed") else { return };
     let bench = Bench::new("");

@@ -426,3 +426,25 @@ fn an_owner_accepts_whatever_is_configured() {
     main.until_master();
     until_answers(&lan, "192.0.2.100", true);
 }
+
+#[test]
+fn promotion_of_secondary_addresses_is_put_back() {
+    needs_root!();
+    let lan = Lan::new();
+    let promotes = |lan: &Lan| {
+        let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+        Lan::inside(&lan.a, || std::fs::read_to_string(path).expect("proc")).trim().to_owned()
+    };
+    Lan::inside(&lan.a, || std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", "0").expect("proc"));
+    let mut config = config();
+    config.instances.get_mut("VI_1").expect("is there").promote_secondaries = true;
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin(&config, false);
+    main.until_master();
+    assert_eq!(promotes(&lan), "1");
+    main.say(&ToVrrp::Stop);
+    main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(main.exit_code(), Some(0));
+    assert_eq!(promotes(&lan), "0");
+}
