@@ -32,7 +32,8 @@ pub fn remove_addresses(config: &VrrpConfig) -> io::Result<Vec<String>> {
     let addresses = config.instances.values().flat_map(|instance| {
         instance.all_addresses().filter_map(|address| {
             let device = address.device.as_deref().or(instance.interface.as_deref())?;
-            Some(BoundAddress { interface: links.by_name(device)?, config: address.clone(), accept: true })
+            let own = instance.priority.is_owner();
+            Some(BoundAddress { interface: links.by_name(device)?, config: address.clone(), accept: true, own })
         })
     });
     let mut writer = AddressWriter::open()?;

@@ -113,6 +113,8 @@ pub struct BoundAddress {
     pub config: AddressConfig,
     /// Packets to it are for us (`accept`, or the address owner); otherwise they are dropped, but for neighbour discovery.
     pub accept: bool,
+    /// The host may have it by itself (address owner, static address): only what we put there is ever removed.
+    pub own: bool,
 }
 
 /// What the shell has to carry out. Effects say what *should be*: carrying one out twice is harmless.

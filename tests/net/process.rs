@@ -448,3 +448,26 @@ fn promotion_of_secondary_addresses_is_put_back() {
     assert_eq!(main.exit_code(), Some(0));
     assert_eq!(promotes(&lan), "0");
 }
+
+#[test]
+fn an_owner_leaves_the_address_that_the_host_had_before() {
+    needs_root!();
+    for (before, after) in [(Some("192.0.2.100/24"), true), (None, false)] {
+        let lan = Lan::new();
+        if let Some(before) = before {
+            ip(&format!("-n {} addr add {before} dev eth0", lan.a));
+        }
+        let mut config = config();
+        config.instances.get_mut("VI_1").expect("is there").priority = holdfast::vrrp::types::Priority::OWNER;
+        let recorder = flight::create().expect("memfd");
+        let mut main = FakeMain::start(&lan.a, &recorder);
+        main.begin(&config, false);
+        main.until_master();
+        until_answers(&lan, "192.0.2.100", true);
+        main.say(&ToVrrp::Stop);
+        main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+        assert_eq!(main.exit_code(), Some(0));
+        let shown = addresses(&lan);
+        assert_eq!(shown.contains("192.0.2.100/24"), after, "{shown}");
+    }
+}

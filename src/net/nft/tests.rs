@@ -70,7 +70,7 @@ fn the_largest_batch_fits_into_the_lists_of_the_kernel() {
 fn what_is_blocked() {
     let bound = |address: &str, accept| {
         let config = AddressConfig::new(address.parse().unwrap());
-        Blocked::of(&BoundAddress { interface: IfIndex(3), config, accept })
+        Blocked::of(&BoundAddress { interface: IfIndex(3), config, accept, own: false })
     };
     assert_eq!(bound("192.0.2.1", true), None);
     assert_eq!(bound("192.0.2.1", false), Some(V4));
