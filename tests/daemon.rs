@@ -125,3 +125,15 @@ fn a_configuration_that_nothing_can_run_on_ends_with_its_code_in_both_modes() {
         assert_eq!(bench.command(&[mode, &["-G"]].concat()).status().unwrap().code(), Some(6), "{mode:?}");
     }
 }
+
+#[test]
+fn the_log_has_the_instances_name_and_the_dumped_configuration() {
+    let bench = Bench::new("instance blue\nglobal_defs {\n router_id edge-1\n}\n");
+    let daemon = bench.start(&["--dump-conf"]);
+    daemon.wait_for_log("Keepalived_blue: Changed syslog ident to Keepalived_blue");
+    daemon.wait_for_log("\"edge-1\"");
+    let line = daemon.wait_for_log("no vrrp process");
+    assert!(line.contains("Keepalived_blue: "), "{line}");
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::exec::{self, Policy, Runner};
-use super::logging::Logging;
+use super::logging::{FLUSH_LIMIT, Logging};
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::KnownErrors;
 use super::signals::{Request, Signals};
@@ -87,6 +87,11 @@ async fn start_and_serve(
     if let Some(name) = &namespace {
         enter_namespace(name)?;
     }
+    let ident_suffix = ident_suffix(namespace.as_deref(), config.daemon.instance.as_deref());
+    logging.append_to_ident(&ident_suffix);
+    if args.dump_conf {
+        dump(&config, logging);
+    }
     if let Some(mask) = args.umask.or(config.daemon.umask) {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
     }
@@ -110,7 +115,9 @@ async fn start_and_serve(
     };
     pid_file.write(std::process::id())?;
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
-    let mut main = MainProcess::new(args, argv, config, signals, vrrp_pid_path)?;
+    let share_stderr = !args.detached;
+    let mut main =
+        MainProcess::new(args, ChildCommand { argv, share_stderr, ident_suffix }, config, signals, vrrp_pid_path)?;
     main.known_errors = KnownErrors::of(&diagnostics);
     let code = main.serve().await;
     drop(main);
@@ -125,6 +132,29 @@ fn say_what_is_not_built(args: &DaemonArgs) {
     }
     if args.checkers && !args.vrrp {
         warn!("--check alone: health checkers are not built yet, nothing will run");
+    }
+}
+
+/// keepalived's order: `Keepalived_NAMESPACE_INSTANCE`.
+fn ident_suffix(namespace: Option<&str>, instance: Option<&str>) -> String {
+    [namespace, instance].into_iter().flatten().map(|part| format!("_{part}")).collect()
+}
+
+/// `--dump-conf`: the configuration as it was understood, passwords masked. The log's queue is bounded, so that it is
+/// waited for; a log that nobody reads gets the beginning.
+#[allow(clippy::disallowed_methods, reason = "a shell: bounds real waiting")]
+fn dump(config: &Config, logging: &Logging) {
+    const AT_ONCE: usize = 1000;
+    let text = format!("{config:#?}");
+    let lines: Vec<&str> = text.lines().collect();
+    for part in lines.chunks(AT_ONCE) {
+        part.iter().for_each(|line| info!("{line}"));
+        let waited_from = Instant::now();
+        logging.flush(FLUSH_LIMIT);
+        if waited_from.elapsed() >= FLUSH_LIMIT {
+            warn!("the log is too slow for the rest of the configuration");
+            return;
+        }
     }
 }
 
@@ -195,20 +225,19 @@ enum Wake {
 impl MainProcess {
     fn new(
         args: DaemonArgs,
-        argv: Vec<OsString>,
+        child: ChildCommand,
         config: Config,
         signals: Signals,
         vrrp_pid_path: std::path::PathBuf,
     ) -> anyhow::Result<Self> {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
-        let share_stderr = !args.detached;
         let recorder = flight::create()?.into();
         Ok(Self {
             known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
-            vrrp: Supervisor::new(ChildCommand { argv, share_stderr }, recorder),
+            vrrp: Supervisor::new(child, recorder),
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
