@@ -83,7 +83,7 @@ async fn start_and_serve(
         error!("no usable configuration in {}", args.file.display());
         return Ok(load::exit_code(&diagnostics));
     };
-    let namespace = args.namespace.clone().or_else(|| config.daemon.net_namespace.clone());
+    let namespace = namespace(&args, &config);
     if let Some(name) = &namespace {
         enter_namespace(name)?;
     }
@@ -158,7 +158,12 @@ fn dump(config: &Config, logging: &Logging) {
     }
 }
 
-fn enter_namespace(name: &str) -> anyhow::Result<()> {
+/// The network namespace to run in: the command line's, else the file's.
+pub(super) fn namespace(args: &DaemonArgs, config: &Config) -> Option<String> {
+    args.namespace.clone().or_else(|| config.daemon.net_namespace.clone())
+}
+
+pub(super) fn enter_namespace(name: &str) -> anyhow::Result<()> {
     use nix::sched::{CloneFlags, setns};
     let path = std::path::Path::new("/run/netns").join(name);
     let file = std::fs::File::open(&path).map_err(|e| anyhow::anyhow!("network namespace {}: {e}", path.display()))?;

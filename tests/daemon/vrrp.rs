@@ -185,6 +185,37 @@ fn a_killed_main_takes_the_vrrp_process_and_the_address_with_it() {
     wait_until("the vrrp process ends", || !fs::exists(format!("/proc/{vrrp}")).unwrap());
 }
 
+/// `holdfast sweep` with the files of this bench: its exit code and what it printed.
+fn sweep(bench: &Bench, net: &Net) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.arg("sweep").arg("-f").arg(bench.path("conf")).arg("-p").arg(bench.path("main.pid"));
+    let output = command.args(["-s", &net.name]).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn sweep_removes_what_two_killed_processes_left_and_nothing_else() {
+    let Some(rig) = Rig::start("sweep") else { return };
+    assert_eq!(sweep(&rig.bench, &rig.net), (Some(1), String::new()), "the daemon runs");
+    assert!(rig.net.has_address());
+    let vrrp = rig.vrrp_pid();
+    // Stopped, neither can react to the other's end.
+    for pid in [vrrp, rig.daemon.id()] {
+        kill(pid, libc::SIGSTOP);
+    }
+    for pid in [vrrp, rig.daemon.id()] {
+        kill(pid, libc::SIGKILL);
+    }
+    let Rig { bench, net, daemon } = rig;
+    assert_eq!(daemon.wait().code(), None);
+    assert!(net.has_address(), "nobody took it off");
+    assert_eq!(sweep(&bench, &net), (Some(0), format!("removed {ADDRESS}/24 from v0\n")));
+    assert!(!net.has_address() && net.ip(&["addr", "show", "dev", "v0"]).contains("192.0.2.1/24"));
+    net.ip(&["addr", "add", &format!("{ADDRESS}/24"), "dev", "v0"]);
+    assert_eq!(sweep(&bench, &net), (Some(0), String::new()));
+    assert!(net.has_address(), "the host's own");
+}
+
 #[test]
 fn a_child_that_dies_with_dont_respawn_ends_the_daemon() {
     let Some(net) = Net::new("respawn") else { return };

@@ -168,8 +168,8 @@ impl MainProcess {
 /// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
 /// and there will not be one soon.
 pub(super) fn sweep(config: &VrrpConfig) {
-    match sweep::remove_addresses(config) {
-        Ok(failures) => failures.iter().for_each(|failure| error!("{failure}")),
+    match sweep::remove_addresses(config, sweep::Which::Configured) {
+        Ok(sweep::Swept { failures, .. }) => failures.iter().for_each(|failure| error!("{failure}")),
         Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
     }
 }
