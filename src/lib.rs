@@ -10,7 +10,7 @@
 //!  │ daemon    supervises, reloads, exec  │  tracker statuses                    │ vrrp::process  the loop   │
 //!  │ trackers  scripts, files             │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
 //!  │ notify    scripts                    │ ◀─────────────────────────────────── │ net            sockets,   │
-//!  │ cli       flags and subcommands      │  events with their cause; heartbeats  │   addresses, ARP and NA   │
+//!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
 //!  └──────────────────────────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
 //! ```
 //!
