@@ -22,6 +22,7 @@ use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::KnownErrors;
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
+use super::watchdog::Watchdog;
 use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
 use crate::conf::Loaded;
@@ -34,7 +35,7 @@ use crate::trackers::file::FileTrackers;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
-use crate::vrrp::flight;
+use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 
@@ -177,6 +178,9 @@ struct MainProcess {
     runner: Runner,
     signals: Signals,
     vrrp: Supervisor,
+    watchdog: Watchdog,
+    /// The child was killed because it stood still: its addresses are ours to remove.
+    killed_stuck: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -224,6 +228,8 @@ enum Wake {
     ReadyLimit,
     /// The child did not end in time.
     KillChild,
+    /// Time to see whether the child's loop turns.
+    Look,
 }
 
 #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
@@ -237,12 +243,14 @@ impl MainProcess {
     ) -> anyhow::Result<Self> {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
-        let recorder = flight::create()?.into();
+        let recorder = flight::create()?;
         Ok(Self {
             known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
             vrrp: Supervisor::new(child, recorder),
+            watchdog: Watchdog::new(Instant::now(), &config.vrrp),
+            killed_stuck: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -288,11 +296,9 @@ impl MainProcess {
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
-        let kill_at = self
-            .stopping
-            .as_ref()
-            .map(|stopping| stopping.kill_at)
-            .or(self.retiring.as_ref().map(|retiring| retiring.kill_at));
+        let retiring = self.retiring.as_ref().map(|retiring| retiring.kill_at);
+        let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at).or(retiring);
+        let look_at = tokio::time::Instant::from_std(self.watchdog.poll_timeout());
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
@@ -302,6 +308,7 @@ impl MainProcess {
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
+            () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
         }
     }
 
@@ -320,6 +327,7 @@ impl MainProcess {
                 warn!("the vrrp process is not ready after {READY_LIMIT:?}; going on");
                 self.announce_ready();
             }
+            Wake::Look => self.look_after_child(),
             Wake::KillChild => {
                 error!("the vrrp process did not stop within {:?}: killed", self.config.daemon.child_wait);
                 self.vrrp.kill();
@@ -368,7 +376,10 @@ impl MainProcess {
 
     fn on_message(&mut self, message: FromVrrp) {
         match message {
-            FromVrrp::Ready => self.announce_ready(),
+            FromVrrp::Ready => {
+                self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
+                self.announce_ready();
+            }
             FromVrrp::Event { event, .. } => {
                 log_event(&event);
                 if self.told.is_news(&event)
@@ -381,13 +392,28 @@ impl MainProcess {
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
-                warn!("the vrrp process stopped by itself")
+                warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Heartbeat | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+        }
+    }
+
+    fn look_after_child(&mut self) {
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
+        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+            error!(
+                "the vrrp process has stood still for {} ms: killed, its addresses are removed",
+                silence.as_millis()
+            );
+            self.killed_stuck = true;
+            self.vrrp.kill();
         }
     }
 
     fn on_death(&mut self, death: Death) {
+        if std::mem::take(&mut self.killed_stuck) {
+            apply::sweep(&self.config.vrrp);
+        }
         if self.stopping.is_some() {
             self.vrrp.cancel_restart();
             if !death.status.success() {

@@ -14,8 +14,9 @@
 //! it drops events and says how many.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -84,7 +85,7 @@ enum Heard {
 #[derive(Debug)]
 pub struct Supervisor {
     command: ChildCommand,
-    recorder: OwnedFd,
+    recorder: File,
     running: Option<Running>,
     backoff: Backoff,
     restart_at: Option<Instant>,
@@ -103,7 +104,6 @@ struct Running {
     was_ready: bool,
     /// Killed because of its build: do not believe what it says.
     distrusted: bool,
-    last_heartbeat: Option<Instant>,
 }
 
 impl std::fmt::Debug for Heard {
@@ -124,12 +124,12 @@ impl Drop for Running {
 
 impl Supervisor {
     /// No child yet.
-    pub fn new(command: ChildCommand, recorder: OwnedFd) -> Self {
+    pub fn new(command: ChildCommand, recorder: File) -> Self {
         Self { command, recorder, running: None, backoff: Backoff::default(), restart_at: None }
     }
 
     /// The memfd that children record into.
-    pub fn recorder(&self) -> &OwnedFd {
+    pub fn recorder(&self) -> &File {
         &self.recorder
     }
 
@@ -143,9 +143,9 @@ impl Supervisor {
         self.running.is_some()
     }
 
-    /// When the child last said that its loop turns.
-    pub fn last_heartbeat(&self) -> Option<Instant> {
-        self.running.as_ref().and_then(|running| running.last_heartbeat)
+    /// Whether the child is up to its work: it has links, sockets and an engine.
+    pub fn is_ready(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.was_ready)
     }
 
     /// Starts a child and tells it everything.
@@ -163,7 +163,7 @@ impl Supervisor {
         if !self.command.ident_suffix.is_empty() {
             command.arg(format!("--ident-suffix={}", self.command.ident_suffix));
         }
-        command.stdin(OwnedFd::from(theirs)).stdout(self.recorder.as_fd().try_clone_to_owned()?);
+        command.stdin(OwnedFd::from(theirs)).stdout(self.recorder.try_clone()?);
         command.stderr(if self.command.share_stderr { Stdio::inherit() } else { Stdio::null() });
         // Ctrl-C on the terminal is for main, which then ends the child in good order.
         command.process_group(0);
@@ -186,7 +186,6 @@ impl Supervisor {
             kill_at: None,
             was_ready: false,
             distrusted: false,
-            last_heartbeat: None,
         });
         self.send(&ToVrrp::Hello { build: crate::BUILD_ID.to_owned() });
         self.send(start);
@@ -276,7 +275,6 @@ impl Supervisor {
 }
 
 impl Running {
-    #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
     fn hear(&mut self, message: FromVrrp) -> Option<FromVrrp> {
         match &message {
             FromVrrp::Hello { build } if build != crate::BUILD_ID => {
@@ -289,7 +287,6 @@ impl Running {
                 let _ = self.child.start_kill();
             }
             FromVrrp::Ready => self.was_ready = true,
-            FromVrrp::Heartbeat => self.last_heartbeat = Some(Instant::now()),
             _ => {}
         }
         (!self.distrusted).then_some(message)

@@ -13,6 +13,7 @@ use super::{Loading, MainProcess, Retiring, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, KnownErrors, Summary};
+use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
 use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
@@ -78,6 +79,7 @@ impl MainProcess {
         let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
         self.notify_config = reload::notify_with_departing(&self.config.notify, &new);
         let old = std::mem::replace(&mut self.config, new).vrrp;
+        self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
         if others {
