@@ -3,6 +3,7 @@
 //! Pure. Steps are words, so that tables are read and not programmed; see [`Host::play`].
 #![allow(clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,8 @@ pub struct Host {
     /// What must always hold.
     pub invariants: Invariants,
     links: Vec<Link>,
+    /// Names of all instances that ever had an effect.
+    names: BTreeMap<InstanceId, String>,
 }
 
 impl Host {
@@ -147,6 +150,7 @@ impl Host {
             sent: Vec::new(),
             invariants: Invariants::default(),
             links: vec![link(1), link(2)],
+            names: BTreeMap::new(),
         };
         for link in host.links.clone() {
             host.input(Input::Link(link));
@@ -313,6 +317,11 @@ impl Host {
         while let Some(effect) = self.engine.poll_effect() {
             effects += 1;
             self.invariants.on_effect(&effect);
+            if let Effect::SyncAddresses { instance, .. } = &effect
+                && let Some(name) = self.engine.instance_name(*instance)
+            {
+                self.names.insert(*instance, name.to_owned());
+            }
             let line = self.line(&effect);
             if let Effect::SendAdvert { transmit, .. } = effect {
                 self.sent.push(transmit);
@@ -325,10 +334,10 @@ impl Host {
 
     /// An effect in words.
     fn line(&self, effect: &Effect) -> String {
-        let of = |id: &InstanceId| match self.engine.instance_name(*id) {
+        let of = |id: &InstanceId| match self.engine.instance_name(*id).or(self.names.get(id).map(String::as_str)) {
             Some("A") => String::new(),
             Some(name) => format!("{name}: "),
-            None => "(gone) ".to_owned(),
+            None => "(nobody) ".to_owned(),
         };
         match effect {
             Effect::SendAdvert { instance, transmit } => {
