@@ -9,6 +9,7 @@ mod invariants;
 mod packet;
 mod props;
 mod receive;
+mod reload;
 mod rfc_v2;
 mod rfc_v3;
 mod table;
