@@ -247,6 +247,10 @@ impl VrrpEngine {
                 let before = self.links.set(link).map(|old| self.essence(&old));
                 // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
                 if before.as_ref() != Some(&after) {
+                    // A link that was renamed is gone under its old name.
+                    if let Some(old) = before.filter(|old| old.name != name) {
+                        self.on_links(now, &old.name);
+                    }
                     self.on_links(now, &name);
                 }
             }
@@ -376,7 +380,10 @@ impl VrrpEngine {
     fn on_links(&mut self, now: Instant, name: &str) {
         let key = TrackerKey::Interface(name.to_owned());
         let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
-        self.tracks.set(key.clone(), status);
+        // Containers' links come and go by the thousand: only those that somebody tracks are kept.
+        if self.tracks.knows(&key) {
+            self.tracks.set(key.clone(), status);
+        }
         self.rebind(now);
         let cause = Cause::Tracker { tracker: key, status };
         self.review(now, &cause, |_| true);

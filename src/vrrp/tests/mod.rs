@@ -13,3 +13,4 @@ mod reload;
 mod rfc_v2;
 mod rfc_v3;
 mod table;
+mod tracking;
