@@ -3,6 +3,7 @@
 //! Tables. A [`table::Row`] quotes a clause, sets a host up, plays steps and says which state and which effects come of
 //! the last ones. [`host::Host`] plays them and checks after every step what must always hold.
 
+mod adoption;
 mod groups;
 mod host;
 mod invariants;
