@@ -121,7 +121,10 @@ fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
 }
 
 fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
-    if !members(group, instances).all(|m| m.is_master() || m.waits_for_group()) {
+    // In a group which is master one in INIT joins later; a group which is not yet waits for it.
+    let is_master = members(group, instances).any(Instance::is_master);
+    let is_ready = |m: &Instance| m.is_master() || m.waits_for_group() || (is_master && m.state == State::Init);
+    if !members(group, instances).all(is_ready) {
         return;
     }
     for id in &group.members {

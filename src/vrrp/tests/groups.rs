@@ -1,7 +1,8 @@
 //! Sync groups: their members are master together or not at all.
 
 use super::super::config::{GroupConfig, VrrpConfig};
-use super::host::{a, add_b, cs, instance, prio, script, v3};
+use super::super::types::Vrid;
+use super::host::{a, add_b, cs, instance, prio, script, v3, vips};
 use super::table::{as_is, row, run};
 
 /// `A` and `B`, on two links, in the group `G`.
@@ -116,6 +117,15 @@ fn a_reload_changes_the_members() {
         grow(config);
         instance(config, "B").tracks = vec![script(0, false)];
     }
+    fn grow_by_two(config: &mut VrrpConfig) {
+        grow(config);
+        let mut c = instance(config, "B").clone();
+        c.vrid = Vrid::new(53).expect("not 0");
+        c.addresses = vips(&["10.1.0.101"]);
+        c.tracks = vec![script(0, false)];
+        config.instances.insert("C".to_owned(), c);
+        group(config, &["A", "B", "C"]);
+    }
     fn dissolve(config: &mut VrrpConfig) {
         config.groups.clear();
     }
@@ -147,6 +157,13 @@ fn a_reload_changes_the_members() {
               "B: lacks 10.1.0.100", "B: INIT -> FAULT: tracked script s failed",
               "advert 0", "lacks 10.0.0.100", "MASTER -> FAULT: B of sync group G is in FAULT",
               "group G -> FAULT: tracked script s failed"]),
+    ]);
+    run(pair, grow_by_two, &[
+        row("add", "two, of which one still waits: the other does not wait for it", only_a, "wait 3609.375", "reload",
+            &["A MASTER 100, B MASTER 100, C INIT 100, 1000 ms", "sockets eth0/1 eth1/2",
+              "B: lacks 10.1.0.100", "B: INIT -> BACKUP: configuration reloaded",
+              "B: advert 100", "B: has 10.1.0.100", "B: announce 10.1.0.100 x5",
+              "B: BACKUP -> MASTER: A of sync group G moved"]),
     ]);
     run(pair, only_a, &[
         row("remove", "a member of a master group: the others go on", as_is, "wait 3609.375", "reload",
