@@ -499,7 +499,10 @@ impl Instance {
         let from = self.leave(turn.now);
         self.state = State::Init;
         self.sync_addresses(turn, &[]);
-        self.emit_state(turn, from, to, cause);
+        // One that never left INIT and becomes another router has nothing to tell.
+        if (from, to) != (StateName::Init, StateName::Init) {
+            self.emit_state(turn, from, to, cause);
+        }
     }
 
     fn leave(&mut self, now: Instant) -> StateName {

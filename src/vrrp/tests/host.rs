@@ -193,9 +193,8 @@ impl Host {
             "up" | "back" => self.set_link(index, Link { up: true, running: true, ..link }),
             "no-address" => self.set_link(index, Link { addresses: Vec::new(), ..link }),
             "readdress" => {
-                let mut link = link;
-                link.addresses[0].address = ip("10.0.0.9");
-                self.set_link(index, link);
+                let addresses = vec![LinkAddress { address: ip("10.0.0.9"), ..super::host::link(1).addresses[0] }];
+                self.set_link(index, Link { addresses, ..link });
             }
             "gone" => self.input(Input::LinkGone(link.index)),
             "script" => self.tracker(TrackerKey::Script("s".to_owned()), status(words[1])),
@@ -257,6 +256,13 @@ impl Host {
         self.input(Input::Link(link));
     }
 
+    /// Gives eth0 and eth1 their first addresses again.
+    pub fn restore_addresses(&mut self) {
+        for (index, n) in (0..).zip(1..=2) {
+            self.set_link(index, link(n));
+        }
+    }
+
     /// A tracker's status.
     pub fn tracker(&mut self, key: TrackerKey, status: TrackerStatus) {
         self.input(Input::Tracker { key, status });
@@ -313,15 +319,13 @@ impl Host {
     }
 
     fn drain(&mut self) {
+        while let Some(name) = self.engine.instance_name(self.next_id()) {
+            self.names.insert(self.next_id(), name.to_owned());
+        }
         let mut effects = 0;
         while let Some(effect) = self.engine.poll_effect() {
             effects += 1;
             self.invariants.on_effect(&effect);
-            if let Effect::SyncAddresses { instance, .. } = &effect
-                && let Some(name) = self.engine.instance_name(*instance)
-            {
-                self.names.insert(*instance, name.to_owned());
-            }
             let line = self.line(&effect);
             if let Effect::SendAdvert { transmit, .. } = effect {
                 self.sent.push(transmit);
@@ -330,6 +334,11 @@ impl Host {
         }
         assert!(effects <= 40 * (1 + self.invariants.known()), "{effects} effects of one input");
         self.invariants.check(&self.engine);
+    }
+
+    /// Numbers are given one after the other.
+    fn next_id(&self) -> InstanceId {
+        InstanceId(u32::try_from(self.names.len()).expect("few"))
     }
 
     /// An effect in words.
