@@ -31,7 +31,8 @@ fn pair(config: &mut VrrpConfig) {
 #[test]
 #[rustfmt::skip] // A table.
 fn within_the_deadline() {
-    let rows: [(&str, fn(&mut VrrpConfig), Records, &[&str]); 9] = [
+    type Case = (&'static str, fn(&mut VrrpConfig), Records, &'static [&'static str]);
+    let rows: [Case; 9] = [
         ("in time: master, and the next advert when it was due", |_| {}, &[("A", Some(400))],
             &["MASTER 100, 400 ms", "advert 100", "has 10.0.0.100", "announce 10.0.0.100 x5",
               "INIT -> MASTER: restarted within its own advert deadline"]),

@@ -516,7 +516,7 @@ fn status(word: &str) -> TrackerStatus {
 }
 
 fn millis(word: &str) -> Duration {
-    Duration::from_micros((word.parse::<f64>().expect("milliseconds") * 1000.0).round() as u64)
+    Duration::from_secs_f64(word.parse::<f64>().expect("milliseconds") / 1000.0)
 }
 
 /// Milliseconds with as many digits as it takes, to the microsecond.
