@@ -414,6 +414,13 @@ impl Instance {
     /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
     pub fn on_config(&mut self, now: Instant, config: InstanceConfig) {
         let old = std::mem::replace(&mut self.config, config);
+        // An address may leave the adverts and stay on its link (`virtual_ipaddress_excluded`).
+        self.advertised = self.fitting_addresses();
+        if let State::Master(master) = &mut self.state
+            && old.garp.refresh != self.config.garp.refresh
+        {
+            master.garp.on_refresh_changed(now, &self.config.garp);
+        }
         if old.advert_interval == self.config.advert_interval {
             return;
         }
@@ -492,7 +499,10 @@ impl Instance {
         let from = self.leave(turn.now);
         self.state = State::Init;
         self.sync_addresses(turn, &[]);
-        self.emit_state(turn, from, to, cause);
+        // One that never left INIT and becomes another router has nothing to tell.
+        if (from, to) != (StateName::Init, StateName::Init) {
+            self.emit_state(turn, from, to, cause);
+        }
     }
 
     fn leave(&mut self, now: Instant) -> StateName {
@@ -622,10 +632,5 @@ impl Instance {
     fn fitting_addresses(&self) -> Vec<IpAddr> {
         let capacity = packet::capacity(self.config.version, self.config.family, self.binding.mtu);
         self.config.addresses.iter().take(capacity).map(|address| address.address).collect()
-    }
-
-    /// Takes the fitting addresses anew after a configuration change.
-    pub fn refresh_advertised(&mut self) {
-        self.advertised = self.fitting_addresses();
     }
 }

@@ -168,6 +168,11 @@ impl GarpSchedule {
         self.second = self.second.or(after(now, config.lower_prio_delay, config.lower_prio_repeat));
     }
 
+    /// A reload changed the interval of the periodic bursts.
+    pub fn on_refresh_changed(&mut self, now: Instant, config: &GarpConfig) {
+        self.refresh_at = next_refresh(now, config);
+    }
+
     /// The next burst.
     pub fn deadline(&self) -> Option<Instant> {
         self.second.map(|(at, _)| at).into_iter().chain(self.refresh_at).min()
