@@ -248,6 +248,10 @@ impl Instance {
                 backup.timer = DownTimer::Running { since: now, wait: Wait::Skew };
             }
             backup.master = Some(heard);
+            if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
+                backup.rejected = None;
+                backup.rejected_at = None;
+            }
             return;
         }
         if heard.priority >= priority.value() {
@@ -262,9 +266,27 @@ impl Instance {
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
+            backup.rejected_at = None;
         } else {
             // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
             backup.rejected = Some(heard);
+            backup.rejected_at = Some(now);
+        }
+    }
+
+    /// An advert that was discarded may be one to follow now: our priority fell, or a reload took preemption away. Its
+    /// master would be silenced for nothing if the timer ran on.
+    fn reconsider_rejected(&mut self) {
+        let (preempt, ours) = (self.config.preempt, self.health.priority.value());
+        let State::Backup(backup) = &mut self.state else { return };
+        let (Some(heard), Some(since)) = (backup.rejected, backup.rejected_at) else { return };
+        if !preempt || heard.priority >= ours {
+            backup.timer = DownTimer::Running { since, wait: Wait::MasterDown };
+            backup.master_adver_interval = heard.interval;
+            backup.master = Some(heard);
+            backup.rejected = None;
+            backup.rejected_at = None;
+            backup.preempt_at = None;
         }
     }
 
@@ -380,6 +402,7 @@ impl Instance {
     pub fn on_health(&mut self, turn: &mut Turn<'_>, health: Health, cause: &Cause) {
         let before = std::mem::replace(&mut self.health, health).priority;
         let after = self.health.priority;
+        self.reconsider_rejected();
         if before == after || matches!(self.state, State::Init | State::Fault { .. }) {
             return;
         }
