@@ -116,6 +116,12 @@ fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
 
 fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
     if !members(group, instances).all(|m| m.is_master() || m.waits_for_group()) {
+        // The predecessor was master of all or of none: what is left of it is adopted at once and whole, or not at all.
+        for id in &group.members {
+            if let Some(member) = instances.get_mut(id) {
+                member.forget_adoption(turn.now);
+            }
+        }
         return;
     }
     for id in &group.members {

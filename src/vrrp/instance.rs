@@ -390,6 +390,20 @@ impl Instance {
         }
     }
 
+    /// Listens like any other backup: its group cannot be adopted, and by the time that it is ready the advert deadline
+    /// of the predecessor has passed.
+    pub fn forget_adoption(&mut self, now: Instant) {
+        if let State::Backup(backup) = &mut self.state
+            && matches!(backup.timer, DownTimer::Expired { cause: Cause::Adopted })
+        {
+            let wait = match self.config.state {
+                InitialState::Master => Wait::InitialMaster,
+                InitialState::Backup => Wait::MasterDown,
+            };
+            backup.timer = DownTimer::Running { since: now, wait };
+        }
+    }
+
     /// Becomes master with its sync group, if its own timer has expired.
     pub fn promote(&mut self, turn: &mut Turn<'_>) {
         if let State::Backup(Backup { timer: DownTimer::Expired { cause }, .. }) = &self.state {
