@@ -294,8 +294,11 @@ impl Instance {
     fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         let ours = self.health.priority.value();
         if heard.priority == 0 {
-            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer."
-            self.assert_mastership(turn, true);
+            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
+            // have told clients that the addresses are there, in a partition or while we were stalled.
+            if self.assert_mastership(turn, true) {
+                self.announce_again(turn);
+            }
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
@@ -315,6 +318,17 @@ impl Instance {
         if !asserted {
             return;
         }
+        self.announce_again(turn);
+        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
+            instance: self.name.clone(),
+            peer: heard.address,
+            priority: heard.priority,
+            ours: self.health.priority.value(),
+        }));
+    }
+
+    /// Clients may have heard another master: now, and once more later.
+    fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
             self.announce(turn, repeat);
@@ -323,12 +337,6 @@ impl Instance {
                 master.garp.on_lower_priority(turn.now, &garp);
             }
         }
-        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-            instance: self.name.clone(),
-            peer: heard.address,
-            priority: heard.priority,
-            ours: self.health.priority.value(),
-        }));
     }
 
     /// Answers an advert of another master, at most four times an interval. Returns whether it did.
