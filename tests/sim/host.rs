@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast::net::write_queue::{Change, WriteQueue};
 use holdfast::vrrp::config::{ConfigDiff, InstanceConfig, VrrpConfig};
@@ -62,6 +62,8 @@ pub struct Host {
     /// What main has read last.
     pub config: VrrpConfig,
     pub tracker: TrackerStatus,
+    /// The tracker's first result comes this long after a start.
+    pub slow_tracker: Option<Duration>,
     pub carrier: Vec<bool>,
     /// The virtual addresses in the kernel.
     pub kernel: BTreeSet<(IfIndex, IpAddr)>,
@@ -137,6 +139,7 @@ impl Host {
             id,
             config,
             tracker: TrackerStatus::Up,
+            slow_tracker: None,
             carrier: vec![true; segments],
             kernel: BTreeSet::new(),
             flight: BTreeMap::new(),

@@ -311,6 +311,7 @@ impl Oracle {
         book.interval = Some(config.advert_interval);
         book.better = None;
         book.lower = false;
+        book.resigned_at = None;
         if to != StateName::Master {
             book.advert_by = None;
         }
@@ -381,7 +382,9 @@ impl Book {
             Cause::Stopping => says(to == Stop, "nobody stopped it"),
             Cause::Removed => says(matches!(to, Fault | Deleted), "nobody removed it"),
             Cause::SyncGroup { .. } => says(matches!(to, Backup | Master), "a group moves between these"),
-            Cause::Started | Cause::Reconfigured | Cause::Tracker { .. } => says(from == Init, "it had started before"),
+            // Another VRID is another router, which starts anew.
+            Cause::Reconfigured => says(from == Init || to == Init, "it had started before"),
+            Cause::Started | Cause::Tracker { .. } => says(from == Init, "it had started before"),
         }
     }
 }

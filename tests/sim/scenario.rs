@@ -44,6 +44,8 @@ pub enum Fault {
     Stop(HostId),
     /// The machine or the daemon starts, unless it runs.
     Start(HostId),
+    /// The tracked script gives its first result this long after a start.
+    SlowTracker(HostId, Duration),
     /// Another configuration.
     Reload(HostId, Box<VrrpConfig>),
     /// The tracked script has another result.
@@ -127,7 +129,7 @@ impl Scenario {
     /// The scenario of a seed's stream.
     pub fn generate(random: &mut Random) -> Self {
         let plan = ClusterPlan::generate(random);
-        let configs: Vec<_> = (0..plan.hosts).map(|host| plan.host_config(random, host)).collect();
+        let configs: Vec<_> = (0..plan.hosts).map(|host| plan.host_config(random, host, false)).collect();
         let base = plan.base;
         let segments = 1 + plan.routers.iter().map(|router| router.segment).max().unwrap_or(0);
         let starts = (0..plan.hosts).map(|_| random.duration(Duration::ZERO, base * 4)).collect();
@@ -147,6 +149,12 @@ impl Scenario {
             turn_delay: (base / 100).min(Duration::from_micros(200)),
         };
         scenario.settle = plan.settle_bound(&scenario);
+        for host in 0..scenario.hosts {
+            if random.chance(20) {
+                let slow = Fault::SlowTracker(host, random.duration(Duration::ZERO, base * 3));
+                scenario.faults.push((Duration::ZERO, slow));
+            }
+        }
         for _ in 0..random.between(2, 14) {
             scenario.add_fault(random, &plan);
         }
@@ -182,7 +190,7 @@ impl Scenario {
             7 => (Fault::Crash(host), Some(Fault::Start(host))),
             8 => (Fault::Kill(host, random.duration(base / 20, base * 4)), None),
             9 => (Fault::Stop(host), Some(Fault::Start(host))),
-            10 => (Fault::Reload(host, Box::new(plan.host_config(random, host))), None),
+            10 => (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None),
             _ => {
                 let back = random.chance(70).then_some(Fault::Tracker(host, TrackerStatus::Up));
                 (Fault::Tracker(host, TrackerStatus::Down), back)
@@ -215,7 +223,7 @@ impl Scenario {
         let at = random.duration(plan.base * 46, plan.base * 50);
         for host in 0..self.hosts {
             let later = random.duration(Duration::ZERO, plan.base * 3);
-            self.faults.push((at + later, Fault::Reload(host, Box::new(plan.host_config(random, host)))));
+            self.faults.push((at + later, Fault::Reload(host, Box::new(plan.host_config(random, host, false)))));
         }
         self.settle = self.settle.max(plan.settle_bound(self));
     }
@@ -239,13 +247,18 @@ impl ClusterPlan {
         }
     }
 
-    /// An interval or an address list that all hosts will have in the end.
+    /// An interval, an address list, a VRID or a sync group that all hosts will have in the end.
     fn change_routers(&mut self, random: &mut Random) {
+        if self.routers.len() > 1 && random.chance(30) {
+            let all = self.routers.iter().map(|router| router.name.clone()).collect();
+            self.group = if self.group.is_empty() { all } else { Vec::new() };
+        }
         for router in &mut self.routers {
-            match random.below(4) {
+            match random.below(6) {
                 0 => router.interval = router.interval_near(random, self.base),
                 1 => router.addresses.push(router.virtual_address(random.between(100, 110))),
                 2 if router.addresses.len() > 1 => drop(router.addresses.remove(0)),
+                3 => router.vrid = Vrid::new(router.vrid.value() + 100).expect("not zero"),
                 2 => router.addresses = vec![router.virtual_address(random.between(111, 120))],
                 _ => {}
             }
@@ -253,7 +266,8 @@ impl ClusterPlan {
         }
     }
 
-    fn host_config(&self, random: &mut Random, host: HostId) -> VrrpConfig {
+    /// `omits`: some routers may be missing. Never one of a group: its other members could not be master then.
+    fn host_config(&self, random: &mut Random, host: HostId, omits: bool) -> VrrpConfig {
         let mut config = VrrpConfig::default();
         if random.chance(20) {
             config.global.startup_delay = random.duration(self.base, self.base * 3);
@@ -262,6 +276,9 @@ impl ClusterPlan {
         // The members of a group stand and fall together, so they are configured alike.
         let shared = HostPlan::generate(random, self);
         for router in &self.routers {
+            if !self.group.contains(&router.name) && omits && random.chance(30) {
+                continue;
+            }
             let own = if self.group.contains(&router.name) { shared.clone() } else { HostPlan::generate(random, self) };
             config.instances.insert(router.name.clone(), router.instance(random, host, self.hosts, &own));
         }
@@ -272,14 +289,15 @@ impl ClusterPlan {
     }
 
     /// The bound of the oracles: the preemption delay, three master-down intervals (one to hear the silence of a host
-    /// that went with the last fault, one to preempt, one more in a sync group), one burst of announcements.
+    /// that went with the last fault, one to preempt, one more in a sync group), one burst of announcements, a
+    /// start.
     fn settle_bound(&self, scenario: &Scenario) -> Duration {
         let interval = self.routers.iter().map(|r| r.interval.duration()).max().unwrap_or(self.base);
         let longest = interval.max(self.base * 2);
         let master_down = longest * MOST_ADVERTS.into() + longest.max(Duration::from_secs(1));
         MOST_PREEMPT_DELAY * u32::try_from(self.base.as_millis()).expect("short")
             + master_down * 3
-            + self.base * 6
+            + self.base * 12
             + scenario.write_time * 16
     }
 }

@@ -38,6 +38,8 @@ pub enum Happening {
     Resume { host: HostId, incarnation: u64 },
     /// Main starts another process after a SIGKILL.
     Restart { host: HostId, incarnation: u64 },
+    /// The tracked script has its first result.
+    Tracked { host: HostId, incarnation: u64 },
     /// A fault, or its repair.
     Fault(Fault),
     /// Time to look at everything.
@@ -181,7 +183,7 @@ impl World {
         self.plan(self.scenario.heal_at, Happening::Heal);
         self.plan(settled, Happening::Settled);
         self.plan(end, Happening::End);
-        let step = (end / 1500).max(Duration::from_millis(2));
+        let step = (end / 400).max(Duration::from_millis(2));
         let mut at = step;
         while at < end {
             self.plan(at, Happening::Audit);
@@ -253,6 +255,11 @@ impl World {
                     self.start_process(host, true);
                 }
             }
+            Happening::Tracked { host, incarnation } => {
+                if self.living(host, incarnation).is_some() {
+                    self.say(host, Message::Tracker(self.hosts[host].tracker));
+                }
+            }
             Happening::Fault(fault) => self.fault(fault),
             Happening::Audit => self.audit(),
             Happening::Heal => self.heal(),
@@ -301,6 +308,7 @@ impl World {
                 }
             }
             Fault::Reload(host, config) => self.reload(host, config),
+            Fault::SlowTracker(host, time) => self.hosts[host].slow_tracker = Some(time),
             Fault::Tracker(host, status) => {
                 self.hosts[host].tracker = status;
                 self.say(host, Message::Tracker(status));
@@ -413,7 +421,14 @@ impl World {
         self.disturb(id);
         self.settle(id);
         let status = self.hosts[id].tracker;
-        self.input(id, Input::Tracker { key: tracker(), status });
+        match self.hosts[id].slow_tracker.filter(|_| !adopt) {
+            Some(time) => {
+                let incarnation = self.hosts[id].incarnation;
+                self.plan(time, Happening::Tracked { host: id, incarnation });
+            }
+            // Main tells a restarted process what it knows.
+            None => self.input(id, Input::Tracker { key: tracker(), status }),
+        }
         for segment in 0..self.scenario.segments {
             let link = self.hosts[id].link(segment);
             self.input(id, Input::Link(link));
@@ -671,12 +686,16 @@ impl World {
                 self.summary.changes += 1;
                 self.summary.takeovers += u64::from(*to == StateName::Master);
                 self.tell(|| format!("host {host} {instance} ({priority}) is {to} after {from}: {cause}"));
-                let Some(config) = self.config(host, instance).cloned() else { return };
+                self.disturb(host);
+                let Some(config) = self.config(host, instance).cloned() else {
+                    // A reload removed it, and this was its last word.
+                    self.oracle.books.remove(&(host, instance.clone()));
+                    return;
+                };
                 let change =
                     Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
                 self.judge_change(host, &change);
                 self.oracle.on_state(self.now, host, &change);
-                self.disturb(host);
             }
             Event::PriorityChanged { instance, to, .. } => {
                 self.tell(|| format!("host {host} {instance} has priority {to}"));
