@@ -10,6 +10,7 @@
 //! what must be true, [`planted`] shows that they would notice.
 #![allow(clippy::disallowed_methods, missing_docs)] // A test: one reading of the clock is the origin of virtual time.
 
+mod found;
 mod host;
 mod judge;
 mod network;
