@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/life.rs"]
 mod life;
+#[path = "common/pair.rs"]
+mod pair;
 #[path = "common/rig.rs"]
 mod rig;
 #[path = "common/variant.rs"]
@@ -25,4 +27,54 @@ fn as_master_beside_keepalived() {
 fn as_backup_beside_keepalived() {
     needs_keepalived!();
     each(&Variant::ALL, |variant| life::life(*variant, Make::Keepalived, Make::Holdfast));
+}
+
+#[test]
+fn a_killed_vrrp_process_is_not_missed_beside_keepalived() {
+    needs_keepalived!();
+    pair::killed_vrrp(Make::Keepalived);
+}
+
+#[test]
+fn a_killed_main_process_hands_over_beside_keepalived() {
+    needs_keepalived!();
+    pair::killed_main(Make::Keepalived);
+}
+
+#[test]
+fn preemption_can_be_off_or_late_beside_keepalived() {
+    needs_keepalived!();
+    each(&[pair::nopreempt, pair::preempt_delay], |story| story(Make::Keepalived));
+}
+
+#[test]
+fn of_equals_the_higher_address_stays_beside_keepalived() {
+    needs_keepalived!();
+    let makes = [[Make::Holdfast, Make::Keepalived], [Make::Keepalived, Make::Holdfast]];
+    let cases: Vec<_> = [Variant::V2, Variant::V3, Variant::V6].iter().flat_map(|v| makes.map(|m| (*v, m))).collect();
+    each(&cases, |(variant, makes)| pair::equal_priority(*variant, *makes));
+}
+
+#[test]
+fn a_lower_priority_in_the_file_is_maintenance_beside_keepalived() {
+    needs_keepalived!();
+    pair::maintenance_by_priority(Make::Keepalived);
+}
+
+#[test]
+fn a_sync_group_moves_as_one_beside_keepalived() {
+    needs_keepalived!();
+    pair::sync_group(Make::Keepalived);
+}
+
+#[test]
+fn a_reload_of_nothing_is_not_seen_beside_keepalived() {
+    needs_keepalived!();
+    pair::reload_of_nothing(Make::Keepalived);
+}
+
+#[test]
+fn an_address_that_only_the_master_has_makes_no_second_one_beside_keepalived() {
+    needs_keepalived!();
+    pair::reload_of_one_address(Make::Keepalived, Make::Holdfast);
 }

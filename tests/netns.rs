@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/life.rs"]
 mod life;
+#[path = "common/pair.rs"]
+mod pair;
 #[path = "common/rig.rs"]
 mod rig;
 #[path = "common/variant.rs"]
@@ -19,4 +21,52 @@ use variant::Variant;
 fn a_pair_elects_survives_a_crash_takes_back_and_hands_over() {
     needs_root!();
     each(&Variant::ALL, |variant| life::life(*variant, Make::Holdfast, Make::Holdfast));
+}
+
+#[test]
+fn a_killed_vrrp_process_is_not_missed() {
+    needs_root!();
+    pair::killed_vrrp(Make::Holdfast);
+}
+
+#[test]
+fn a_killed_main_process_hands_over() {
+    needs_root!();
+    pair::killed_main(Make::Holdfast);
+}
+
+#[test]
+fn preemption_can_be_off_or_late() {
+    needs_root!();
+    each(&[pair::nopreempt, pair::preempt_delay], |story| story(Make::Holdfast));
+}
+
+#[test]
+fn of_equals_the_higher_address_stays() {
+    needs_root!();
+    each(&[Variant::V2, Variant::V3, Variant::V6], |variant| pair::equal_priority(*variant, [Make::Holdfast; 2]));
+}
+
+#[test]
+fn a_lower_priority_in_the_file_is_maintenance() {
+    needs_root!();
+    pair::maintenance_by_priority(Make::Holdfast);
+}
+
+#[test]
+fn a_sync_group_moves_as_one() {
+    needs_root!();
+    pair::sync_group(Make::Holdfast);
+}
+
+#[test]
+fn a_reload_of_nothing_is_not_seen() {
+    needs_root!();
+    pair::reload_of_nothing(Make::Holdfast);
+}
+
+#[test]
+fn a_reload_of_one_address_touches_that_one() {
+    needs_root!();
+    pair::reload_of_one_address(Make::Holdfast, Make::Holdfast);
 }
