@@ -3,6 +3,8 @@
 //! Needs root and `/usr/sbin/keepalived`; without them each test says that it was skipped.
 #![allow(missing_docs)]
 
+#[path = "interop/bytes.rs"]
+mod bytes;
 mod common;
 #[path = "common/life.rs"]
 mod life;
