@@ -14,6 +14,8 @@ mod pair;
 mod rig;
 #[path = "common/variant.rs"]
 mod variant;
+#[path = "interop/weights.rs"]
+mod weights;
 
 use common::needs_keepalived;
 use rig::{Make, each};
