@@ -8,6 +8,8 @@ mod bytes;
 mod common;
 #[path = "common/life.rs"]
 mod life;
+#[path = "common/notify.rs"]
+mod notify;
 #[path = "common/pair.rs"]
 mod pair;
 #[path = "common/rig.rs"]
@@ -16,6 +18,8 @@ mod rig;
 mod variant;
 #[path = "interop/weights.rs"]
 mod weights;
+
+use std::collections::BTreeSet;
 
 use common::needs_keepalived;
 use rig::{Make, each};
@@ -81,4 +85,21 @@ fn a_reload_of_nothing_is_not_seen_beside_keepalived() {
 fn an_address_that_only_the_master_has_makes_no_second_one_beside_keepalived() {
     needs_keepalived!();
     pair::reload_of_one_address(Make::Keepalived, Make::Holdfast);
+}
+
+/// keepalived starts scripts at the same time and waits for none; we start the general one after the particular one.
+#[test]
+fn scripts_are_told_what_keepalived_tells_them() {
+    needs_keepalived!();
+    let told = std::thread::scope(|scope| {
+        [Make::Holdfast, Make::Keepalived].map(|make| scope.spawn(move || notify::told_by(make))).map(|t| t.join())
+    });
+    let [ours, theirs] = told.map(|told| told.expect("a life"));
+    for subject in ["instance", "group"] {
+        let steps = |told: &[String]| {
+            let of_subject: Vec<_> = told.iter().filter(|line| line.starts_with(subject)).cloned().collect();
+            of_subject.chunks(2).map(|step| BTreeSet::from_iter(step.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(steps(&ours), steps(&theirs));
+    }
 }

@@ -3,13 +3,21 @@
 //! Needs root; without it each test says that it was skipped.
 #![allow(missing_docs)]
 
+#[path = "netns/addresses.rs"]
+mod addresses;
 mod common;
+#[path = "netns/hostile.rs"]
+mod hostile;
 #[path = "common/life.rs"]
 mod life;
+#[path = "common/notify.rs"]
+mod notify;
 #[path = "common/pair.rs"]
 mod pair;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "netns/trackers.rs"]
+mod trackers;
 #[path = "common/variant.rs"]
 mod variant;
 
@@ -69,4 +77,23 @@ fn a_reload_of_nothing_is_not_seen() {
 fn a_reload_of_one_address_touches_that_one() {
     needs_root!();
     pair::reload_of_one_address(Make::Holdfast, Make::Holdfast);
+}
+
+/// The particular script before the general one, each subject by itself, and no state twice.
+#[test]
+fn scripts_run_in_order_with_keepalived_s_words() {
+    needs_root!();
+    let told = notify::told_by(Make::Holdfast);
+    for (subject, words, priority) in [("instance", "INSTANCE VI_1", 150), ("group", "GROUP VG", 0)] {
+        let states = ["backup", "master", "fault", "backup", "master", "stop"];
+        let expected: Vec<_> = states
+            .iter()
+            .flat_map(|state| {
+                let general = format!("{subject} any {words} {} {priority}", state.to_uppercase());
+                [format!("{subject} {state} two words"), general]
+            })
+            .collect();
+        let of_subject: Vec<_> = told.iter().filter(|line| line.starts_with(subject)).cloned().collect();
+        assert_eq!(of_subject, expected);
+    }
 }
