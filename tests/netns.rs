@@ -5,6 +5,8 @@
 
 #[path = "netns/addresses.rs"]
 mod addresses;
+#[path = "netns/chaos.rs"]
+mod chaos;
 mod common;
 #[path = "netns/hostile.rs"]
 mod hostile;
