@@ -1,7 +1,7 @@
 //! Logging that never holds anybody up: a bounded queue and a thread for each sink.
 //!
 //! Shell. A log reader that stops reading must not stop the daemon: keepalived's VRRP process hangs then with its
-//! addresses up, and there are two owners. A caller puts a line into each sink's queue ([`QUEUE`] lines) and goes on;
+//! addresses up, and there are two owners. A caller puts a line into each sink's queue (`QUEUE` lines) and goes on;
 //! when a queue is full the line is dropped for that sink and counted, and the sink says "N log lines dropped" when
 //! it gets to write again. At the end [`Logging::flush`] waits for a bounded time. Events for scripts and people never
 //! travel this way.

@@ -21,6 +21,7 @@ use super::logging::Logging;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
+use super::watchdog::Watchdog;
 use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
 use crate::conf::Loaded;
@@ -33,7 +34,7 @@ use crate::trackers::file::FileTrackers;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::TrackerStatus;
-use crate::vrrp::flight;
+use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 
@@ -139,6 +140,9 @@ struct MainProcess {
     runner: Runner,
     signals: Signals,
     vrrp: Supervisor,
+    watchdog: Watchdog,
+    /// The child was killed because it stood still: its addresses are ours to remove.
+    killed_stuck: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -178,6 +182,8 @@ enum Wake {
     ReadyLimit,
     /// The child did not end in time.
     KillChild,
+    /// Time to see whether the child's loop turns.
+    Look,
 }
 
 #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
@@ -192,11 +198,13 @@ impl MainProcess {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
         let share_stderr = !args.detached;
-        let recorder = flight::create()?.into();
+        let recorder = flight::create()?;
         Ok(Self {
             runner: runner.clone(),
             signals,
             vrrp: Supervisor::new(ChildCommand { argv, share_stderr }, recorder),
+            watchdog: Watchdog::new(Instant::now(), &config.vrrp),
+            killed_stuck: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -242,6 +250,7 @@ impl MainProcess {
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
         let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at);
+        let look_at = tokio::time::Instant::from_std(self.watchdog.poll_timeout());
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
@@ -251,6 +260,7 @@ impl MainProcess {
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
+            () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
         }
     }
 
@@ -269,6 +279,7 @@ impl MainProcess {
                 warn!("the vrrp process is not ready after {READY_LIMIT:?}; going on");
                 self.announce_ready();
             }
+            Wake::Look => self.look_after_child(),
             Wake::KillChild => {
                 error!("the vrrp process did not stop within {:?}: killed", self.config.daemon.child_wait);
                 self.vrrp.kill();
@@ -311,7 +322,10 @@ impl MainProcess {
 
     fn on_message(&mut self, message: FromVrrp) {
         match message {
-            FromVrrp::Ready => self.announce_ready(),
+            FromVrrp::Ready => {
+                self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
+                self.announce_ready();
+            }
             FromVrrp::Event { event, .. } => {
                 log_event(&event);
                 if self.told.is_news(&event)
@@ -324,11 +338,26 @@ impl MainProcess {
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
             FromVrrp::Stopped if self.stopping.is_none() => warn!("the vrrp process stopped by itself"),
-            FromVrrp::Hello { .. } | FromVrrp::Heartbeat | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+        }
+    }
+
+    fn look_after_child(&mut self) {
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
+        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+            error!(
+                "the vrrp process has stood still for {} ms: killed, its addresses are removed",
+                silence.as_millis()
+            );
+            self.killed_stuck = true;
+            self.vrrp.kill();
         }
     }
 
     fn on_death(&mut self, death: Death) {
+        if std::mem::take(&mut self.killed_stuck) {
+            self.sweep();
+        }
         if self.stopping.is_some() {
             self.vrrp.cancel_restart();
             if !death.status.success() {

@@ -186,13 +186,11 @@ fn checksum(version: Version, pdu: &[u8], source: IpAddr, destination: IpAddr, p
     let mut sum = Sum(0);
     let length = u32::try_from(pdu.len()).unwrap_or(u32::MAX);
     match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            if version == Version::V3 && !plain {
-                sum.add(&source.octets());
-                sum.add(&destination.octets());
-                sum.add(&[0, PROTOCOL]);
-                sum.add(&length.to_be_bytes()[2..]);
-            }
+        (IpAddr::V4(source), IpAddr::V4(destination)) if version == Version::V3 && !plain => {
+            sum.add(&source.octets());
+            sum.add(&destination.octets());
+            sum.add(&[0, PROTOCOL]);
+            sum.add(&length.to_be_bytes()[2..]);
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             sum.add(&source.octets());
@@ -200,7 +198,7 @@ fn checksum(version: Version, pdu: &[u8], source: IpAddr, destination: IpAddr, p
             sum.add(&length.to_be_bytes());
             sum.add(&[0, 0, 0, PROTOCOL]);
         }
-        // Mixed families never come from one packet; the plain sum then simply does not match.
+        // RFC 3768 §5.3.8: the packet alone. (Mixed families never come from one packet.)
         _ => {}
     }
     sum.add(pdu);

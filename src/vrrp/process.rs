@@ -45,6 +45,7 @@ use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
+use super::timing;
 use super::types::IfIndex;
 use main_link::MainLink;
 use statics::StaticAddresses;
@@ -62,6 +63,7 @@ const DUMP_PATIENCE: Duration = Duration::from_secs(5);
 const ADVERTS_PER_TURN: usize = 4096;
 /// Address batches per turn.
 const WRITES_PER_TURN: usize = 4;
+/// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -199,6 +201,10 @@ async fn next_message(main: &mut MainLink, readiness: &Readiness) -> io::Result<
     }
 }
 
+fn beat_every(config: &VrrpConfig) -> Duration {
+    HEARTBEAT.min(timing::stall_limit(config) / 4)
+}
+
 struct Process {
     engine: VrrpEngine,
     config: VrrpConfig,
@@ -213,6 +219,7 @@ struct Process {
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
+    beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
     stop_by: Option<Instant>,
@@ -245,6 +252,7 @@ impl Process {
         let mut process = Self {
             engine: VrrpEngine::new(now, config.clone(), &records),
             statics: StaticAddresses::new(config.static_addresses.clone()),
+            beat_every: beat_every(&config),
             config,
             monitor,
             sockets: AdvertSockets::default(),
@@ -335,9 +343,9 @@ impl Process {
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
-        if now >= self.heartbeat_at {
-            self.heartbeat_at = now + HEARTBEAT;
-            self.main.heartbeat();
+        self.heartbeat_at = now + self.beat_every;
+        if let Err(e) = self.recorder.beat(now) {
+            tracing::debug!("flight recorder: {e}");
         }
         self.main.flush(&self.readiness);
         Ok(())
@@ -348,6 +356,7 @@ impl Process {
             ToVrrp::Reconfigure(diff) => {
                 let old = self.config.global.clone();
                 diff.as_ref().clone().apply(&mut self.config);
+                self.beat_every = beat_every(&self.config);
                 if diff.global.is_some() {
                     settings::apply(&self.config.global, &old);
                     self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);

@@ -137,6 +137,19 @@ fn a_killed_vrrp_process_is_replaced_and_goes_on() {
 }
 
 #[test]
+fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
+    let Some(rig) = Rig::start("stuck") else { return };
+    let first = rig.vrrp_pid();
+    kill(first, libc::SIGSTOP);
+    rig.daemon.wait_for_log("the vrrp process has stood still");
+    wait_until("another process", || rig.vrrp_pid() != first);
+    // Its own deadline has passed: a peer may be master by now, and it begins as a backup, without the address.
+    rig.daemon.wait_for_log("(VI_1) Entering BACKUP STATE");
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    rig.wait_for_address(true);
+}
+
+#[test]
 fn a_killed_main_takes_the_vrrp_process_and_the_address_with_it() {
     let Some(rig) = Rig::start("killmain") else { return };
     let vrrp = rig.vrrp_pid();

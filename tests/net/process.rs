@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::{AddressConfig, InitialState, InstanceConfig, VrrpConfig};
 use holdfast::vrrp::event::{Cause, Event, StateName};
-use holdfast::vrrp::flight;
+use holdfast::vrrp::flight::{self, MonotonicClock};
 use holdfast::vrrp::message::{FromVrrp, ToVrrp};
 use holdfast::vrrp::process::{ProcessOptions, run};
 use holdfast::vrrp::types::Vrid;
@@ -162,7 +162,7 @@ fn master() -> Setup {
     assert!(arp.is_some(), "a gratuitous ARP");
     let shown = addresses(&lan);
     assert!(shown.contains("192.0.2.100/24") && shown.contains("198.51.100.1/32"), "{shown}");
-    main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    assert!(flight::last_heartbeat(&recorder, MonotonicClock::measure()).is_some(), "the loop's heartbeat");
     Setup { lan, capture, recorder, main }
 }
 
@@ -199,10 +199,10 @@ fn cpu_time(child: &Child) -> u64 {
 #[test]
 fn an_idle_master_sleeps_between_its_adverts() {
     needs_root!();
-    let mut setup = master();
+    let setup = master();
     let before = cpu_time(&setup.main.child);
     for _ in 0..3 {
-        setup.main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+        assert!(setup.capture.next(PATIENCE, is_advert_v4).is_some(), "an advert");
     }
     let used = Duration::from_nanos(cpu_time(&setup.main.child) - before);
     assert!(used < Duration::from_millis(150), "{used:?} in about three seconds");
@@ -225,7 +225,8 @@ fn a_terminated_master_hands_over_and_other_signals_are_ignored() {
     for ignored in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
         kill(child, ignored).expect("our child");
     }
-    setup.main.until(|m| (*m == FromVrrp::Heartbeat).then_some(()));
+    setup.main.say(&ToVrrp::SnapshotPlease);
+    setup.main.until(|m| matches!(m, FromVrrp::Snapshot(_)).then_some(()));
     kill(child, Signal::SIGTERM).expect("our child");
     assert_handed_over(&mut setup);
 }

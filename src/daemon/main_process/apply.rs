@@ -13,6 +13,7 @@ use super::{Loading, MainProcess, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, Summary};
+use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
 use crate::vrrp::config::{ConfigDiff, TrackerKey};
 use crate::vrrp::event::TrackerStatus;
@@ -68,6 +69,7 @@ impl MainProcess {
         let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
         self.notify_config = reload::notify_with_departing(&self.config.notify, &new);
         self.config = new;
+        self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
         if others {
