@@ -23,18 +23,18 @@ use std::collections::BTreeSet;
 
 use common::needs_keepalived;
 use rig::{Make, each};
-use variant::Variant;
+use variant::{STRICT, Variant};
 
 #[test]
 fn as_master_beside_keepalived() {
     needs_keepalived!();
-    each(&Variant::ALL, |variant| life::life(*variant, Make::Holdfast, Make::Keepalived));
+    each(&Variant::ALL, |variant| life::life(*variant, Make::Holdfast, Make::Keepalived, ""));
 }
 
 #[test]
 fn as_backup_beside_keepalived() {
     needs_keepalived!();
-    each(&Variant::ALL, |variant| life::life(*variant, Make::Keepalived, Make::Holdfast));
+    each(&Variant::ALL, |variant| life::life(*variant, Make::Keepalived, Make::Holdfast, ""));
 }
 
 #[test]
@@ -102,4 +102,18 @@ fn scripts_are_told_what_keepalived_tells_them() {
         };
         assert_eq!(steps(&ours), steps(&theirs));
     }
+}
+
+#[test]
+fn strict_routers_live_the_same_life_beside_keepalived() {
+    needs_keepalived!();
+    let makes = [[Make::Holdfast, Make::Keepalived], [Make::Keepalived, Make::Holdfast]];
+    let cases: Vec<_> = STRICT.iter().flat_map(|variant| makes.map(|makes| (*variant, makes))).collect();
+    each(&cases, |(variant, [first, second])| life::life(*variant, *first, *second, "strict_mode on"));
+}
+
+#[test]
+fn a_vrrp_process_that_stands_still_loses_its_addresses_beside_keepalived() {
+    needs_keepalived!();
+    pair::stopped_vrrp(Make::Keepalived);
 }

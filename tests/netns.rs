@@ -25,12 +25,12 @@ mod variant;
 
 use common::needs_root;
 use rig::{Make, each};
-use variant::Variant;
+use variant::{STRICT, Variant};
 
 #[test]
 fn a_pair_elects_survives_a_crash_takes_back_and_hands_over() {
     needs_root!();
-    each(&Variant::ALL, |variant| life::life(*variant, Make::Holdfast, Make::Holdfast));
+    each(&Variant::ALL, |variant| life::life(*variant, Make::Holdfast, Make::Holdfast, ""));
 }
 
 #[test]
@@ -98,4 +98,16 @@ fn scripts_run_in_order_with_keepalived_s_words() {
         let of_subject: Vec<_> = told.iter().filter(|line| line.starts_with(subject)).cloned().collect();
         assert_eq!(of_subject, expected);
     }
+}
+
+#[test]
+fn strict_routers_live_the_same_life() {
+    needs_root!();
+    each(&STRICT, |variant| life::life(*variant, Make::Holdfast, Make::Holdfast, "strict_mode on"));
+}
+
+#[test]
+fn a_vrrp_process_that_stands_still_loses_its_addresses() {
+    needs_root!();
+    pair::stopped_vrrp(Make::Holdfast);
 }

@@ -12,8 +12,9 @@ pub const KEEPALIVED: &str = "/usr/sbin/keepalived";
 pub fn skipped(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test").to_owned();
-    // Past the capture of `println!`, in one write so that lines of other tests do not mix in.
-    let _ = std::io::stderr().write_all(format!("skipped: {reason} ({test})\n").as_bytes());
+    // Past the capture of `println!`, in one write so that lines of other tests do not mix in; and not on the line that
+    // a runner with one thread has begun.
+    let _ = std::io::stderr().write_all(format!("\nskipped: {reason} ({test})\n").as_bytes());
 }
 
 /// Whether namespaces can be made; says so when not.

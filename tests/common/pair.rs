@@ -18,10 +18,12 @@ const EARLY: Duration = Duration::from_millis(3);
 
 /// `a` (Holdfast, priority 150) is master of `b` (priority 100), with these lines in its instance.
 fn pair(variant: Variant, peer: Make, more: &str) -> Rig {
-    let rig = Rig::start(vec![
+    let nodes = vec![
         Node::new("a", Make::Holdfast, variant.instance(0, 2, 150, more)),
         Node::new("b", peer, variant.instance(1, 2, 100, "")),
-    ]);
+    ];
+    let mut rig = Rig::build(1, nodes);
+    rig.start_in_turn();
     settled(&rig, variant);
     rig
 }
@@ -70,6 +72,27 @@ pub fn killed_main(peer: Make) {
     wait_address(rig.node(1), "eth0", variant.vip(), true);
     wait_until("the vrrp process ends", || sh(a, &format!("kill -0 {child} 2>/dev/null || echo gone")) == "gone\n");
     assert_eq!(wire.owners(0, VRID), ["a", "b"]);
+}
+
+/// A vrrp process that is stopped cannot let go: main does it for it, and the peer is never the second owner for long.
+pub fn stopped_vrrp(peer: Make) {
+    let variant = Variant::V2;
+    let rig = pair(variant, peer, "");
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let (mark, log) = (wire.mark(), a.log_mark());
+    let stopped = vrrp_pid(a);
+    sh(a, &format!("kill -STOP {stopped}"));
+    wait_line(a, log, "Entering BACKUP STATE");
+    wait_until("another process", || vrrp_pid(a) != stopped);
+    assert!(!holds(a, "eth0", variant.vip()));
+    wire.wait_priority(mark, "b", 100);
+    wait_address(b, "eth0", variant.vip(), true);
+    // The new process preempts.
+    wait_state(a, "VI_1", "MASTER");
+    wait_state(b, "VI_1", "BACKUP");
+    wait_address(a, "eth0", variant.vip(), true);
+    wait_address(b, "eth0", variant.vip(), false);
+    assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 
 /// With `nopreempt` a better node that comes later stays backup as long as there is a master.
@@ -184,7 +207,7 @@ pub fn sync_group(peer: Make) {
     };
     let nodes = vec![Node::new("a", Make::Holdfast, config(150)), Node::new("b", peer, config(100))];
     let mut rig = Rig::build(2, nodes);
-    rig.start_all();
+    rig.start_in_turn();
     let (a, b) = (rig.node(0), rig.node(1));
     let vips = ["10.9.0.100", "10.9.1.100"].map(crate::rig::ip);
     let has_both = |node, present| {

@@ -107,6 +107,15 @@ impl Rig {
         rig
     }
 
+    /// The first node is master before the others start: at short intervals the start of processes decides otherwise.
+    pub fn start_in_turn(&mut self) {
+        self.nodes[0].start().expect("the daemon starts");
+        wait_state(&self.nodes[0], "VI_1", "MASTER");
+        for node in &mut self.nodes[1..] {
+            node.start().expect("the daemon starts");
+        }
+    }
+
     pub fn start_all(&mut self) {
         for node in &mut self.nodes {
             node.start().expect("the daemon starts");

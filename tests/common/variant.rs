@@ -23,6 +23,9 @@ pub enum Variant {
 
 use Variant::{V2, V2Pass, V2Unicast, V2UnicastPass, V3, V3Unicast, V6, V6Unicast};
 
+/// Those that the RFCs know: no unicast, no passwords.
+pub const STRICT: [Variant; 3] = [V2, V3, V6];
+
 impl Variant {
     pub const ALL: [Self; 8] = [V2, V2Pass, V2Unicast, V2UnicastPass, V3, V3Unicast, V6, V6Unicast];
 

@@ -66,12 +66,15 @@ fn ipv6_addresses_without_and_with_detection_of_duplicates() {
 fn leftover_addresses_go_at_the_start() {
     needs_root!();
     let v = Variant::V3;
-    let mut rig = Rig::start(vec![
+    let nodes = vec![
         Node::new("a", Make::Holdfast, v.instance(0, 2, 150, "nopreempt")),
         Node::new("b", Make::Holdfast, v.instance(1, 2, 100, "")),
-    ]);
+    ];
+    let mut rig = Rig::build(1, nodes);
+    rig.start_in_turn();
     wait_state(rig.node(0), "VI_1", "MASTER");
     wait_address(rig.node(0), "eth0", v.vip(), true);
+    wait_state(rig.node(1), "VI_1", "BACKUP");
     rig.nodes[0].kill_all();
     wait_state(rig.node(1), "VI_1", "MASTER");
     assert!(holds(rig.node(0), "eth0", v.vip()), "nobody was left to remove it");

@@ -79,10 +79,9 @@ fn pair(more: &str) -> Rig {
     let variant = if more.is_empty() { V } else { Variant::V2 };
     let node = |name, me, priority| Node::new(name, Make::Holdfast, variant.instance(me, 2, priority, more));
     let mut rig = Rig::build(1, vec![node("a", 0, 150), node("b", 1, 100), node("c", 2, 1)]);
-    for n in [0, 1] {
-        rig.nodes[n].start().expect("it starts");
-    }
+    rig.nodes[0].start().expect("it starts");
     wait_state(rig.node(0), "VI_1", "MASTER");
+    rig.nodes[1].start().expect("it starts");
     wait_state(rig.node(1), "VI_1", "BACKUP");
     rig
 }

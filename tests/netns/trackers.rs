@@ -56,7 +56,7 @@ fn what_is_tracked_costs_the_mastership_and_gives_it_back() {
                 Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
             ],
         );
-        rig.start_all();
+        rig.start_in_turn();
         let (a, b) = (rig.node(0), rig.node(1));
         wait_state(a, "VI_1", "MASTER");
         wait_state(b, "VI_1", "BACKUP");
