@@ -3,6 +3,7 @@
 
 #[path = "daemon/bench.rs"]
 mod bench;
+mod common;
 #[path = "daemon/vrrp.rs"]
 mod vrrp;
 

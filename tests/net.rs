@@ -3,6 +3,7 @@
 //! Needs root; without it each test says so and passes.
 #![allow(clippy::disallowed_methods, missing_docs)] // Tests read the clock.
 
+mod common;
 #[path = "net/lan.rs"]
 mod lan;
 #[path = "net/process.rs"]
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use common::needs_root;
 use holdfast::net::addresses::{AddressWriter, Written};
 use holdfast::net::announce::Announcer;
 use holdfast::net::frame;
@@ -27,16 +29,6 @@ use lan::{Capture, Lan, ip, is_advert_v4, is_advert_v6, readable};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAC_A: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
-
-#[macro_export]
-macro_rules! needs_root {
-    () => {
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: needs root");
-            return;
-        }
-    };
-}
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("a literal address")

@@ -24,7 +24,9 @@ pub struct Links {
 impl Links {
     /// Notes a link's present state. Returns its former one.
     pub fn set(&mut self, link: Link) -> Option<Link> {
-        if let Some(old) = self.by_index.get(&link.index).filter(|old| old.name != link.name) {
+        if let Some(old) = self.by_index.get(&link.index).filter(|old| old.name != link.name)
+            && self.by_name.get(&old.name) == Some(&link.index)
+        {
             self.by_name.remove(&old.name);
         }
         self.by_name.insert(link.name.clone(), link.index);

@@ -3,6 +3,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::bench::{Bench, Daemon, kill, wait_until};
+use crate::common::root;
 
 const ADDRESS: &str = "192.0.2.100";
 
@@ -14,8 +15,7 @@ struct Net {
 impl Net {
     /// `None`, with a word, when we may not.
     fn new(test: &str) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !root() {
             return None;
         }
         let name = format!("hf-{test}-{}", std::process::id());

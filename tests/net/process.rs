@@ -16,8 +16,8 @@ use holdfast::vrrp::process::{ProcessOptions, run};
 use holdfast::vrrp::types::Vrid;
 use holdfast::{BUILD_ID, ipc};
 
+use crate::common::needs_root;
 use crate::lan::{Capture, Lan, ip, is_advert_v4};
-use crate::needs_root;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHILD: &str = "HOLDFAST_TEST_CHILD";
