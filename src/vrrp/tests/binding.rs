@@ -3,12 +3,16 @@
 use super::super::config::{InstanceConfig, Transport, VrrpConfig};
 use super::super::engine::{Effect, Input, SocketKey, SocketSpec, VrrpEngine};
 use super::super::types::{Family, IfIndex, Link, LinkAddress, Vrid};
-use super::host::{Host, Wire, a, add_b, instance, ip, link, unicast, v3, v6, vips};
+use super::host::{Host, a, add_b, instance, ip, link, unicast, v3, v6, vips};
+use super::wire::Wire;
+
+/// An address of a link, whether it is tentative, whether it is secondary.
+type Carried = (&'static str, bool, bool);
 
 /// The source of adverts, or why there is none, for a link with these addresses.
-fn source(config: VrrpConfig, addresses: &[(&str, bool, bool)]) -> String {
+fn source(config: VrrpConfig, addresses: &[Carried]) -> String {
     let mut host = Host::start(config);
-    let address = |(text, tentative, secondary): &(&str, bool, bool)| LinkAddress {
+    let address = |(text, tentative, secondary): &Carried| LinkAddress {
         address: ip(text),
         prefix_len: 64,
         tentative: *tentative,
@@ -23,7 +27,7 @@ fn source(config: VrrpConfig, addresses: &[(&str, bool, bool)]) -> String {
 fn the_source_is_the_primary_address() {
     let none = "interface eth0 has no address to send from";
     let tentative = ("fe80::2", true, false);
-    let rows: [(&str, VrrpConfig, &[(&str, bool, bool)], &str); 8] = [
+    let rows: [(&str, VrrpConfig, &[Carried], &str); 8] = [
         ("RFC 9568 §5.1.1.1: the first", v3(), &[("10.0.0.2", false, false), ("10.0.0.3", false, false)], "10.0.0.2"),
         ("no secondary one", v3(), &[("10.0.0.2", false, true), ("10.0.0.3", false, false)], "10.0.0.3"),
         ("no virtual one", v3(), &[("10.0.0.100", false, false), ("10.0.0.3", false, false)], "10.0.0.3"),

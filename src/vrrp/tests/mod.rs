@@ -18,3 +18,4 @@ mod rfc_v3;
 mod states;
 mod table;
 mod tracking;
+mod wire;
