@@ -1,4 +1,38 @@
-//! Holdfast: VRRP high availability, a drop-in replacement for keepalived. (The map comes with the modules.)
+//! Holdfast: VRRP high availability, a drop-in replacement for keepalived.
+//!
+//! This is the map. Pure engines in the middle, thin shells around them, and one module, [`daemon`], that knows
+//! everybody. An engine takes an input and the time, and leaves effects for its shell to carry out.
+//!
+//! ```text
+//!                      keepalived.conf
+//!                            │ conf
+//!  ┌───────────── main ──────▼────────────┐  typed configuration, differences,   ┌────────── vrrp ───────────┐
+//!  │ daemon    supervises, reloads, exec  │  tracker statuses                    │ vrrp::process  the loop   │
+//!  │ trackers  scripts, files             │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
+//!  │ notify    scripts                    │ ◀─────────────────────────────────── │ net            sockets,   │
+//!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
+//!  └──────────────────────────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
+//! ```
+//!
+//! | module | kind | what it is |
+//! |---|---|---|
+//! | [`conf`] | pure, but for reading files | keepalived.conf → [`conf::config::Config`] and diagnostics |
+//! | [`command`] | pure | a command line as written in the file: program or shell line |
+//! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
+//! | [`net`] | shell: sockets and netlink; pure: `frame`, `ip`, `links`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
+//! | [`trackers`] | shell: `script`, `file`; pure: `rise_fall` | health that main finds out |
+//! | [`notify`] | pure: `plan`; shell: `script` | telling people |
+//! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
+//! | [`ipc`] | shell | frames between our processes |
+//! | [`cli`] | pure | keepalived's flags and our subcommands |
+//! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
+//!
+//! Invariants:
+//! - Domains own their configuration types; [`conf`] depends on them, never the reverse.
+//! - The vrrp process waits for nobody: not for main, a log, a disk or a name. Queues towards others drop and count.
+//! - Only `daemon::exec` runs commands. Only main reads keepalived.conf.
+//! - State changes happen in `enter_*` functions, and every one carries its [`vrrp::event::Cause`].
+//! - Addresses are written by one ordered writer; what is written says what should be, so doing it twice is harmless.
 
 pub mod cli;
 pub mod command;
@@ -10,6 +44,10 @@ pub mod net;
 pub mod notify;
 pub mod trackers;
 pub mod vrrp;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
 
 /// Which build this is. Processes of different builds do not talk to each other.
 pub const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("HOLDFAST_BUILD"));

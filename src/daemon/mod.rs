@@ -23,3 +23,4 @@ pub mod signals;
 pub mod supervise;
 pub mod sweep;
 pub mod trackers;
+pub mod watchdog;

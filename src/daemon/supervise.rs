@@ -14,8 +14,9 @@
 //! it drops events and says how many.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct ChildCommand {
     pub argv: Vec<OsString>,
     /// Lets the child write to our standard error stream. Not in the background: it may be a pipe that somebody waits for.
     pub share_stderr: bool,
+    /// Appended to the child's name in the log.
+    pub ident_suffix: String,
 }
 
 /// What happened to the child.
@@ -82,7 +85,7 @@ enum Heard {
 #[derive(Debug)]
 pub struct Supervisor {
     command: ChildCommand,
-    recorder: OwnedFd,
+    recorder: File,
     running: Option<Running>,
     backoff: Backoff,
     restart_at: Option<Instant>,
@@ -101,7 +104,6 @@ struct Running {
     was_ready: bool,
     /// Killed because of its build: do not believe what it says.
     distrusted: bool,
-    last_heartbeat: Option<Instant>,
 }
 
 impl std::fmt::Debug for Heard {
@@ -122,12 +124,12 @@ impl Drop for Running {
 
 impl Supervisor {
     /// No child yet.
-    pub fn new(command: ChildCommand, recorder: OwnedFd) -> Self {
+    pub fn new(command: ChildCommand, recorder: File) -> Self {
         Self { command, recorder, running: None, backoff: Backoff::default(), restart_at: None }
     }
 
     /// The memfd that children record into.
-    pub fn recorder(&self) -> &OwnedFd {
+    pub fn recorder(&self) -> &File {
         &self.recorder
     }
 
@@ -141,9 +143,9 @@ impl Supervisor {
         self.running.is_some()
     }
 
-    /// When the child last said that its loop turns.
-    pub fn last_heartbeat(&self) -> Option<Instant> {
-        self.running.as_ref().and_then(|running| running.last_heartbeat)
+    /// Whether the child is up to its work: it has links, sockets and an engine.
+    pub fn is_ready(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.was_ready)
     }
 
     /// Starts a child and tells it everything.
@@ -158,7 +160,10 @@ impl Supervisor {
         let (name, args) = self.command.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0(name).args(args.iter().filter(|arg| *arg != "--detached")).args(["--child", "vrrp"]);
-        command.stdin(OwnedFd::from(theirs)).stdout(self.recorder.as_fd().try_clone_to_owned()?);
+        if !self.command.ident_suffix.is_empty() {
+            command.arg(format!("--ident-suffix={}", self.command.ident_suffix));
+        }
+        command.stdin(OwnedFd::from(theirs)).stdout(self.recorder.try_clone()?);
         command.stderr(if self.command.share_stderr { Stdio::inherit() } else { Stdio::null() });
         // Ctrl-C on the terminal is for main, which then ends the child in good order.
         command.process_group(0);
@@ -181,7 +186,6 @@ impl Supervisor {
             kill_at: None,
             was_ready: false,
             distrusted: false,
-            last_heartbeat: None,
         });
         self.send(&ToVrrp::Hello { build: crate::BUILD_ID.to_owned() });
         self.send(start);
@@ -271,7 +275,6 @@ impl Supervisor {
 }
 
 impl Running {
-    #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
     fn hear(&mut self, message: FromVrrp) -> Option<FromVrrp> {
         match &message {
             FromVrrp::Hello { build } if build != crate::BUILD_ID => {
@@ -284,7 +287,6 @@ impl Running {
                 let _ = self.child.start_kill();
             }
             FromVrrp::Ready => self.was_ready = true,
-            FromVrrp::Heartbeat => self.last_heartbeat = Some(Instant::now()),
             _ => {}
         }
         (!self.distrusted).then_some(message)

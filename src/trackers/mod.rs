@@ -1,6 +1,6 @@
 //! Trackers that main runs and whose statuses the vrrp process hears: scripts and files.
 //!
-//! [`script`] and [`file`] are shells; what a row of results means ([`rise_fall`]) and what a file says ([`number`])
+//! [`script`] and [`mod@file`] are shells; what a row of results means ([`rise_fall`]) and what a file says ([`number`])
 //! is pure. Both report through one channel of [`Update`]s; a tracker waits when it is full, which delays its next
 //! report and loses none.
 

@@ -111,6 +111,10 @@ pub struct BoundAddress {
     pub interface: IfIndex,
     /// The address with its options.
     pub config: AddressConfig,
+    /// Packets to it are for us (`accept`, or the address owner); otherwise they are dropped, but for neighbour discovery.
+    pub accept: bool,
+    /// The host may have it by itself (address owner, static address): only what we put there is ever removed.
+    pub own: bool,
 }
 
 /// What the shell has to carry out. Effects say what *should be*: carrying one out twice is harmless.

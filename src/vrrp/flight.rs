@@ -4,6 +4,8 @@
 //! `pwrite` of one slot. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
 //!
 //! ```text
+//!  the file: | heartbeat ns, 8 bytes | slot | slot | …                heartbeat: when the loop last turned
+//!
 //!  0      4          8             16         24              320
 //!  | magic | name len | deadline ns | checksum | name, zeros … |    deadline: CLOCK_MONOTONIC, 0 = not master
 //! ```
@@ -20,6 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::snapshot::FlightRecord;
 
+const HEARTBEAT: u64 = 8;
 const SLOT: usize = 320;
 const NAME: usize = 24;
 const MAGIC: [u8; 4] = *b"HFR1";
@@ -37,6 +40,14 @@ pub fn create() -> io::Result<File> {
 /// All whole records of a file. Where an instance has two, the later slot.
 pub fn read(file: &File, clock: MonotonicClock) -> Vec<FlightRecord> {
     slots(file).into_iter().flatten().map(|slot| record(slot, clock)).collect()
+}
+
+/// When the process that writes this file last turned its loop; `None` until it has.
+pub fn last_heartbeat(file: &File, clock: MonotonicClock) -> Option<Instant> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let nanos = u64::from_le_bytes(bytes);
+    if nanos == 0 { None } else { clock.instant(Duration::from_nanos(nanos)) }
 }
 
 /// Relates [`Instant`] to CLOCK_MONOTONIC, which is the same for all processes of a host.
@@ -98,7 +109,18 @@ impl FlightRecorder {
         } else {
             recorder.file.set_len(0)?;
         }
+        // A predecessor's heartbeat is not ours.
+        recorder.file.write_all_at(&[0; 8], 0)?;
         Ok(recorder)
+    }
+
+    /// Says that the loop turns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn beat(&self, now: Instant) -> io::Result<()> {
+        let nanos = u64::try_from(self.clock.since_boot(now).as_nanos()).unwrap_or(0);
+        self.file.write_all_at(&nanos.to_le_bytes(), 0)
     }
 
     /// Writes these. An instance whose name does not fit has no record and is never adopted.
@@ -115,7 +137,7 @@ impl FlightRecorder {
                 self.next += 1;
                 self.next - 1
             });
-            self.file.write_all_at(&bytes, slot * (SLOT as u64))?;
+            self.file.write_all_at(&bytes, offset(slot))?;
         }
         Ok(())
     }
@@ -135,10 +157,14 @@ fn record(slot: Slot, clock: MonotonicClock) -> FlightRecord {
 fn slots(file: &File) -> Vec<Option<Slot>> {
     let mut slots = Vec::new();
     let mut bytes = [0; SLOT];
-    while slots.len() < MOST_SLOTS && file.read_exact_at(&mut bytes, (slots.len() * SLOT) as u64).is_ok() {
+    while slots.len() < MOST_SLOTS && file.read_exact_at(&mut bytes, offset(slots.len() as u64)).is_ok() {
         slots.push(decode(&bytes));
     }
     slots
+}
+
+fn offset(slot: u64) -> u64 {
+    HEARTBEAT + slot * SLOT as u64
 }
 
 fn encode(name: &str, deadline: u64) -> Option<[u8; SLOT]> {
@@ -186,6 +212,11 @@ mod tests {
         let mut recorder = FlightRecorder::open(file.try_clone().expect("fd"), clock, false).expect("open");
         recorder.write(&[due("VI_1", None), due("VI_2", Some(at))]).expect("write");
         recorder.write(&[due("VI_1", Some(at))]).expect("write");
+        let clock_now = MonotonicClock::measure();
+        assert_eq!(last_heartbeat(&file, clock_now), None);
+        recorder.beat(at).expect("write");
+        let beat = last_heartbeat(&file, clock_now).expect("a heartbeat");
+        assert!(beat.max(at) - beat.min(at) < Duration::from_millis(5));
         drop(recorder);
 
         let later = MonotonicClock::measure();
@@ -217,9 +248,9 @@ mod tests {
         }
         let file = create().expect("memfd");
         file.write_all_at(b"running 1 test\n", 0).expect("write");
-        file.write_all_at(&good, SLOT as u64).expect("write");
+        file.write_all_at(&good, offset(1)).expect("write");
         assert_eq!(slots(&file), [None, Some(Slot { name: "VI_1".to_owned(), deadline: 5 })]);
-        file.set_len(SLOT as u64 + 100).expect("truncate");
+        file.set_len(offset(1) + 100).expect("truncate");
         assert_eq!(slots(&file), [None]);
     }
 

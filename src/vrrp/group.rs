@@ -125,6 +125,12 @@ fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
     let is_master = members(group, instances).any(Instance::is_master);
     let is_ready = |m: &Instance| m.is_master() || m.waits_for_group() || (is_master && m.state == State::Init);
     if !members(group, instances).all(is_ready) {
+        // The predecessor was master of all or of none: what is left of it is adopted at once and whole, or not at all.
+        for id in &group.members {
+            if let Some(member) = instances.get_mut(id) {
+                member.forget_adoption(turn.now);
+            }
+        }
         return;
     }
     for id in &group.members {

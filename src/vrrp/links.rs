@@ -61,7 +61,7 @@ impl Links {
     /// of them is a source of adverts.
     pub fn bind(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<IpAddr>) -> Binding {
         let own = config.interface.as_deref();
-        let addresses = config.all_addresses().filter_map(|address| self.bind_address(address, own)).collect();
+        let addresses = config.all_addresses().filter_map(|address| self.bind_address(address, config)).collect();
         let family = config.family;
         let Some(name) = own else {
             let socket = Some(SocketKey { interface: None, family });
@@ -86,9 +86,11 @@ impl Links {
         Binding { socket, source, mtu: link.mtu, addresses, faults }
     }
 
-    fn bind_address(&self, address: &AddressConfig, own: Option<&str>) -> Option<BoundAddress> {
-        let link = self.named(address.device.as_deref().or(own)?)?;
-        Some(BoundAddress { interface: link.index, config: address.clone() })
+    fn bind_address(&self, address: &AddressConfig, instance: &InstanceConfig) -> Option<BoundAddress> {
+        let link = self.named(address.device.as_deref().or(instance.interface.as_deref())?)?;
+        let own = instance.priority.is_owner();
+        let accept = instance.accept || own;
+        Some(BoundAddress { interface: link.index, config: address.clone(), accept, own })
     }
 
     fn source_fault(&self, config: &InstanceConfig) -> Option<FaultReason> {

@@ -62,8 +62,6 @@ pub enum FromVrrp {
     },
     /// Events that were dropped because main did not read: the queue is bounded and the protocol does not wait.
     EventsDropped(u64),
-    /// The loop is alive. Sent at least once a second.
-    Heartbeat,
     /// The answer to [`ToVrrp::SnapshotPlease`].
     Snapshot(Box<Snapshot>),
     /// The hand-over has ended; the process exits now.

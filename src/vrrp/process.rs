@@ -45,6 +45,7 @@ use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
+use super::timing;
 use super::types::IfIndex;
 use main_link::MainLink;
 use statics::StaticAddresses;
@@ -62,6 +63,7 @@ const DUMP_PATIENCE: Duration = Duration::from_secs(5);
 const ADVERTS_PER_TURN: usize = 4096;
 /// Address batches per turn.
 const WRITES_PER_TURN: usize = 4;
+/// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -199,6 +201,10 @@ async fn next_message(main: &mut MainLink, readiness: &Readiness) -> io::Result<
     }
 }
 
+fn beat_every(config: &VrrpConfig) -> Duration {
+    HEARTBEAT.min(timing::stall_limit(config) / 4)
+}
+
 struct Process {
     engine: VrrpEngine,
     config: VrrpConfig,
@@ -207,12 +213,14 @@ struct Process {
     writer: AddressWriter,
     announcer: Announcer,
     statics: StaticAddresses,
+    promotion: settings::Promotion,
     recorder: FlightRecorder,
     main: MainLink,
     readiness: Readiness,
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
+    beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
     stop_by: Option<Instant>,
@@ -234,7 +242,8 @@ impl Process {
         let mut monitor = Monitor::open()?;
         let links = monitor.load(DUMP_PATIENCE)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        let writer = AddressWriter::open()?;
+        let mut writer = AddressWriter::open()?;
+        writer.set_filter(&config.global.filter);
         let mut announcer = Announcer::open()?;
         announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
         readiness.add(&monitor)?;
@@ -245,7 +254,9 @@ impl Process {
         let mut process = Self {
             engine: VrrpEngine::new(now, config.clone(), &records),
             statics: StaticAddresses::new(config.static_addresses.clone()),
+            beat_every: beat_every(&config),
             config,
+            promotion: settings::Promotion::default(),
             monitor,
             sockets: AdvertSockets::default(),
             writer,
@@ -284,6 +295,8 @@ impl Process {
                 ready = self.sleep(now, next) => ready?,
             }
         }
+        self.writer.remove_filter();
+        self.promotion.restore();
         self.record_flight();
         self.main.push(FromVrrp::Stopped);
         let last_words = async {
@@ -335,9 +348,9 @@ impl Process {
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
-        if now >= self.heartbeat_at {
-            self.heartbeat_at = now + HEARTBEAT;
-            self.main.heartbeat();
+        self.heartbeat_at = now + self.beat_every;
+        if let Err(e) = self.recorder.beat(now) {
+            tracing::debug!("flight recorder: {e}");
         }
         self.main.flush(&self.readiness);
         Ok(())
@@ -348,15 +361,17 @@ impl Process {
             ToVrrp::Reconfigure(diff) => {
                 let old = self.config.global.clone();
                 diff.as_ref().clone().apply(&mut self.config);
+                self.beat_every = beat_every(&self.config);
                 if diff.global.is_some() {
                     settings::apply(&self.config.global, &old);
                     self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);
+                    self.writer.set_filter(&self.config.global.filter);
                 }
                 if let Some(addresses) = diff.static_addresses.clone() {
                     let change = self.statics.replace(addresses, self.monitor.table());
                     self.writer.sync(Owner::Static, change);
                 }
-                settings::promote_secondaries(&self.config, self.monitor.table());
+                self.promotion.apply(&self.config, self.monitor.table());
                 if self.stop_by.is_none() {
                     self.input(now, Input::Reconfigure(*diff));
                 }
@@ -402,7 +417,7 @@ impl Process {
             }
         }
         if appeared {
-            settings::promote_secondaries(&self.config, self.monitor.table());
+            self.promotion.apply(&self.config, self.monitor.table());
         }
         self.sockets.repair(self.monitor.table(), &self.readiness);
         if let Some(change) = self.statics.links_changed(self.monitor.table()) {

@@ -59,6 +59,8 @@ pub struct Backup {
     pub master: Option<Heard>,
     /// The last advert that was not, because its priority is lower than ours.
     pub rejected: Option<Heard>,
+    /// When that one was heard.
+    pub rejected_at: Option<Instant>,
     /// End of `preempt_delay`, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
 }
@@ -99,6 +101,7 @@ impl Backup {
             master_adver_interval: master.map_or(own_interval, |master| master.interval),
             master,
             rejected: None,
+            rejected_at: None,
             preempt_at: None,
         }
     }

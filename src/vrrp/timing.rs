@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::config::{InstanceConfig, VrrpConfig};
 use super::types::{AdvertInterval, Priority, Version};
 
 /// Skew_Time: the lower the priority, the longer the wait.
@@ -21,6 +22,21 @@ pub fn skew(version: Version, priority: Priority, master_interval: AdvertInterva
 pub fn master_down(version: Version, priority: Priority, master_interval: AdvertInterval, adverts: u8) -> Duration {
     master_interval.duration() * u32::from(adverts) + skew(version, priority, master_interval)
 }
+
+/// How long the vrrp process may stand still before it is taken for dead: half the shortest master-down interval of its
+/// instances. A stopped master still owns its addresses while a peer takes over.
+///
+/// Not below [`SHORTEST_STALL`]: a machine with adverts every 10 ms has stalls of that length, and a restart costs more
+/// than waiting them out.
+pub fn stall_limit(config: &VrrpConfig) -> Duration {
+    let half = |i: &InstanceConfig| master_down(i.version, i.priority, i.advert_interval, i.down_timer_adverts) / 2;
+    config.instances.values().map(half).min().unwrap_or(LONGEST_STALL).clamp(SHORTEST_STALL, LONGEST_STALL)
+}
+
+/// See [`stall_limit`].
+pub const SHORTEST_STALL: Duration = Duration::from_millis(250);
+/// Nothing in the vrrp process takes this long.
+pub const LONGEST_STALL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

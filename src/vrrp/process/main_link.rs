@@ -25,18 +25,12 @@ const LARGEST_FRAME: usize = 256 << 20;
 pub(super) struct MainLink {
     stream: UnixStream,
     input: Vec<u8>,
-    output: VecDeque<Frame>,
+    output: VecDeque<Vec<u8>>,
     /// Bytes of the first frame that are already written.
     written: usize,
     dropped: u64,
     wants_write: bool,
     gone: bool,
-}
-
-#[derive(Debug)]
-struct Frame {
-    bytes: Vec<u8>,
-    heartbeat: bool,
 }
 
 impl MainLink {
@@ -98,23 +92,13 @@ impl MainLink {
         }
     }
 
-    /// A sign of life, unless one is already waiting.
-    pub(super) fn heartbeat(&mut self) {
-        if !self.output.iter().any(|f| f.heartbeat) {
-            self.push(FromVrrp::Heartbeat);
-        }
-    }
-
     /// Queues anything else. Main asks for snapshots; it gets none while it does not read.
     pub(super) fn push(&mut self, message: FromVrrp) {
         if self.gone || (self.output.len() >= MOST_WAITING && matches!(message, FromVrrp::Snapshot(_))) {
             return;
         }
         match ipc::encode(&message) {
-            Ok(bytes) => {
-                let heartbeat = matches!(message, FromVrrp::Heartbeat);
-                self.output.push_back(Frame { bytes, heartbeat });
-            }
+            Ok(bytes) => self.output.push_back(bytes),
             Err(e) => tracing::warn!("message to main: {e}"),
         }
     }
@@ -127,10 +111,10 @@ impl MainLink {
                 self.push(FromVrrp::EventsDropped(dropped));
             }
             let Some(frame) = self.output.front() else { break };
-            match self.stream.write(frame.bytes.get(self.written..).unwrap_or_default()) {
+            match self.stream.write(frame.get(self.written..).unwrap_or_default()) {
                 Ok(n) => {
                     self.written += n;
-                    if self.written >= frame.bytes.len() {
+                    if self.written >= frame.len() {
                         self.written = 0;
                         self.output.pop_front();
                     }
@@ -213,8 +197,6 @@ mod tests {
             link.event(warning(), Duration::ZERO);
             link.flush(&readiness);
         }
-        link.heartbeat();
-        link.heartbeat();
         assert!(link.has_output() && link.dropped > 0);
         let dropped = link.dropped;
         peer.set_nonblocking(false).expect("blocking");
@@ -227,7 +209,6 @@ mod tests {
         let messages = reader.join().expect("reader");
         let events = messages.iter().filter(|m| matches!(m, FromVrrp::Event { .. })).count();
         assert_eq!(u64::try_from(events).expect("small") + dropped, 10_500);
-        assert_eq!(messages.iter().filter(|m| matches!(m, FromVrrp::Heartbeat)).count(), 1);
         assert!(messages.contains(&FromVrrp::EventsDropped(dropped)));
     }
 
