@@ -10,6 +10,7 @@
 //! what must be true, [`planted`] shows that they would notice.
 #![allow(clippy::disallowed_methods, missing_docs)] // A test: one reading of the clock is the origin of virtual time.
 
+mod faults;
 mod found;
 mod host;
 mod judge;
@@ -18,6 +19,7 @@ mod oracle;
 mod planted;
 mod random;
 mod scenario;
+mod turn;
 mod world;
 mod writer;
 
