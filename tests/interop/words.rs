@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::needs_keepalived;
 use crate::forged::{GOOD, send};
-use crate::rig::{Make, Node, PATIENCE, Rig, each, wait_line, wait_state};
+use crate::rig::{Make, Node, PATIENCE, Rig, each, read, wait_line, wait_state, wait_until};
 use crate::variant::Variant;
 
 #[test]
@@ -61,17 +61,22 @@ fn story(make: Make) {
     wait_line(rig.node(0), mark, "(VI_1) sent 0 priority");
 }
 
-/// A master that hears a worse one says so.
+/// A master that hears a worse one says so, in the log and to its script.
 #[test]
 fn the_log_speaks_as_keepalived_s_of_worse_masters() {
     needs_keepalived!();
     each(&[Make::Holdfast, Make::Keepalived], |make| {
-        let node = |name, me| Node::new(name, *make, Variant::V2Pass.instance(me, 2, 150, ""));
+        let notify = "notify_master_rx_lower_pri \"/etc/keepalived/n.sh worse\"";
+        let node = |name, me| {
+            let node = Node::new(name, *make, Variant::V2Pass.instance(me, 2, 150, notify));
+            node.script("n.sh", "#!/bin/sh\necho \"$*\" >> /tmp/notified\n")
+        };
         let mut rig = Rig::build(1, vec![node("a", 0), node("b", 1), node("c", 2)]);
         rig.nodes[0].start().expect("it starts");
         wait_state(rig.node(0), "VI_1", "MASTER");
         send(rig.node(2), GOOD);
         let words = "(VI_1) Received advert from 10.9.0.13 with lower priority 50, ours 150, forcing new election";
         wait_line(rig.node(0), 0, words);
+        wait_until("the script is told", || read(rig.node(0), "/tmp/notified") == "worse\n");
     });
 }
