@@ -129,8 +129,9 @@ fn s6_4_3_active() {
             "stall 1400", &["MASTER 100, 600 ms", "advert 100"]),
         row("§6.4.3 (680)", "at our own interval, not at the former Active Router's", as_is,
             "hear 200 every 300; wait 10828.125", "wait 999", &["MASTER 100, 1 ms"]),
+        // Beyond the RFC: only a master resigns, and clients may have learned its address. So we announce ours again.
         row("§6.4.3 (695)-(705)", "Priority 0: send an ADVERTISEMENT, Adver_Timer anew", as_is, "wait 4000", "hear 0",
-            &["MASTER 100, 1000 ms", "advert 100"]),
+            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
         row("§6.4.3 (710)", "greater priority: cancel Adver_Timer, Active_Down_Timer, Backup", as_is, "wait 4000", "hear 101",
             &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 101) is better than ours, 100"]),
