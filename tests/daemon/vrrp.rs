@@ -129,7 +129,7 @@ fn a_reload_touches_only_what_changed() {
 fn the_vrrp_process_goes_with_the_last_instance_and_comes_with_the_first() {
     let Some(rig) = Rig::start("last") else { return };
     let first = rig.vrrp_pid();
-    fs::write(rig.bench.path("conf"), "global_defs {\n}\n").unwrap();
+    fs::write(rig.bench.path("conf"), "global_defs {\n router_id alone\n}\n").unwrap();
     rig.daemon.signal(libc::SIGHUP);
     rig.daemon.wait_for_log("no vrrp_instance is configured any more");
     rig.wait_for_address(false);

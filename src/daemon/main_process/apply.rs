@@ -47,6 +47,11 @@ impl MainProcess {
             Ok(Loaded { config, diagnostics, .. }) => {
                 load::log(&diagnostics);
                 match (config, self.known_errors.first_new(&diagnostics)) {
+                    // A full disk leaves such a file behind. Giving everything up is what stopping is for.
+                    (Some(config), None) if config == Config::default() && self.config != config => {
+                        let file = self.args.file.display();
+                        error!("reload refused, nothing changed: {file} says nothing at all; to give all up, stop");
+                    }
                     (Some(config), None) => {
                         if diagnostics.has_errors() {
                             warn!("reload: the running configuration has the same errors, going on");
