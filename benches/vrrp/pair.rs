@@ -61,7 +61,8 @@ impl Router {
 pub fn render(routers: &[Router], node: usize, plain: bool, extra: Option<Ipv4Addr>) -> String {
     let mut text = String::from("global_defs {\n router_id bench\n");
     if !plain {
-        text.push_str(" vrrp_rt_priority 50\n vrrp_no_swap\n");
+        // keepalived's own limit of 10 ms has the kernel kill it again and again at 500 instances.
+        text.push_str(" vrrp_rt_priority 50\n vrrp_rlimit_rttime 5000000\n vrrp_no_swap\n");
     }
     text.push_str("}\n");
     for (n, router) in routers.iter().enumerate() {

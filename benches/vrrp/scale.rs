@@ -51,16 +51,13 @@ fn measure(contender: &Contender, count: usize, window: Duration, plain: bool) -
     let routers = routers(count);
     let mut pair = Pair::new(contender, &routers, plain, false)?;
     pair.nodes[0].start()?;
+    let (mut firsts, mut read) = (BTreeMap::<(u8, u8), Duration>::new(), 0);
     let firsts = pair.tape.wait(PATIENCE, |seen| {
-        // Looked at once a batch: a thousand adverts wake us a thousand times.
-        if seen.adverts.len() < count {
-            return None;
-        }
-        let mut firsts: BTreeMap<(u8, u8), Duration> = BTreeMap::new();
-        for advert in &seen.adverts {
+        for advert in seen.adverts.iter().skip(read) {
             firsts.entry(advert.router).or_insert(advert.at);
         }
-        (firsts.len() == count).then_some(firsts)
+        read = seen.adverts.len();
+        (firsts.len() == count).then(|| std::mem::take(&mut firsts))
     })?;
     let (first, last) = (firsts.values().min(), firsts.values().max());
     let spread = last.zip(first).map_or(0.0, |(last, first)| difference(*last, *first));
