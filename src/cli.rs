@@ -24,6 +24,8 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast sweep`.
+    Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
     Lab(Box<LabArgs>),
 }
@@ -69,6 +71,9 @@ enum Subcommand {
     Check(CheckArgs),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
+    /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
+    #[command(args_override_self = true)]
+    Sweep(Box<DaemonArgs>),
 }
 
 /// Understands a command line, program name first.
@@ -89,6 +94,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
+            Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
     };

@@ -45,5 +45,9 @@ pub mod notify;
 pub mod trackers;
 pub mod vrrp;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 /// Which build this is. Processes of different builds do not talk to each other.
 pub const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("HOLDFAST_BUILD"));

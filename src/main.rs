@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{detach, load, main_process};
+use holdfast::daemon::{detach, load, main_process, sweep};
 use holdfast::vrrp::process::{self, ProcessOptions};
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Invocation::Sweep(args) => sweep::run(&args),
         Invocation::Check(args) => load::check(&args),
         Invocation::Daemon(args) => daemon(*args, argv),
     };

@@ -3,6 +3,7 @@
 
 #[path = "daemon/bench.rs"]
 mod bench;
+mod common;
 #[path = "daemon/vrrp.rs"]
 mod vrrp;
 
@@ -108,7 +109,8 @@ fn in_the_background_the_first_process_ends_when_all_is_ready() {
     let output = bench.command(&["-G", &format!("-g{}", log.display())]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let pid = bench.pid();
-    assert!(fs::read_to_string(&log).unwrap().contains("Starting holdfast"));
+    // Logging holds nobody up, not even who waits for us to be ready.
+    bench::wait_until("the log file", || fs::read_to_string(&log).is_ok_and(|log| log.contains("Starting holdfast")));
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let session: u32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
     assert_eq!(session, pid, "a session of its own");
@@ -123,4 +125,16 @@ fn a_configuration_that_nothing_can_run_on_ends_with_its_code_in_both_modes() {
     for mode in [&["-n"][..], &[]] {
         assert_eq!(bench.command(&[mode, &["-G"]].concat()).status().unwrap().code(), Some(6), "{mode:?}");
     }
+}
+
+#[test]
+fn the_log_has_the_instances_name_and_the_dumped_configuration() {
+    let bench = Bench::new("instance blue\nglobal_defs {\n router_id edge-1\n}\n");
+    let daemon = bench.start(&["--dump-conf"]);
+    daemon.wait_for_log("Keepalived_blue: Changed syslog ident to Keepalived_blue");
+    daemon.wait_for_log("\"edge-1\"");
+    let line = daemon.wait_for_log("no vrrp process");
+    assert!(line.contains("Keepalived_blue: "), "{line}");
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
 }

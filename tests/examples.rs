@@ -1,6 +1,8 @@
 //! The pairs in `examples/`: each file is read without an error, without warnings where it is our own advice, and the
 //! lab sees in it what the daemon does.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +11,8 @@ use holdfast::conf::{LoadOptions, Loaded, Severity, load};
 use holdfast::lab::examples::EXAMPLES;
 use holdfast::lab::survey::survey;
 use holdfast::vrrp::config::TrackerKey;
+
+use common::{KEEPALIVED, keepalived};
 
 /// Pairs as other people wrote them: warnings about what is not built, or was dropped long ago, are right there.
 const NOT_OUR_ADVICE: [&str; 2] = ["classic-pair", "classic-nat-directors"];
@@ -89,9 +93,7 @@ fn all_are_built_in() {
 /// The same files through Debian's keepalived, where it is installed. What it says of interfaces depends on the machine.
 #[test]
 fn keepalived_reads_them_too() {
-    let keepalived = "/usr/sbin/keepalived";
-    if !Path::new(keepalived).exists() {
-        eprintln!("SKIPPED: no {keepalived}");
+    if !keepalived() {
         return;
     }
     for path in files() {
@@ -100,7 +102,7 @@ fn keepalived_reads_them_too() {
         if known.iter().any(|name| path.parent().is_some_and(|parent| parent.ends_with(name))) {
             continue;
         }
-        let output = Command::new(keepalived).args(["-t", "-l", "-f"]).arg(&path).output().expect("it runs");
+        let output = Command::new(KEEPALIVED).args(["-t", "-l", "-f"]).arg(&path).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let complaints: Vec<_> = said.lines().filter(|line| !line.to_lowercase().contains("interface")).collect();
         assert_eq!(complaints, Vec::<&str>::new(), "{}", path.display());

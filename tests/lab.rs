@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods)] // Waits in real time.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,24 +21,9 @@ use holdfast::lab::host::Host;
 use holdfast::lab::lan::{Lan, addresses};
 use holdfast::lab::sniffer::Sniffer;
 
+use common::{KEEPALIVED, keepalived, root};
+
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
-const KEEPALIVED: &str = "/usr/sbin/keepalived";
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: needs root for network namespaces");
-    }
-    root
-}
-
-fn keepalived() -> bool {
-    let installed = Path::new(KEEPALIVED).exists();
-    if !installed {
-        eprintln!("SKIPPED: no {KEEPALIVED} to rehearse");
-    }
-    installed
-}
 
 /// A pair with short intervals, so that a rehearsal takes seconds. The VRID marks the files of one test.
 fn quick_pair(directory: &Path) -> Vec<String> {

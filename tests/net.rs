@@ -3,6 +3,7 @@
 //! Needs root; without it each test says so and passes.
 #![allow(clippy::disallowed_methods, missing_docs)] // Tests read the clock.
 
+mod common;
 #[path = "net/lan.rs"]
 mod lan;
 #[path = "net/process.rs"]
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use common::needs_root;
 use holdfast::net::addresses::{AddressWriter, Written};
 use holdfast::net::announce::Announcer;
 use holdfast::net::frame;
@@ -27,16 +29,6 @@ use lan::{Capture, Lan, ip, is_advert_v4, is_advert_v6, readable};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAC_A: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
-
-#[macro_export]
-macro_rules! needs_root {
-    () => {
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: needs root");
-            return;
-        }
-    };
-}
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("a literal address")
@@ -137,7 +129,7 @@ fn the_monitor_dumps_again_after_an_overrun() {
 
 fn many(interface: IfIndex, count: u16) -> Vec<BoundAddress> {
     let config = |n: u16| AddressConfig::new([198, 18, n.to_be_bytes()[0], n.to_be_bytes()[1]].into());
-    (0..count).map(|n| BoundAddress { interface, config: config(n) }).collect()
+    (0..count).map(|n| BoundAddress { interface, config: config(n), accept: true, own: false }).collect()
 }
 
 fn write_all(writer: &mut AddressWriter, monitor: &Monitor) -> Vec<Written> {
@@ -421,8 +413,9 @@ fn addresses_are_written_with_every_option() {
         home.home = true;
         home.manage_temporary = true;
         home.dad = true;
-        let present: Vec<_> =
-            [v4, group, peer, v6, home].map(|config| BoundAddress { interface: link.index, config }).into();
+        let present: Vec<_> = [v4, group, peer, v6, home]
+            .map(|config| BoundAddress { interface: link.index, config, accept: true, own: false })
+            .into();
         let change = Change { generation: 4, present: present.clone(), absent: Vec::new() };
         for _ in 0..2 {
             writer.sync(Owner::Instance(InstanceId(1)), change.clone());
@@ -463,7 +456,12 @@ fn a_changed_prefix_replaces_the_address_and_leaves_the_hosts_own() {
         let mut writer = AddressWriter::open().expect("netlink");
         let own = AddressConfig::new(address("192.0.2.1")); // the host has it as /24
         let mut vip = AddressConfig::new(address("2001:db8::7"));
-        let bound = |config: &AddressConfig| BoundAddress { interface: link.index, config: config.clone() };
+        let bound = |config: &AddressConfig| BoundAddress {
+            interface: link.index,
+            config: config.clone(),
+            accept: true,
+            own: false,
+        };
         for (generation, prefix_len) in [(1, 64), (2, 128)] {
             vip.prefix_len = prefix_len;
             let present = vec![bound(&own), bound(&vip)];
@@ -494,8 +492,9 @@ fn refusals_are_told_and_not_announced() {
         let mut writer = AddressWriter::open().expect("netlink");
         let owner = InstanceId(3);
         let both = ["192.0.2.10", "2001:db8::10"].map(address);
-        let present: Vec<_> =
-            both.map(|a| BoundAddress { interface: link.index, config: AddressConfig::new(a) }).into();
+        let present: Vec<_> = both
+            .map(|a| BoundAddress { interface: link.index, config: AddressConfig::new(a), accept: true, own: false })
+            .into();
         writer.sync(Owner::Instance(owner), Change { generation: 1, present, absent: Vec::new() });
         let addresses = both.map(|a| (link.index, a)).into();
         writer.announce(Announcement { instance: owner, generation: 1, addresses, repeat: 5 });

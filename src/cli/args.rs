@@ -155,6 +155,9 @@ pub struct DaemonArgs {
     /// This is a child of a main process, which is at the other end of standard input.
     #[arg(long = "child", value_name = "KIND", hide = true)]
     pub child: Option<ChildKind>,
+    /// What the configuration appends to a child's name in the log.
+    #[arg(long = "ident-suffix", value_name = "TEXT", hide = true)]
+    pub ident_suffix: Option<String>,
     /// This is the background process: standard output is the pipe to the waiting parent.
     #[arg(long = "detached", hide = true)]
     pub detached: bool,
@@ -164,7 +167,6 @@ impl DaemonArgs {
     /// The options given that are known but do nothing yet, as they are written.
     pub fn not_built(&self) -> Vec<&'static str> {
         let given = [
-            (self.dump_conf, "--dump-conf"),
             (self.dont_release_vrrp, "--dont-release-vrrp"),
             (self.address_monitoring, "--address-monitoring"),
             (self.snmp, "--snmp"),

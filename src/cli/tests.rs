@@ -43,6 +43,16 @@ fn command_lines_seen_in_the_wild() {
 }
 
 #[test]
+fn sweep_takes_the_daemons_options_and_the_last_file_counts() {
+    match parse(&argv(&["holdfast", "sweep", "--use-file", "a", "-D", "-f", "b", "-s", "blue"])) {
+        Ok(Invocation::Sweep(args)) => {
+            assert_eq!((args.file.as_path(), args.namespace.as_deref()), (Path::new("b"), Some("blue")));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn optional_values_are_attached() {
     let file = |words: &[&str]| daemon(words).log_file;
     assert_eq!(file(&["keepalived", "-g"]), Some("/tmp/keepalived.log".into()));

@@ -23,7 +23,8 @@ use super::source::{Sources, Span};
 pub enum Severity {
     /// Legal, and probably not what was meant.
     Warning,
-    /// Wrong: the line or block is left out. A start goes on, as keepalived's does; a reload is refused.
+    /// Wrong: the line or block is left out. A start goes on, as keepalived's does; a reload is refused, unless what
+    /// runs has the same error.
     Error,
     /// No daemon can run on this.
     Fatal,
@@ -40,7 +41,7 @@ impl fmt::Display for Severity {
 }
 
 /// What kind of problem it is, as far as the exit code of a configuration test tells kinds apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The text says something wrong.
@@ -162,7 +163,7 @@ impl Diagnostics {
         self.list.iter().filter(|d| d.severity == severity).count()
     }
 
-    /// Whether anything is wrong, beyond warnings: a reload is refused then.
+    /// Whether anything is wrong, beyond warnings.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity >= Severity::Error)
     }

@@ -127,6 +127,13 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut globals.default_interface, text(section, "default_interface"));
 }
 
+/// As `nft` can write it; the kernel takes 255 bytes.
+fn is_table_name(name: &str) -> bool {
+    name.len() < 128
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+}
+
 fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Reporter) {
     set(&mut vrrp.startup_delay, section.duration("vrrp_startup_delay"));
     if let Some(entry) = section.entry("vrrp_rt_priority") {
@@ -138,6 +145,18 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
         vrrp.rt_priority = u8::try_from(priority.clamp(1, 99)).ok();
     }
     set_some(&mut vrrp.nice, section.int("vrrp_priority"));
+    if let Some(word) = section.words("nftables").and_then(|words| words.first()) {
+        if is_table_name(&word.text) {
+            vrrp.filter.table.clone_from(&word.text);
+        } else {
+            reporter.error(word.span, format!("`{}` cannot be the name of a table", word.text)).help(format!(
+                "letters, digits, `_`, `-`, `.` and `/`, a letter first; table {} is used",
+                vrrp.filter.table
+            ));
+        }
+    }
+    set(&mut vrrp.filter.priority, section.int("nftables_priority"));
+    vrrp.filter.counters |= section.flag("nftables_counters");
     vrrp.no_swap |= section.flag("vrrp_no_swap");
     for word in section
         .entries("vrrp_cpu_affinity")

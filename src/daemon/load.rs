@@ -41,14 +41,19 @@ pub fn load(args: &DaemonArgs) -> Loaded {
 pub fn log(diagnostics: &Diagnostics) {
     for d in diagnostics.iter() {
         let help = d.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-        let place = match d.source {
-            Some(_) => format!("{}:{}:{}", d.file.display(), d.line, d.column),
-            None => d.file.display().to_string(),
-        };
+        let place = place(d);
         match d.severity {
             Severity::Warning => tracing::warn!("{place}: {}{help}", d.message),
             Severity::Error | Severity::Fatal => tracing::error!("{place}: {}{help}", d.message),
         }
+    }
+}
+
+/// Where a problem is: file, line and column.
+pub fn place(d: &conf::Diagnostic) -> String {
+    match d.source {
+        Some(_) => format!("{}:{}:{}", d.file.display(), d.line, d.column),
+        None => d.file.display().to_string(),
     }
 }
 

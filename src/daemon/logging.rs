@@ -10,9 +10,9 @@ mod format;
 mod sink;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::level_filters::LevelFilter;
@@ -33,6 +33,8 @@ pub const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 pub struct LogOptions {
     /// The name in syslog: `Keepalived`, `Keepalived_vrrp`.
     pub ident: String,
+    /// What a child appends to it; main learns that from the configuration ([`Logging::append_to_ident`]).
+    pub suffix: Option<String>,
     /// Syslog facility.
     pub facility: u8,
     /// To `/dev/log`.
@@ -61,6 +63,7 @@ impl LogOptions {
         let nowhere = args.no_syslog || !Path::new(DEV_LOG).exists();
         Self {
             ident: format!("Keepalived{suffix}"),
+            suffix: args.ident_suffix.clone(),
             facility: args.log_facility.unwrap_or(DEFAULT_FACILITY),
             syslog: !args.no_syslog,
             stderr: foreground && (args.log_console || (nowhere && args.log_file.is_none())),
@@ -91,6 +94,7 @@ fn with_process_name(path: &Path, suffix: &str) -> PathBuf {
 pub struct Logging {
     queues: Vec<Queue>,
     stderr: bool,
+    suffix: Arc<OnceLock<Arc<str>>>,
 }
 
 /// Starts logging for this process.
@@ -99,10 +103,15 @@ pub struct Logging {
 /// The log file cannot be opened, or a thread cannot be started.
 pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
     let queues = sinks(options)?.into_iter().map(start).collect::<std::io::Result<Vec<_>>>()?;
-    let layer = QueueLayer { queues: queues.clone() }.with_filter(options.level);
+    let suffix: Arc<OnceLock<Arc<str>>> = Arc::default();
+    if let Some(text) = &options.suffix {
+        // Empty until now.
+        let _ = suffix.set(text.as_str().into());
+    }
+    let layer = QueueLayer { queues: queues.clone(), suffix: Arc::clone(&suffix) }.with_filter(options.level);
     // A second call (tests in one process) keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
-    Ok(Logging { queues, stderr: options.stderr })
+    Ok(Logging { queues, stderr: options.stderr, suffix })
 }
 
 fn sinks(options: &LogOptions) -> std::io::Result<Vec<Box<dyn Sink>>> {
@@ -123,6 +132,13 @@ impl Logging {
     /// Whether people at the terminal see the log.
     pub fn has_stderr(&self) -> bool {
         self.stderr
+    }
+
+    /// The log's name from now on: `Keepalived_NAMESPACE_INSTANCE`, as in keepalived. Once only: neither can change.
+    pub fn append_to_ident(&self, suffix: &str) {
+        if !suffix.is_empty() && self.suffix.set(suffix.into()).is_ok() {
+            tracing::info!("Changed syslog ident to Keepalived{suffix}");
+        }
     }
 
     /// Waits until every sink has written what was queued before, at most `limit` in all.
@@ -215,6 +231,7 @@ fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, dropped: &Ato
 
 struct QueueLayer {
     queues: Vec<Queue>,
+    suffix: Arc<OnceLock<Arc<str>>>,
 }
 
 impl<S: tracing::Subscriber> Layer<S> for QueueLayer {
@@ -223,6 +240,7 @@ impl<S: tracing::Subscriber> Layer<S> for QueueLayer {
         let text = format::render(event);
         let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
         record.of_vrrp = event.metadata().target() == VRRP_TARGET;
+        record.suffix = self.suffix.get().cloned().unwrap_or_default();
         let record = Arc::new(record);
         for queue in &self.queues {
             queue.push(&record);

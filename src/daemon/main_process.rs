@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::exec::{self, Policy, Runner};
-use super::logging::Logging;
+use super::logging::{FLUSH_LIMIT, Logging};
 use super::pidfile::{self, PidFile, PidFileError};
+use super::reload::KnownErrors;
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::Watchdog;
@@ -32,7 +33,7 @@ use crate::notify::script::{NotifyScripts, RUN_LIMIT};
 use crate::trackers::Update;
 use crate::trackers::file::FileTrackers;
 use crate::trackers::script::ScriptTrackers;
-use crate::vrrp::config::TrackerKey;
+use crate::vrrp::config::{TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
@@ -83,9 +84,14 @@ async fn start_and_serve(
         error!("no usable configuration in {}", args.file.display());
         return Ok(load::exit_code(&diagnostics));
     };
-    let namespace = args.namespace.clone().or_else(|| config.daemon.net_namespace.clone());
+    let namespace = namespace(&args, &config);
     if let Some(name) = &namespace {
         enter_namespace(name)?;
+    }
+    let ident_suffix = ident_suffix(namespace.as_deref(), config.daemon.instance.as_deref());
+    logging.append_to_ident(&ident_suffix);
+    if args.dump_conf {
+        dump(&config, logging);
     }
     if let Some(mask) = args.umask.or(config.daemon.umask) {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
@@ -110,7 +116,10 @@ async fn start_and_serve(
     };
     pid_file.write(std::process::id())?;
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
-    let mut main = MainProcess::new(args, argv, config, signals, vrrp_pid_path)?;
+    let share_stderr = !args.detached;
+    let mut main =
+        MainProcess::new(args, ChildCommand { argv, share_stderr, ident_suffix }, config, signals, vrrp_pid_path)?;
+    main.known_errors = KnownErrors::of(&diagnostics);
     let code = main.serve().await;
     drop(main);
     drop(pid_file);
@@ -127,7 +136,35 @@ fn say_what_is_not_built(args: &DaemonArgs) {
     }
 }
 
-fn enter_namespace(name: &str) -> anyhow::Result<()> {
+/// keepalived's order: `Keepalived_NAMESPACE_INSTANCE`.
+fn ident_suffix(namespace: Option<&str>, instance: Option<&str>) -> String {
+    [namespace, instance].into_iter().flatten().map(|part| format!("_{part}")).collect()
+}
+
+/// `--dump-conf`: the configuration as it was understood, passwords masked. The log's queue is bounded, so that it is
+/// waited for; a log that nobody reads gets the beginning.
+#[allow(clippy::disallowed_methods, reason = "a shell: bounds real waiting")]
+fn dump(config: &Config, logging: &Logging) {
+    const AT_ONCE: usize = 1000;
+    let text = format!("{config:#?}");
+    let lines: Vec<&str> = text.lines().collect();
+    for part in lines.chunks(AT_ONCE) {
+        part.iter().for_each(|line| info!("{line}"));
+        let waited_from = Instant::now();
+        logging.flush(FLUSH_LIMIT);
+        if waited_from.elapsed() >= FLUSH_LIMIT {
+            warn!("the log is too slow for the rest of the configuration");
+            return;
+        }
+    }
+}
+
+/// The network namespace to run in: the command line's, else the file's.
+pub(super) fn namespace(args: &DaemonArgs, config: &Config) -> Option<String> {
+    args.namespace.clone().or_else(|| config.daemon.net_namespace.clone())
+}
+
+pub(super) fn enter_namespace(name: &str) -> anyhow::Result<()> {
     use nix::sched::{CloneFlags, setns};
     let path = std::path::Path::new("/run/netns").join(name);
     let file = std::fs::File::open(&path).map_err(|e| anyhow::anyhow!("network namespace {}: {e}", path.display()))?;
@@ -137,6 +174,7 @@ fn enter_namespace(name: &str) -> anyhow::Result<()> {
 struct MainProcess {
     args: DaemonArgs,
     config: Config,
+    known_errors: KnownErrors,
     runner: Runner,
     signals: Signals,
     vrrp: Supervisor,
@@ -156,6 +194,8 @@ struct MainProcess {
     announced: bool,
     loading: Option<Loading>,
     stopping: Option<Stopping>,
+    /// A reload left nothing for the vrrp process to do: it was told to end.
+    retiring: Option<Retiring>,
     exit_code: u8,
 }
 
@@ -168,6 +208,12 @@ struct Loading {
 
 struct Stopping {
     kill_at: tokio::time::Instant,
+}
+
+struct Retiring {
+    kill_at: tokio::time::Instant,
+    /// What it still holds, should it not end in good order.
+    last: VrrpConfig,
 }
 
 /// What woke main.
@@ -190,19 +236,19 @@ enum Wake {
 impl MainProcess {
     fn new(
         args: DaemonArgs,
-        argv: Vec<OsString>,
+        child: ChildCommand,
         config: Config,
         signals: Signals,
         vrrp_pid_path: std::path::PathBuf,
     ) -> anyhow::Result<Self> {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
-        let share_stderr = !args.detached;
         let recorder = flight::create()?;
         Ok(Self {
+            known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
-            vrrp: Supervisor::new(ChildCommand { argv, share_stderr }, recorder),
+            vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
             vrrp_pid_path,
@@ -217,6 +263,7 @@ impl MainProcess {
             announced: false,
             loading: None,
             stopping: None,
+            retiring: None,
             exit_code: 0,
             config,
             args,
@@ -249,7 +296,11 @@ impl MainProcess {
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
-        let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at);
+        let kill_at = self
+            .stopping
+            .as_ref()
+            .map(|stopping| stopping.kill_at)
+            .or(self.retiring.as_ref().map(|retiring| retiring.kill_at));
         let look_at = tokio::time::Instant::from_std(self.watchdog.poll_timeout());
         tokio::select! {
             biased;
@@ -284,7 +335,13 @@ impl MainProcess {
                 error!("the vrrp process did not stop within {:?}: killed", self.config.daemon.child_wait);
                 self.vrrp.kill();
                 // Once: a process that SIGKILL does not end hangs in the kernel, and is waited for.
-                self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + Duration::from_secs(3600) });
+                let later = tokio::time::Instant::now() + Duration::from_secs(3600);
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.kill_at = later;
+                }
+                if let Some(retiring) = &mut self.retiring {
+                    retiring.kill_at = later;
+                }
             }
         }
     }
@@ -337,7 +394,9 @@ impl MainProcess {
             FromVrrp::EventsDropped(count) => {
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
-            FromVrrp::Stopped if self.stopping.is_none() => warn!("the vrrp process stopped by itself"),
+            FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
+                warn!("the vrrp process stopped by itself")
+            }
             FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
         }
     }
@@ -356,14 +415,19 @@ impl MainProcess {
 
     fn on_death(&mut self, death: Death) {
         if std::mem::take(&mut self.killed_stuck) {
-            self.sweep();
+            apply::sweep(&self.config.vrrp);
         }
         if self.stopping.is_some() {
             self.vrrp.cancel_restart();
             if !death.status.success() {
                 warn!("the vrrp process ended with {}", death.status);
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
             }
+            return;
+        }
+        if let Some(Retiring { last, .. }) = self.retiring.take() {
+            self.vrrp.cancel_restart();
+            self.on_retirement(death, &last);
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
@@ -373,22 +437,34 @@ impl MainProcess {
             Some(code @ (1 | 2 | 4)) if !was_ready => {
                 self.exit_code = u8::try_from(code).unwrap_or(EXIT_FATAL);
                 self.vrrp.cancel_restart();
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
                 self.stop();
             }
             _ if self.args.dont_respawn => {
                 info!("not restarted (--dont-respawn): stopping");
                 self.exit_code = EXIT_FATAL;
                 self.vrrp.cancel_restart();
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
                 self.stop();
             }
             _ if wait.is_zero() => info!("restarting the vrrp process at once"),
             _ => {
                 error!("the vrrp process died {early_deaths} times soon after its start: restarted in {wait:?}");
                 // Nobody will renew the claim to the addresses in time: a peer takes over.
-                self.sweep();
+                apply::sweep(&self.config.vrrp);
             }
+        }
+    }
+
+    /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
+    fn on_retirement(&mut self, death: Death, last: &VrrpConfig) {
+        if !death.status.success() {
+            warn!("the vrrp process ended with {}", death.status);
+            apply::sweep(last);
+        }
+        self.vrrp_pid_file = None;
+        if self.needs_vrrp() {
+            self.start_vrrp(false);
         }
     }
 

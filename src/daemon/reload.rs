@@ -1,13 +1,55 @@
-//! What a reload changes, in one line, and what it cannot change.
+//! Whether a reload goes through, what it changes, in one line, and what it cannot change.
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::conf::config::{Config, DaemonConfig};
+use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
 use crate::notify::config::NotifyConfig;
 use crate::vrrp::config::{ConfigDiff, VrrpConfig};
+
+/// The errors that the running configuration was started with, wherever they stand in the file.
+///
+/// A start goes on in spite of errors, as keepalived's does. Were every reload of such a file refused, the file could
+/// not be changed at all without a restart; so only an error that is new refuses.
+#[derive(Debug, Default)]
+pub struct KnownErrors {
+    counts: BTreeMap<(Kind, String), usize>,
+}
+
+impl KnownErrors {
+    /// Those of the load that is now in force.
+    pub fn of(diagnostics: &Diagnostics) -> Self {
+        let mut known = Self::default();
+        for error in errors(diagnostics) {
+            *known.counts.entry(identity(error)).or_default() += 1;
+        }
+        known
+    }
+
+    /// The first error that is not known, or that occurs more often than before.
+    pub fn first_new<'a>(&self, diagnostics: &'a Diagnostics) -> Option<&'a Diagnostic> {
+        let mut left = self.counts.clone();
+        errors(diagnostics).find(|error| match left.get_mut(&identity(error)) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                error.severity == Severity::Fatal
+            }
+            _ => true,
+        })
+    }
+}
+
+fn errors(diagnostics: &Diagnostics) -> impl Iterator<Item = &Diagnostic> {
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity >= Severity::Error)
+}
+
+fn identity(error: &Diagnostic) -> (Kind, String) {
+    (error.kind, error.message.clone())
+}
 
 /// Counts of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +136,33 @@ mod tests {
         let instance = |vrid| InstanceConfig::new("eth0", Vrid::new(vrid).unwrap());
         let instances = instances.iter().map(|(name, vrid)| ((*name).to_owned(), instance(*vrid))).collect();
         VrrpConfig { instances, ..VrrpConfig::default() }
+    }
+
+    /// The diagnostics of a file with these lines.
+    fn diagnostics(lines: &str) -> Diagnostics {
+        crate::conf::load_text("k.conf".as_ref(), lines.as_bytes(), &Default::default()).diagnostics
+    }
+
+    #[test]
+    fn only_a_new_error_refuses_a_reload() {
+        let good = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n}\n";
+        let flawed = format!("vrrp_instance W {{\n interface eth0\n virtual_router_id 2\n frobnicate 1\n}}\n{good}");
+        let known = KnownErrors::of(&diagnostics(&flawed));
+        assert!(diagnostics(&flawed).has_errors());
+        assert_eq!(known.first_new(&diagnostics(&format!("\n\n{flawed}"))), None, "the same error, lower down");
+        assert_eq!(known.first_new(&diagnostics(good)), None, "mended");
+        let twice = flawed.replace("frobnicate 1", "frobnicate 1\n frobnicate 2");
+        assert!(known.first_new(&diagnostics(&twice)).is_some(), "once more than before");
+        let new = known.first_new(&diagnostics(&flawed.replace("frobnicate", "twiddle"))).map(|d| d.message.clone());
+        assert!(new.is_some_and(|message| message.contains("twiddle")));
+        assert!(KnownErrors::default().first_new(&diagnostics(&flawed)).is_some());
+    }
+
+    #[test]
+    fn what_is_not_built_and_moves_no_address_does_not_hinder() {
+        let text = "static_routes {\n 192.0.2.0/24 via 198.51.100.1\n}\nstatic_rules {\n from 192.0.2.1 table 1\n}\n";
+        let diagnostics = diagnostics(text);
+        assert_eq!((diagnostics.has_errors(), diagnostics.count(Severity::Warning)), (false, 2), "{diagnostics:?}");
     }
 
     #[test]

@@ -168,8 +168,7 @@ mod tests {
 
     #[test]
     fn what_others_could_change_is_named_with_the_remedy() {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: changing owners needs root");
+        if !crate::common::root() {
             return;
         }
         let dir = tempfile::tempdir().unwrap();

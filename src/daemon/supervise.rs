@@ -47,6 +47,8 @@ pub struct ChildCommand {
     pub argv: Vec<OsString>,
     /// Lets the child write to our standard error stream. Not in the background: it may be a pipe that somebody waits for.
     pub share_stderr: bool,
+    /// Appended to the child's name in the log.
+    pub ident_suffix: String,
 }
 
 /// What happened to the child.
@@ -158,6 +160,9 @@ impl Supervisor {
         let (name, args) = self.command.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0(name).args(args.iter().filter(|arg| *arg != "--detached")).args(["--child", "vrrp"]);
+        if !self.command.ident_suffix.is_empty() {
+            command.arg(format!("--ident-suffix={}", self.command.ident_suffix));
+        }
         command.stdin(OwnedFd::from(theirs)).stdout(self.recorder.try_clone()?);
         command.stderr(if self.command.share_stderr { Stdio::inherit() } else { Stdio::null() });
         // Ctrl-C on the terminal is for main, which then ends the child in good order.

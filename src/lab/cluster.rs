@@ -30,6 +30,8 @@ use super::world::{CALM, Happening, World};
 pub struct NodeFile {
     /// Its name.
     pub name: String,
+    /// Where its keepalived.conf came from.
+    pub path: PathBuf,
     /// Its keepalived.conf as the daemon will read it.
     pub text: String,
     /// What the lab knows of it.

@@ -264,9 +264,35 @@ fn read_log(pipe: impl Read, log: &SharedLog, on_line: &dyn Fn(&LogLine)) {
     }
 }
 
+/// The cause that our own daemon logs with a change of state: a field, quoted where it has spaces.
+pub fn cause(line: &str) -> Option<String> {
+    let (_, value) = line.split_once(" cause=")?;
+    let Some(quoted) = value.strip_prefix('"') else { return value.split(' ').next().map(str::to_owned) };
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => return Some(text),
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    // A line cut short.
+    Some(text)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::state_change;
+    use super::{cause, state_change};
+
+    #[test]
+    fn finds_the_cause_of_a_change() {
+        let line = |rest: &str| cause(&format!("(VI_1) Entering MASTER STATE{rest}"));
+        assert_eq!(line(""), None);
+        assert_eq!(line(" cause=stopping"), Some("stopping".to_owned()));
+        assert_eq!(line(r#" cause="no advert for 3 ms" x=1"#), Some("no advert for 3 ms".to_owned()));
+        assert_eq!(line(r#" cause="script \"a\" is down"#), Some("script \"a\" is down".to_owned()));
+    }
 
     #[test]
     fn finds_state_changes_in_log_lines() {

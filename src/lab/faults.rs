@@ -270,8 +270,11 @@ impl Scene {
         let mut masters = cluster.world.masters(&self.instance.name).into_iter();
         let master = masters.next().filter(|_| masters.next().is_none());
         let since = master.as_ref().and_then(|master| cluster.world.master_since(master, &self.instance.name));
+        let since = since.filter(|since| *since >= at);
+        let cause = since.and(master.as_ref()).and_then(|master| cluster.world.cause(master, &self.instance.name));
         Row {
-            takeover: since.filter(|since| *since >= at).map(|since| since - at),
+            takeover: since.map(|since| since - at),
+            cause,
             outage: Some(cluster.world.outage(at, Instant::now())),
             master,
             settled,
@@ -352,6 +355,7 @@ fn empty_row(what: &str, node: &str) -> Row {
         outage: None,
         bound: None,
         settled: false,
+        cause: None,
         remark: String::new(),
     }
 }

@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Meaning {
     /// A VRRP advertisement.
     Advert(Advert),
-    /// An ARP packet that announces its sender's own address (request or reply with equal addresses).
+    /// An ARP packet that announces its sender's own address: equal addresses, in a request or told to everybody. (A reply
+    /// to one host with equal addresses is what a kernel answers to another's announcement.)
     GratuitousArp {
         /// The address announced.
         address: Ipv4Addr,
@@ -63,21 +64,22 @@ pub fn decode(frame: &[u8]) -> Meaning {
 fn try_decode(frame: &[u8]) -> Option<Meaning> {
     let payload = frame.get(14..)?;
     match frame.get(12..14)? {
-        [0x08, 0x06] => arp(payload),
+        [0x08, 0x06] => arp(payload, frame.first()? & 1 != 0),
         [0x08, 0x00] => ipv4(payload),
         [0x86, 0xdd] => ipv6(payload),
         _ => None,
     }
 }
 
-fn arp(packet: &[u8]) -> Option<Meaning> {
+fn arp(packet: &[u8], to_all: bool) -> Option<Meaning> {
     let sender = ipv4_at(packet, 14)?;
     let target = ipv4_at(packet, 24)?;
-    if sender != target {
+    let operation = u16_at(packet, 6)?;
+    if sender != target || !(to_all || operation == 1) {
         return Some(Meaning::Arp);
     }
     let hardware = packet.get(8..14)?.try_into().ok()?;
-    Some(Meaning::GratuitousArp { address: sender, hardware, operation: u16_at(packet, 6)? })
+    Some(Meaning::GratuitousArp { address: sender, hardware, operation })
 }
 
 fn ipv4(packet: &[u8]) -> Option<Meaning> {
@@ -176,5 +178,13 @@ mod tests {
         let expected =
             Meaning::GratuitousArp { address: [10, 0, 0, 1].into(), hardware: [2, 0, 0, 0, 0, 1], operation: 1 };
         assert_eq!(decode(&announcement), expected);
+        let reply = |to: [u8; 6]| {
+            let mut reply = announcement.clone();
+            reply[..6].copy_from_slice(&to);
+            reply[21] = 2;
+            decode(&reply)
+        };
+        assert_eq!(reply([2, 0, 0, 0, 0, 9]), Meaning::Arp, "the answer to an announcement");
+        assert!(matches!(reply([0xff; 6]), Meaning::GratuitousArp { operation: 2, .. }));
     }
 }

@@ -169,7 +169,10 @@ fn rehearse(args: &LabArgs, nodes: Vec<NodeFile>) -> Result<Report> {
 
 /// What stands where, as the first lines of the timeline.
 fn announce(cluster: &mut Cluster, program: &Path) {
-    let mut lines = Vec::new();
+    let what = if program.starts_with("/proc") { "this program".to_owned() } else { program.display().to_string() };
+    let files: Vec<_> = cluster.nodes.iter().map(|node| format!("{} ({})", node.name, node.path.display())).collect();
+    let mut lines = vec![format!("rehearsing {what} with {}", files.join(" and "))];
+    lines.push("in network and mount namespaces of its own: nothing outside is touched".to_owned());
     for segment in &cluster.plan.segments {
         for cable in &segment.cables {
             let name = cluster.nodes.get(cable.node).map_or("", |node| &node.name);
@@ -191,11 +194,6 @@ fn announce(cluster: &mut Cluster, program: &Path) {
                 lines.push(format!("{} includes {include}, where notify scripts are not left out", node.name));
             }
         }
-    }
-    if program.starts_with("/proc") {
-        lines.push("rehearsing this program".to_owned());
-    } else {
-        lines.push(format!("rehearsing {}", program.display()));
     }
     for line in lines {
         cluster.note("lab", line);
@@ -276,7 +274,7 @@ fn node_file(path: &Path, text: &str, name: String, scripts: bool) -> NodeFile {
             }
         }
     }
-    NodeFile { name, text: survey::disarm(text, scripts), survey: survey::survey(&whole), files }
+    NodeFile { name, path: path.to_owned(), text: survey::disarm(text, scripts), survey: survey::survey(&whole), files }
 }
 
 /// Turns Ctrl-C, SIGTERM and SIGHUP into an end in good order.

@@ -31,6 +31,8 @@ pub struct Row {
     pub bound: Option<Duration>,
     /// Everything was good again at the end, with one master.
     pub settled: bool,
+    /// Why the master is the master, in its daemon's words, when it changed.
+    pub cause: Option<String>,
     /// A word on what is unusual.
     pub remark: String,
 }
@@ -73,7 +75,8 @@ impl Report {
     }
 }
 
-const HEAD: [&str; 7] = ["what happened", "to", "master then", "takeover ms", "outage ms", "RFC bound ms", "verdict"];
+const HEAD: [&str; 8] =
+    ["what happened", "to", "master then", "takeover ms", "outage ms", "RFC bound ms", "verdict", "why"];
 
 /// The table as text.
 pub fn render(rows: &[Row]) -> String {
@@ -94,6 +97,7 @@ pub fn render(rows: &[Row]) -> String {
             number(row.outage),
             number(row.bound),
             format!("{verdict}{remark}"),
+            row.cause.clone().unwrap_or_default(),
         ]);
     }
     let widths: Vec<usize> = (0..HEAD.len())
@@ -137,17 +141,25 @@ mod tests {
             outage: ms(3590),
             bound: ms(3609),
             settled: true,
+            cause: Some("no advert from a".to_owned()),
             remark: String::new(),
         }
     }
 
     #[test]
     fn the_table_lines_up() {
-        let lost = Row { master: None, takeover: None, settled: false, remark: "two masters".to_owned(), ..row() };
+        let lost = Row {
+            master: None,
+            takeover: None,
+            cause: None,
+            settled: false,
+            remark: "two masters".to_owned(),
+            ..row()
+        };
         let expected = "\
-what happened  to  master then  takeover ms  outage ms  RFC bound ms  verdict
--------------  --  -----------  -----------  ---------  ------------  -------------------
-crash          a   b                   3605       3590          3609  ok
+what happened  to  master then  takeover ms  outage ms  RFC bound ms  verdict              why
+-------------  --  -----------  -----------  ---------  ------------  -------------------  ----------------
+crash          a   b                   3605       3590          3609  ok                   no advert from a
 crash          a   -                      -       3590          3609  FAILED, two masters
 ";
         assert_eq!(render(&[row(), lost]), expected);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::director::state_change;
+use super::director::{cause, state_change};
 use super::frame::Meaning;
 use super::outage::{History, Sample};
 use super::plan::Probe;
@@ -71,12 +71,21 @@ pub struct World {
     logs: bool,
     probes: Vec<ProbeState>,
     /// Last reported state by node and instance.
-    states: BTreeMap<(String, String), (String, Instant)>,
+    states: BTreeMap<(String, String), Reported>,
     /// Priority of the last advert by node and VRID.
     adverts: BTreeMap<(String, u8), u8>,
     announced: BTreeMap<(String, String), Instant>,
     /// The timeline.
     pub entries: Vec<Entry>,
+}
+
+/// What a node last said of an instance.
+#[derive(Debug)]
+struct Reported {
+    state: String,
+    at: Instant,
+    /// Why, when its daemon says so.
+    cause: Option<String>,
 }
 
 #[derive(Debug)]
@@ -121,11 +130,14 @@ impl World {
                     self.note(at, &node, format!("| {text}"));
                 }
                 if let Some((instance, state)) = state_change(&text) {
-                    self.note(at, &node, format!("{instance} is {state}"));
+                    let cause = cause(&text);
+                    let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    self.note(at, &node, format!("{instance} is {state}{why}"));
                     if state == "MASTER" {
                         self.announced.retain(|(name, _), _| *name != node);
                     }
-                    self.states.insert((node, instance.to_owned()), (state.to_owned(), at));
+                    let reported = Reported { state: state.to_owned(), at, cause };
+                    self.states.insert((node, instance.to_owned()), reported);
                 }
             }
             Happening::Sample { probe, sample } => self.on_sample(probe, sample),
@@ -205,14 +217,19 @@ impl World {
 
     /// Nodes whose last word about an instance is MASTER.
     pub fn masters(&self, instance: &str) -> BTreeSet<String> {
-        let of_instance = self.states.iter().filter(|((_, name), (state, _))| name == instance && state == "MASTER");
+        let of_instance = self.states.iter().filter(|((_, name), said)| name == instance && said.state == "MASTER");
         of_instance.map(|((node, _), _)| node.clone()).collect()
     }
 
     /// When a node last reported that an instance is MASTER, if it still is.
     pub fn master_since(&self, node: &str, instance: &str) -> Option<Instant> {
-        let (state, since) = self.states.get(&(node.to_owned(), instance.to_owned()))?;
-        (state == "MASTER").then_some(*since)
+        let said = self.states.get(&(node.to_owned(), instance.to_owned()))?;
+        (said.state == "MASTER").then_some(said.at)
+    }
+
+    /// Why a node's instance is in its state, if its daemon told.
+    pub fn cause(&self, node: &str, instance: &str) -> Option<String> {
+        self.states.get(&(node.to_owned(), instance.to_owned()))?.cause.clone()
     }
 
     /// The priority in the node's last advert.
@@ -232,7 +249,7 @@ impl World {
     /// States and answers as they are now, to see whether anything changed.
     pub fn picture(&self) -> Vec<(String, String)> {
         let states =
-            self.states.iter().map(|((node, instance), (state, _))| (format!("{node} {instance}"), state.clone()));
+            self.states.iter().map(|((node, instance), said)| (format!("{node} {instance}"), said.state.clone()));
         let answers =
             self.probes.iter().map(|p| (p.probe.address.to_string(), p.answers_from.clone().unwrap_or_default()));
         states.chain(answers).collect()
@@ -286,7 +303,9 @@ mod tests {
         world.handle(sample(at(20), None));
         assert!(!world.is_settled());
         world.forget("a");
-        world.handle(line("b", at(3600), "MASTER"));
+        let text = "(VI_1) Entering MASTER STATE cause=\"no advert for 3600 ms\"".to_owned();
+        world.handle(Happening::Line { node: "b".to_owned(), at: at(3600), text });
+        assert_eq!(world.cause("b", "VI_1").as_deref(), Some("no advert for 3600 ms"));
         world.handle(sample(at(3605), Some("b")));
         world.handle(sample(at(3595), None));
         assert!(world.is_settled());
@@ -297,7 +316,7 @@ mod tests {
             "b VI_1 is BACKUP",
             "client 10.0.0.1 answers from a",
             "client no answer from 10.0.0.1",
-            "b VI_1 is MASTER",
+            "b VI_1 is MASTER: no advert for 3600 ms",
             "client 10.0.0.1 answers again, from b, after 3585 ms",
         ];
         assert_eq!(text, expected);

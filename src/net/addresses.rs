@@ -9,8 +9,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::vrrp::config::FilterConfig;
 use crate::vrrp::types::IfIndex;
 
+use super::filter::Filter;
 use super::links::LinkTable;
 use super::netlink::{NetlinkSocket, Read};
 use super::plan::{Installed, Step, plan};
@@ -24,7 +26,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Times that a batch is sent again when its answers were lost. Requests may be repeated harmlessly.
 const MOST_RETRIES: u32 = 3;
 
-/// Owns the queue and its netlink socket.
+/// Owns the queue, its netlink socket and the packet filter.
 #[derive(Debug)]
 pub struct AddressWriter {
     socket: NetlinkSocket,
@@ -33,13 +35,14 @@ pub struct AddressWriter {
     /// Addresses that the kernel refused last time: announcing them would draw traffic that nobody takes.
     refused: BTreeMap<Owner, BTreeSet<(IfIndex, IpAddr)>>,
     installed: Installed,
+    filter: Filter,
     sequence: u32,
 }
 
 #[derive(Debug)]
 struct Running {
     owner: Owner,
-    generation: u64,
+    change: Change,
     steps: VecDeque<Step>,
     outstanding: BTreeMap<u32, Step>,
     retries: u32,
@@ -76,12 +79,24 @@ impl AddressWriter {
             running: None,
             refused: BTreeMap::new(),
             installed: Installed::default(),
+            filter: Filter::default(),
             sequence: 0,
         })
     }
 
+    /// How packets to addresses that are not accepted are dropped.
+    pub fn set_filter(&mut self, config: &FilterConfig) {
+        self.filter.set_config(config);
+    }
+
+    /// Takes the filter away, after the last address.
+    pub fn remove_filter(&mut self) {
+        self.filter.close();
+    }
+
     /// Queues a change.
     pub fn sync(&mut self, owner: Owner, change: Change) {
+        self.filter.ask(owner, &change);
         self.queue.push_change(owner, change);
     }
 
@@ -115,7 +130,7 @@ impl AddressWriter {
                     }
                     written.push(Written::Announce(announcement));
                 }
-                Some(Work::Change(owner, change)) => self.start(owner, &change, links),
+                Some(Work::Change(owner, change)) => self.start(owner, change, links),
             }
         }
         if let Some(mut running) = self.running.take() {
@@ -123,8 +138,10 @@ impl AddressWriter {
                 running.give_up(&e, links);
             }
             if running.steps.is_empty() && running.outstanding.is_empty() {
-                let Running { owner, generation, failures, refused, .. } = running;
+                let Running { owner, change, failures, refused, .. } = running;
+                self.filter.after(owner, &change);
                 self.refused.insert(owner, refused);
+                let generation = change.generation;
                 written.push(Written::Synced { owner, generation, failures });
             } else {
                 self.running = Some(running);
@@ -133,11 +150,12 @@ impl AddressWriter {
         Ok(written)
     }
 
-    fn start(&mut self, owner: Owner, change: &Change, links: &LinkTable) {
+    fn start(&mut self, owner: Owner, change: Change, links: &LinkTable) {
+        self.filter.before();
         self.running = Some(Running {
             owner,
-            generation: change.generation,
             steps: plan(links, &self.installed, &change.present, &change.absent).into(),
+            change,
             outstanding: BTreeMap::new(),
             retries: 0,
             failures: Vec::new(),

@@ -1,6 +1,7 @@
-//! A route netlink socket that never waits.
+//! A netlink socket that never waits.
 //!
-//! Shell. Two of these exist: the monitor's, which is a member of the notification groups, and the address writer's.
+//! Shell. Three of these exist: the monitor's, which is a member of the notification groups, the address writer's, and
+//! the one to nftables where packets to virtual addresses are filtered.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -40,8 +41,20 @@ impl NetlinkSocket {
     /// # Errors
     /// No descriptor or memory.
     pub fn open(groups: u32, receive_buffer: usize) -> io::Result<Self> {
+        Self::open_protocol(SockProtocol::NetlinkRoute, groups, receive_buffer)
+    }
+
+    /// Opens one to nftables and its kin.
+    ///
+    /// # Errors
+    /// No descriptor or memory, or a kernel without it.
+    pub fn open_netfilter(receive_buffer: usize) -> io::Result<Self> {
+        Self::open_protocol(SockProtocol::NetlinkNetFilter, 0, receive_buffer)
+    }
+
+    fn open_protocol(protocol: SockProtocol, groups: u32, receive_buffer: usize) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         // Without CAP_NET_ADMIN the default size stays, and overruns come earlier.
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &receive_buffer);
         // Old kernels give a bare error number.

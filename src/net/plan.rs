@@ -3,6 +3,8 @@
 //! Pure. Whose address is it? Ours carry the kernel's VRRP mark ([`PROTOCOL_VRRP`]). An address with the mark may be
 //! replaced or swept whatever its prefix length; one without it may be the host's own (an address owner has its
 //! virtual address twice: `192.0.2.1/24` by itself and `192.0.2.1/32` from us), so only the exact one is ever removed.
+//! Of an address owner not even that, unless we put it there: `192.0.2.1/24` may be both. Anybody else's exact one goes:
+//! a director that keeps a virtual address as backup, whoever put it there, makes two of it on the LAN.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -63,7 +65,7 @@ impl Step {
     /// In words, for the report of a failure.
     pub fn describe(&self, links: &LinkTable) -> String {
         match self {
-            Self::Add(BoundAddress { interface, config }) => {
+            Self::Add(BoundAddress { interface, config, .. }) => {
                 format!("cannot add {}/{} to {}", config.address, config.prefix_len, links.name(*interface))
             }
             Self::Remove { interface, address, prefix_len, .. } => {
@@ -123,7 +125,9 @@ pub fn plan(links: &LinkTable, installed: &Installed, present: &[BoundAddress], 
             }
         }
         // Asked for even when the table does not show it: the table may be a moment old.
-        steps.push(unbind(unwanted));
+        if !unwanted.own || is_known_as_ours(links, installed, unwanted) {
+            steps.push(unbind(unwanted));
+        }
     }
     for wanted in present {
         for facts in links.addresses(wanted.interface) {
@@ -133,7 +137,7 @@ pub fn plan(links: &LinkTable, installed: &Installed, present: &[BoundAddress], 
         }
     }
     for wanted in present {
-        steps.extend(installed.like(wanted).filter(|ours| *ours != wanted).map(unbind));
+        steps.extend(installed.like(wanted).filter(|ours| ours.config != wanted.config).map(unbind));
     }
     steps.extend(present.iter().cloned().map(Step::Add));
     steps
@@ -154,6 +158,13 @@ fn remove(interface: IfIndex, facts: &AddressFacts) -> Step {
 
 fn is_ours(facts: &AddressFacts) -> bool {
     facts.protocol == PROTOCOL_VRRP
+}
+
+/// Kernels before 5.18 forget the mark: there, what a killed predecessor put on an owner's link stays.
+fn is_known_as_ours(links: &LinkTable, installed: &Installed, bound: &BoundAddress) -> bool {
+    let mut standing = links.addresses(bound.interface);
+    standing.any(|facts| is_entry(bound, facts) && is_ours(facts))
+        || installed.like(bound).any(|i| same_entry(i, bound))
 }
 
 fn same_entry(a: &BoundAddress, b: &BoundAddress) -> bool {

@@ -1,7 +1,8 @@
 //! Route netlink: requests as bytes, and the kernel's messages as the few facts that matter here.
 //!
-//! Pure. Messages are read attribute by attribute, unknown ones are passed over: a driver or kernel that says something
-//! new about a link must not hide the link.
+//! Pure. Requests are built by `netlink_packet_route`. The kernel's messages are not read by it: one attribute that it
+//! does not expect fails its whole message, and a driver or kernel that says something new about a link must not hide
+//! the link. The few attributes that matter are picked out, all others are passed over.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn bound(last: u8) -> BoundAddress {
-        BoundAddress { interface: ETH, config: AddressConfig::new(ip(last)) }
+        BoundAddress { interface: ETH, config: AddressConfig::new(ip(last)), accept: true, own: false }
     }
 
     fn change(generation: u64, present: &[u8], absent: &[u8]) -> Change {

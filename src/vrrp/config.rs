@@ -50,6 +50,25 @@ pub struct VrrpGlobal {
     pub gna_interval: Duration,
     /// Accept interfaces that do not exist yet (`dynamic_interfaces`).
     pub dynamic_interfaces: bool,
+    /// How packets to addresses that are not accepted are dropped.
+    pub filter: FilterConfig,
+}
+
+/// The packet filter behind `no_accept` and strict mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterConfig {
+    /// Name of our table of family `inet` (`nftables`).
+    pub table: String,
+    /// Priority of its chain among those at the same hook (`nftables_priority`).
+    pub priority: i32,
+    /// Count what is dropped (`nftables_counters`).
+    pub counters: bool,
+}
+
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self { table: "holdfast".to_owned(), priority: -1, counters: false }
+    }
 }
 
 impl Default for VrrpGlobal {
@@ -65,6 +84,7 @@ impl Default for VrrpGlobal {
             garp_interval: Duration::ZERO,
             gna_interval: Duration::ZERO,
             dynamic_interfaces: false,
+            filter: FilterConfig::default(),
         }
     }
 }

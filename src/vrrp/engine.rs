@@ -111,6 +111,10 @@ pub struct BoundAddress {
     pub interface: IfIndex,
     /// The address with its options.
     pub config: AddressConfig,
+    /// Packets to it are for us (`accept`, or the address owner); otherwise they are dropped, but for neighbour discovery.
+    pub accept: bool,
+    /// The host may have it by itself (address owner, static address): only what we put there is ever removed.
+    pub own: bool,
 }
 
 /// What the shell has to carry out. Effects say what *should be*: carrying one out twice is harmless.
@@ -247,6 +251,10 @@ impl VrrpEngine {
                 let before = self.links.set(link).map(|old| self.essence(&old));
                 // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
                 if before.as_ref() != Some(&after) {
+                    // A link that was renamed is gone under its old name.
+                    if let Some(old) = before.filter(|old| old.name != name) {
+                        self.on_links(now, &old.name);
+                    }
                     self.on_links(now, &name);
                 }
             }
@@ -376,7 +384,10 @@ impl VrrpEngine {
     fn on_links(&mut self, now: Instant, name: &str) {
         let key = TrackerKey::Interface(name.to_owned());
         let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
-        self.tracks.set(key.clone(), status);
+        // Containers' links come and go by the thousand: only those that somebody tracks are kept.
+        if self.tracks.knows(&key) {
+            self.tracks.set(key.clone(), status);
+        }
         self.rebind(now);
         let cause = Cause::Tracker { tracker: key, status };
         self.review(now, &cause, |_| true);
@@ -432,21 +443,25 @@ impl VrrpEngine {
     fn change_instance(&mut self, now: Instant, name: &str) {
         let Some(config) = self.config.instances.get(name).cloned() else { return };
         match self.ids.get(name).copied() {
-            None => {
-                let id = InstanceId(self.next_id);
-                self.next_id += 1;
-                self.ids.insert(name.to_owned(), id);
-                self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
-            }
+            None => self.add_instance(now, name, config),
             Some(id) if self.instances.get(&id).is_some_and(|old| is_another_router(&old.config, &config)) => {
                 // Another VRID, family or interface is another virtual router under the same name.
                 self.with(now, id, |instance, turn| {
                     instance.enter_end(turn, StateName::Init, Cause::Reconfigured);
                 });
-                self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
+                self.instances.remove(&id);
+                self.add_instance(now, name, config);
             }
             Some(id) => self.with(now, id, |instance, _| instance.on_config(now, config)),
         }
+    }
+
+    /// A new instance has a new number, even under an old name: generations of addresses are counted for each number.
+    fn add_instance(&mut self, now: Instant, name: &str, config: InstanceConfig) {
+        let id = InstanceId(self.next_id);
+        self.next_id += 1;
+        self.ids.insert(name.to_owned(), id);
+        self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
     }
 
     fn regroup(&mut self) {

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::engine::Effect;
 use super::event::{Cause, Event, FaultReason, StateName};
 use super::instance::{Instance, Turn};
 use super::state::State;
@@ -25,7 +26,9 @@ pub struct Group {
 }
 
 /// Lets one instance without a group act on its health. `started`: the start-up delay is over.
-pub fn settle_single(instance: &mut Instance, turn: &mut super::instance::Turn<'_>, started: bool, cause: &Cause) {
+pub fn settle_single(instance: &mut Instance, turn: &mut Turn<'_>, started: bool, cause: &Cause) {
+    // A reload took it out of its group while it waited for the others: its timer has expired.
+    instance.promote(turn);
     let reasons = instance.health.faults.clone();
     act_on_reasons(instance, turn, reasons, started, cause);
 }
@@ -89,9 +92,10 @@ fn act_on_reasons(
     }
 }
 
-/// A member that a reload added to a group which is master joins it as master: adding must not cost mastership.
+/// A member that a reload added to a group which is master, or that a new group joins to a master, becomes master with
+/// it: adding must not cost mastership.
 fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
-    if group.told != Some(StateName::Master) {
+    if !matches!(group.told, None | Some(StateName::Master)) {
         return;
     }
     let Some(master) = members(group, instances).find(|m| m.is_master()).map(|m| m.name.clone()) else { return };
@@ -104,7 +108,9 @@ fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Instance
 }
 
 fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
-    let left = members(group, instances).find(|m| !m.is_master() && !m.waits_for_group()).map(|m| m.name.clone());
+    // One in INIT has not left: a reload added it, and its tracker has no result yet.
+    let has_left = |m: &&Instance| !m.is_master() && !m.waits_for_group() && m.state != State::Init;
+    let left = members(group, instances).find(has_left).map(|m| m.name.clone());
     let Some(left) = left else { return };
     for id in &group.members {
         let Some(member) = instances.get_mut(id) else { continue };
@@ -115,7 +121,16 @@ fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
 }
 
 fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
-    if !members(group, instances).all(|m| m.is_master() || m.waits_for_group()) {
+    // In a group which is master one in INIT joins later; a group which is not yet waits for it.
+    let is_master = members(group, instances).any(Instance::is_master);
+    let is_ready = |m: &Instance| m.is_master() || m.waits_for_group() || (is_master && m.state == State::Init);
+    if !members(group, instances).all(is_ready) {
+        // The predecessor was master of all or of none: what is left of it is adopted at once and whole, or not at all.
+        for id in &group.members {
+            if let Some(member) = instances.get_mut(id) {
+                member.forget_adoption(turn.now);
+            }
+        }
         return;
     }
     for id in &group.members {
@@ -134,14 +149,19 @@ fn tell(group: &mut Group, instances: &BTreeMap<InstanceId, Instance>, turn: &mu
     group.told = Some(first);
     let cause = members(group, instances)
         .map(Instance::cause)
-        .find(|cause| !matches!(cause, Cause::SyncGroup { .. }))
+        .find(|cause| !is_of_another_member(cause))
         .unwrap_or(cause)
         .clone();
-    turn.effects.push_back(super::engine::Effect::Emit(Event::GroupChanged {
-        group: group.name.clone(),
-        to: first,
-        cause,
-    }));
+    turn.effects.push_back(Effect::Emit(Event::GroupChanged { group: group.name.clone(), to: first, cause }));
+}
+
+/// Whether a member moved only because another one did.
+fn is_of_another_member(cause: &Cause) -> bool {
+    match cause {
+        Cause::SyncGroup { .. } => true,
+        Cause::Fault { reasons } => reasons.iter().all(|reason| matches!(reason, FaultReason::SyncGroup { .. })),
+        _ => false,
+    }
 }
 
 fn members<'a>(

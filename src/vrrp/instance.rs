@@ -248,6 +248,10 @@ impl Instance {
                 backup.timer = DownTimer::Running { since: now, wait: Wait::Skew };
             }
             backup.master = Some(heard);
+            if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
+                backup.rejected = None;
+                backup.rejected_at = None;
+            }
             return;
         }
         if heard.priority >= priority.value() {
@@ -262,9 +266,27 @@ impl Instance {
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
+            backup.rejected_at = None;
         } else {
             // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
             backup.rejected = Some(heard);
+            backup.rejected_at = Some(now);
+        }
+    }
+
+    /// An advert that was discarded may be one to follow now: our priority fell, or a reload took preemption away. Its
+    /// master would be silenced for nothing if the timer ran on.
+    fn reconsider_rejected(&mut self) {
+        let (preempt, ours) = (self.config.preempt, self.health.priority.value());
+        let State::Backup(backup) = &mut self.state else { return };
+        let (Some(heard), Some(since)) = (backup.rejected, backup.rejected_at) else { return };
+        if !preempt || heard.priority >= ours {
+            backup.timer = DownTimer::Running { since, wait: Wait::MasterDown };
+            backup.master_adver_interval = heard.interval;
+            backup.master = Some(heard);
+            backup.rejected = None;
+            backup.rejected_at = None;
+            backup.preempt_at = None;
         }
     }
 
@@ -272,8 +294,11 @@ impl Instance {
     fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         let ours = self.health.priority.value();
         if heard.priority == 0 {
-            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer."
-            self.assert_mastership(turn, true);
+            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
+            // have told clients that the addresses are there, in a partition or while we were stalled.
+            if self.assert_mastership(turn, true) {
+                self.announce_again(turn);
+            }
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
@@ -293,6 +318,17 @@ impl Instance {
         if !asserted {
             return;
         }
+        self.announce_again(turn);
+        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
+            instance: self.name.clone(),
+            peer: heard.address,
+            priority: heard.priority,
+            ours: self.health.priority.value(),
+        }));
+    }
+
+    /// Clients may have heard another master: now, and once more later.
+    fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
             self.announce(turn, repeat);
@@ -301,12 +337,6 @@ impl Instance {
                 master.garp.on_lower_priority(turn.now, &garp);
             }
         }
-        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-            instance: self.name.clone(),
-            peer: heard.address,
-            priority: heard.priority,
-            ours: self.health.priority.value(),
-        }));
     }
 
     /// Answers an advert of another master, at most four times an interval. Returns whether it did.
@@ -368,6 +398,20 @@ impl Instance {
         }
     }
 
+    /// Listens like any other backup: its group cannot be adopted, and by the time that it is ready the advert deadline
+    /// of the predecessor has passed.
+    pub fn forget_adoption(&mut self, now: Instant) {
+        if let State::Backup(backup) = &mut self.state
+            && matches!(backup.timer, DownTimer::Expired { cause: Cause::Adopted })
+        {
+            let wait = match self.config.state {
+                InitialState::Master => Wait::InitialMaster,
+                InitialState::Backup => Wait::MasterDown,
+            };
+            backup.timer = DownTimer::Running { since: now, wait };
+        }
+    }
+
     /// Becomes master with its sync group, if its own timer has expired.
     pub fn promote(&mut self, turn: &mut Turn<'_>) {
         if let State::Backup(Backup { timer: DownTimer::Expired { cause }, .. }) = &self.state {
@@ -380,6 +424,7 @@ impl Instance {
     pub fn on_health(&mut self, turn: &mut Turn<'_>, health: Health, cause: &Cause) {
         let before = std::mem::replace(&mut self.health, health).priority;
         let after = self.health.priority;
+        self.reconsider_rejected();
         if before == after || matches!(self.state, State::Init | State::Fault { .. }) {
             return;
         }
@@ -414,6 +459,13 @@ impl Instance {
     /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
     pub fn on_config(&mut self, now: Instant, config: InstanceConfig) {
         let old = std::mem::replace(&mut self.config, config);
+        // An address may leave the adverts and stay on its link (`virtual_ipaddress_excluded`).
+        self.advertised = self.fitting_addresses();
+        if let State::Master(master) = &mut self.state
+            && old.garp.refresh != self.config.garp.refresh
+        {
+            master.garp.on_refresh_changed(now, &self.config.garp);
+        }
         if old.advert_interval == self.config.advert_interval {
             return;
         }
@@ -492,7 +544,10 @@ impl Instance {
         let from = self.leave(turn.now);
         self.state = State::Init;
         self.sync_addresses(turn, &[]);
-        self.emit_state(turn, from, to, cause);
+        // One that never left INIT and becomes another router has nothing to tell.
+        if (from, to) != (StateName::Init, StateName::Init) {
+            self.emit_state(turn, from, to, cause);
+        }
     }
 
     fn leave(&mut self, now: Instant) -> StateName {
@@ -622,10 +677,5 @@ impl Instance {
     fn fitting_addresses(&self) -> Vec<IpAddr> {
         let capacity = packet::capacity(self.config.version, self.config.family, self.binding.mtu);
         self.config.addresses.iter().take(capacity).map(|address| address.address).collect()
-    }
-
-    /// Takes the fitting addresses anew after a configuration change.
-    pub fn refresh_advertised(&mut self) {
-        self.advertised = self.fitting_addresses();
     }
 }

@@ -24,7 +24,9 @@ pub struct Links {
 impl Links {
     /// Notes a link's present state. Returns its former one.
     pub fn set(&mut self, link: Link) -> Option<Link> {
-        if let Some(old) = self.by_index.get(&link.index).filter(|old| old.name != link.name) {
+        if let Some(old) = self.by_index.get(&link.index).filter(|old| old.name != link.name)
+            && self.by_name.get(&old.name) == Some(&link.index)
+        {
             self.by_name.remove(&old.name);
         }
         self.by_name.insert(link.name.clone(), link.index);
@@ -59,7 +61,7 @@ impl Links {
     /// of them is a source of adverts.
     pub fn bind(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<IpAddr>) -> Binding {
         let own = config.interface.as_deref();
-        let addresses = config.all_addresses().filter_map(|address| self.bind_address(address, own)).collect();
+        let addresses = config.all_addresses().filter_map(|address| self.bind_address(address, config)).collect();
         let family = config.family;
         let Some(name) = own else {
             let socket = Some(SocketKey { interface: None, family });
@@ -84,9 +86,11 @@ impl Links {
         Binding { socket, source, mtu: link.mtu, addresses, faults }
     }
 
-    fn bind_address(&self, address: &AddressConfig, own: Option<&str>) -> Option<BoundAddress> {
-        let link = self.named(address.device.as_deref().or(own)?)?;
-        Some(BoundAddress { interface: link.index, config: address.clone() })
+    fn bind_address(&self, address: &AddressConfig, instance: &InstanceConfig) -> Option<BoundAddress> {
+        let link = self.named(address.device.as_deref().or(instance.interface.as_deref())?)?;
+        let own = instance.priority.is_owner();
+        let accept = instance.accept || own;
+        Some(BoundAddress { interface: link.index, config: address.clone(), accept, own })
     }
 
     fn source_fault(&self, config: &InstanceConfig) -> Option<FaultReason> {

@@ -34,12 +34,9 @@ fn lines(event: &Event) -> Vec<Line> {
         text,
     };
     match event {
-        Event::StateChanged { instance, from, to, priority, cause } => {
+        Event::StateChanged { instance, from, to, cause, .. } => {
             let mut lines = Vec::new();
             match cause {
-                Cause::MasterSilent { .. } if *to == StateName::Master => {
-                    lines.push(line(false, instance, None, format!("({instance}) Receive advertisement timeout")));
-                }
                 Cause::BetterMaster { master, ours } if *from == StateName::Master => lines.push(line(
                     false,
                     instance,
@@ -57,6 +54,12 @@ fn lines(event: &Event) -> Vec<Line> {
                 )),
                 _ => {}
             }
+            // keepalived's timer runs out at each of these, whatever was or was not heard before.
+            let timed_out =
+                matches!(cause, Cause::MasterSilent { .. } | Cause::MasterResigned { .. } | Cause::Preempting { .. });
+            if timed_out && *to == StateName::Master {
+                lines.push(line(false, instance, None, format!("({instance}) Receive advertisement timeout")));
+            }
             let text = match to {
                 StateName::Stop => format!("({instance}) sent 0 priority"),
                 StateName::Deleted => format!("({instance}) removed"),
@@ -64,9 +67,12 @@ fn lines(event: &Event) -> Vec<Line> {
             };
             let mut change = line(*to == StateName::Fault, instance, Some(cause), text);
             if matches!(to, StateName::Master | StateName::Backup) && *from == StateName::Init {
-                change.text.push_str(&format!(" (priority {priority})"));
+                change.text.push_str(" (init)");
             }
             lines.push(change);
+            if (*from, *to) == (StateName::Master, StateName::Fault) {
+                lines.push(line(false, instance, None, format!("({instance}) sent 0 priority")));
+            }
             lines
         }
         Event::GroupChanged { group, to, cause } => {
@@ -131,6 +137,16 @@ mod tests {
             change(Backup, Master, silent),
             ["(VI_1) Receive advertisement timeout", "(VI_1) Entering MASTER STATE"]
         );
+        let resigned = Cause::MasterResigned { master: heard(0), late: zero };
+        assert_eq!(
+            change(Backup, Master, resigned),
+            [
+                "(VI_1) Backup received priority 0 advertisement from 192.0.2.2",
+                "(VI_1) Receive advertisement timeout",
+                "(VI_1) Entering MASTER STATE"
+            ]
+        );
+        assert_eq!(change(StateName::Init, Backup, Cause::Started), ["(VI_1) Entering BACKUP STATE (init)"]);
         assert_eq!(
             change(Master, Backup, Cause::BetterMaster { master: heard(150), ours: 100 }),
             [
@@ -139,7 +155,7 @@ mod tests {
             ]
         );
         let fault = Cause::Fault { reasons: Default::default() };
-        assert_eq!(change(Master, Fault, fault), ["(VI_1) Entering FAULT STATE"]);
+        assert_eq!(change(Master, Fault, fault), ["(VI_1) Entering FAULT STATE", "(VI_1) sent 0 priority"]);
     }
 
     #[test]

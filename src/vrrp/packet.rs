@@ -198,7 +198,7 @@ fn checksum(version: Version, pdu: &[u8], source: IpAddr, destination: IpAddr, p
             sum.add(&length.to_be_bytes());
             sum.add(&[0, 0, 0, PROTOCOL]);
         }
-        // RFC 3768 §5.3.8: the packet alone. (Mixed families never come from one packet.)
+        // VRRPv2 has no pseudo header. Mixed families never come from one packet; the plain sum simply does not match.
         _ => {}
     }
     sum.add(pdu);

@@ -213,6 +213,7 @@ struct Process {
     writer: AddressWriter,
     announcer: Announcer,
     statics: StaticAddresses,
+    promotion: settings::Promotion,
     recorder: FlightRecorder,
     main: MainLink,
     readiness: Readiness,
@@ -241,7 +242,8 @@ impl Process {
         let mut monitor = Monitor::open()?;
         let links = monitor.load(DUMP_PATIENCE)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        let writer = AddressWriter::open()?;
+        let mut writer = AddressWriter::open()?;
+        writer.set_filter(&config.global.filter);
         let mut announcer = Announcer::open()?;
         announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
         readiness.add(&monitor)?;
@@ -254,6 +256,7 @@ impl Process {
             statics: StaticAddresses::new(config.static_addresses.clone()),
             beat_every: beat_every(&config),
             config,
+            promotion: settings::Promotion::default(),
             monitor,
             sockets: AdvertSockets::default(),
             writer,
@@ -292,6 +295,8 @@ impl Process {
                 ready = self.sleep(now, next) => ready?,
             }
         }
+        self.writer.remove_filter();
+        self.promotion.restore();
         self.record_flight();
         self.main.push(FromVrrp::Stopped);
         let last_words = async {
@@ -360,12 +365,13 @@ impl Process {
                 if diff.global.is_some() {
                     settings::apply(&self.config.global, &old);
                     self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);
+                    self.writer.set_filter(&self.config.global.filter);
                 }
                 if let Some(addresses) = diff.static_addresses.clone() {
                     let change = self.statics.replace(addresses, self.monitor.table());
                     self.writer.sync(Owner::Static, change);
                 }
-                settings::promote_secondaries(&self.config, self.monitor.table());
+                self.promotion.apply(&self.config, self.monitor.table());
                 if self.stop_by.is_none() {
                     self.input(now, Input::Reconfigure(*diff));
                 }
@@ -411,7 +417,7 @@ impl Process {
             }
         }
         if appeared {
-            settings::promote_secondaries(&self.config, self.monitor.table());
+            self.promotion.apply(&self.config, self.monitor.table());
         }
         self.sockets.repair(self.monitor.table(), &self.readiness);
         if let Some(change) = self.statics.links_changed(self.monitor.table()) {

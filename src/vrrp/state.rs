@@ -59,6 +59,8 @@ pub struct Backup {
     pub master: Option<Heard>,
     /// The last advert that was not, because its priority is lower than ours.
     pub rejected: Option<Heard>,
+    /// When that one was heard.
+    pub rejected_at: Option<Instant>,
     /// End of `preempt_delay`, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
 }
@@ -99,6 +101,7 @@ impl Backup {
             master_adver_interval: master.map_or(own_interval, |master| master.interval),
             master,
             rejected: None,
+            rejected_at: None,
             preempt_at: None,
         }
     }
@@ -166,6 +169,11 @@ impl GarpSchedule {
     /// A second burst after a lower-priority advert was heard, unless one is due anyway.
     pub fn on_lower_priority(&mut self, now: Instant, config: &GarpConfig) {
         self.second = self.second.or(after(now, config.lower_prio_delay, config.lower_prio_repeat));
+    }
+
+    /// A reload changed the interval of the periodic bursts.
+    pub fn on_refresh_changed(&mut self, now: Instant, config: &GarpConfig) {
+        self.refresh_at = next_refresh(now, config);
     }
 
     /// The next burst.

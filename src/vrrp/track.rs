@@ -41,6 +41,11 @@ impl TrackTable {
         self.statuses.get(key).copied().unwrap_or(TrackerStatus::Pending)
     }
 
+    /// Whether a status is kept for this tracker.
+    pub fn knows(&self, key: &TrackerKey) -> bool {
+        self.statuses.contains_key(key)
+    }
+
     /// Forgets trackers that are no longer configured.
     pub fn retain(&mut self, keep: impl Fn(&TrackerKey) -> bool) {
         self.statuses.retain(|key, _| keep(key));

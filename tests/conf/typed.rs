@@ -7,7 +7,9 @@ use std::time::Duration;
 use holdfast::command::{CommandForm, RunAs};
 use holdfast::conf::{self, Config, LoadOptions};
 use holdfast::trackers::config::FileInit;
-use holdfast::vrrp::config::{Auth, InitialState, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer};
+use holdfast::vrrp::config::{
+    Auth, FilterConfig, InitialState, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer,
+};
 use holdfast::vrrp::types::{AdvertInterval, Family, Version, Vrid};
 
 fn load(text: &str) -> Config {
@@ -292,4 +294,14 @@ fn the_daemon_keeps_its_own_settings() {
     let vrrp = &config.vrrp.global;
     assert_eq!((vrrp.startup_delay, vrrp.rt_priority, vrrp.nice), (Duration::from_millis(2500), Some(50), Some(-5)));
     assert_eq!((vrrp.cpu_affinity.len(), vrrp.dynamic_interfaces), (2, true));
+}
+
+#[test]
+fn the_packet_filter_has_the_tables_name_priority_and_counters() {
+    let filter = |globals: &str| load(&format!("global_defs {{\n{globals}\n}}\n")).vrrp.global.filter;
+    assert_eq!(filter(""), FilterConfig::default());
+    assert_eq!(filter("nftables\nvrrp_iptables\nnftables_ifindex"), FilterConfig::default());
+    let all = filter("nftables edge\nnftables_priority -10\nnftables_counters");
+    assert_eq!(all, FilterConfig { table: "edge".to_owned(), priority: -10, counters: true });
+    assert_eq!(filter("nftables \"a b\"").table, "holdfast", "a name that nft cannot write");
 }

@@ -3,6 +3,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::bench::{Bench, Daemon, kill, wait_until};
+use crate::common::root;
 
 const ADDRESS: &str = "192.0.2.100";
 
@@ -14,8 +15,7 @@ struct Net {
 impl Net {
     /// `None`, with a word, when we may not.
     fn new(test: &str) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces need root");
+        if !root() {
             return None;
         }
         let name = format!("hf-{test}-{}", std::process::id());
@@ -126,6 +126,46 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
+fn the_vrrp_process_goes_with_the_last_instance_and_comes_with_the_first() {
+    let Some(rig) = Rig::start("last") else { return };
+    let first = rig.vrrp_pid();
+    fs::write(rig.bench.path("conf"), "global_defs {\n}\n").unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("no vrrp_instance is configured any more");
+    rig.wait_for_address(false);
+    wait_until("the process ends, and its pid file", || {
+        !fs::exists(format!("/proc/{first}")).unwrap() && !rig.bench.path("vrrp.pid").exists()
+    });
+    wait_until("its last words are heard", || rig.notified().last().is_some_and(|l| l.contains("VI_1 FAULT")));
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "")).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    rig.wait_for_address(true);
+    assert_ne!(rig.vrrp_pid(), first);
+}
+
+#[test]
+fn a_file_that_was_started_with_an_error_can_be_changed() {
+    let Some(net) = Net::new("flawed") else { return };
+    let bench = Bench::new("");
+    let flawed = |more: &str| format!("{}{more}", conf(&bench, 51, "frobnicate 1"));
+    fs::write(bench.path("conf"), flawed("")).unwrap();
+    let daemon = bench.start(&["-s", &net.name]);
+    daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    fs::write(
+        bench.path("conf"),
+        flawed("vrrp_instance VI_2 {\n interface v0\n virtual_router_id 52\n virtual_ipaddress { 192.0.2.102 }\n}\n"),
+    )
+    .unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("reload: 0 changed, 1 added, 0 removed, 1 unchanged");
+    fs::write(bench.path("conf"), flawed("vrrp_instance VI_3 {\n interface v0\n twiddle\n}\n")).unwrap();
+    daemon.signal(libc::SIGHUP);
+    let line = daemon.wait_for_log("reload refused, nothing changed");
+    assert!(line.contains("conf:"), "the place of the error: {line}");
+}
+
+#[test]
 fn a_killed_vrrp_process_is_replaced_and_goes_on() {
     let Some(rig) = Rig::start("killvrrp") else { return };
     let first = rig.vrrp_pid();
@@ -156,6 +196,37 @@ fn a_killed_main_takes_the_vrrp_process_and_the_address_with_it() {
     rig.daemon.signal(libc::SIGKILL);
     rig.wait_for_address(false);
     wait_until("the vrrp process ends", || !fs::exists(format!("/proc/{vrrp}")).unwrap());
+}
+
+/// `holdfast sweep` with the files of this bench: its exit code and what it printed.
+fn sweep(bench: &Bench, net: &Net) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.arg("sweep").arg("-f").arg(bench.path("conf")).arg("-p").arg(bench.path("main.pid"));
+    let output = command.args(["-s", &net.name]).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn sweep_removes_what_two_killed_processes_left_and_nothing_else() {
+    let Some(rig) = Rig::start("sweep") else { return };
+    assert_eq!(sweep(&rig.bench, &rig.net), (Some(1), String::new()), "the daemon runs");
+    assert!(rig.net.has_address());
+    let vrrp = rig.vrrp_pid();
+    // Stopped, neither can react to the other's end.
+    for pid in [vrrp, rig.daemon.id()] {
+        kill(pid, libc::SIGSTOP);
+    }
+    for pid in [vrrp, rig.daemon.id()] {
+        kill(pid, libc::SIGKILL);
+    }
+    let Rig { bench, net, daemon } = rig;
+    assert_eq!(daemon.wait().code(), None);
+    assert!(net.has_address(), "nobody took it off");
+    assert_eq!(sweep(&bench, &net), (Some(0), format!("removed {ADDRESS}/24 from v0\n")));
+    assert!(!net.has_address() && net.ip(&["addr", "show", "dev", "v0"]).contains("192.0.2.1/24"));
+    net.ip(&["addr", "add", &format!("{ADDRESS}/24"), "dev", "v0"]);
+    assert_eq!(sweep(&bench, &net), (Some(0), String::new()));
+    assert!(net.has_address(), "the host's own");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast::vrrp::config::{AddressConfig, InitialState, InstanceConfig, VrrpConfig};
+use holdfast::vrrp::config::{AddressConfig, ConfigDiff, InitialState, InstanceConfig, VrrpConfig};
 use holdfast::vrrp::event::{Cause, Event, StateName};
 use holdfast::vrrp::flight::{self, MonotonicClock};
 use holdfast::vrrp::message::{FromVrrp, ToVrrp};
@@ -16,8 +16,8 @@ use holdfast::vrrp::process::{ProcessOptions, run};
 use holdfast::vrrp::types::Vrid;
 use holdfast::{BUILD_ID, ipc};
 
+use crate::common::needs_root;
 use crate::lan::{Capture, Lan, ip, is_advert_v4};
-use crate::needs_root;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHILD: &str = "HOLDFAST_TEST_CHILD";
@@ -304,5 +304,171 @@ fn a_main_that_dies_or_stops_us_before_the_start_is_survived() {
         }
         main.stream = main.stream.take().filter(|_| stop);
         assert_eq!(main.exit_code(), Some(0));
+    }
+}
+
+/// The packet filter of host `a`.
+fn ruleset(lan: &Lan) -> String {
+    let output = Command::new("ip").args(["netns", "exec", &lan.a, "nft", "list", "ruleset"]).output().expect("nft");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn nft(lan: &Lan, words: &str) {
+    let status = Command::new("ip").args(["netns", "exec", &lan.a, "nft", words]).status().expect("nft");
+    assert!(status.success(), "{words}");
+}
+
+/// Whether host `b` gets an answer: no port is open, so an address that accepts packets refuses at once.
+fn answers(lan: &Lan, address: &str) -> bool {
+    let address = std::net::SocketAddr::new(address.parse().expect("an address"), 9);
+    let result = Lan::inside(&lan.b, || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(400)));
+    match result.expect_err("no port is open").kind() {
+        std::io::ErrorKind::ConnectionRefused => true,
+        std::io::ErrorKind::TimedOut => false,
+        other => panic!("{address}: {other}"),
+    }
+}
+
+fn until_answers(lan: &Lan, address: &str, wanted: bool) {
+    let end = Instant::now() + PATIENCE;
+    while answers(lan, address) != wanted {
+        assert!(Instant::now() < end, "{address} answers: {}\n{}", !wanted, ruleset(lan));
+    }
+}
+
+#[test]
+fn a_master_that_does_not_accept_drops_all_but_neighbour_discovery() {
+    needs_root!();
+    if Command::new("nft").arg("--version").output().is_err() {
+        println!("skipped: needs nft");
+        return;
+    }
+    let lan = Lan::new();
+    ip(&format!("-n {} addr add fe80::a/64 dev eth0 nodad", lan.a));
+    ip(&format!("-n {} addr add 2001:db8::2/64 dev eth0 nodad", lan.b));
+    // What a predecessor that was killed has left, and a table of the host's own.
+    nft(&lan, "add table inet holdfast { set old { type ipv4_addr; }; }");
+    nft(&lan, "add table inet own");
+    let mut config = config();
+    config.global.filter.counters = true;
+    let mut v6 = InstanceConfig::new("eth0", Vrid::new(52).expect("not zero"));
+    v6.state = InitialState::Master;
+    v6.version = holdfast::vrrp::types::Version::V3;
+    v6.family = holdfast::vrrp::types::Family::V6;
+    v6.transport =
+        holdfast::vrrp::config::Transport::Multicast { group: "ff02::12".parse().expect("a literal address") };
+    v6.addresses = ["fe80::100", "2001:db8::100"]
+        .map(|address| AddressConfig { prefix_len: 64, ..AddressConfig::new(address.parse().expect("an address")) })
+        .into();
+    config.instances.insert("VI_6".to_owned(), v6);
+    for instance in config.instances.values_mut() {
+        instance.accept = false;
+    }
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin(&config, false);
+    main.until_master();
+    main.until_master();
+    let end = Instant::now() + PATIENCE;
+    while !addresses(&lan).contains("192.0.2.100") || !ruleset(&lan).contains("2001:db8::100") {
+        assert!(Instant::now() < end, "the addresses and their filter");
+    }
+    let shown: String = ruleset(&lan).split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "type filter hook input priority filter - 1; policy accept;",
+        "icmpv6 type 135-136 accept",
+        "ip daddr @vips4 counter packets",
+        "ip6 daddr @vips6 counter packets",
+        "ip6 daddr . iif @link_local counter packets",
+        "elements = { 192.0.2.100 }",
+        "elements = { 2001:db8::100 }",
+        "elements = { fe80::100 . \"eth0\" }",
+        "table inet own",
+    ] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    assert!(!shown.contains("set old"), "{shown}");
+    assert!(!answers(&lan, "192.0.2.100") && !answers(&lan, "2001:db8::100"));
+    assert!(answers(&lan, "192.0.2.1"), "the router's own address");
+    let neighbours = ip(&format!("-n {} neigh show", lan.b));
+    for address in ["192.0.2.100", "2001:db8::100"] {
+        let line = neighbours.lines().find(|line| line.starts_with(address));
+        assert!(line.is_some_and(|l| l.contains("02:00:00:00:00:0a")), "{address}: {neighbours}");
+    }
+
+    // Somebody reloads the host's rules, ours with them: the next change brings the table back whole.
+    nft(&lan, "flush ruleset");
+    let mut next = config.clone();
+    next.instances.get_mut("VI_6").expect("is there").accept = true;
+    main.say(&ToVrrp::Reconfigure(Box::new(ConfigDiff::between(&config, &next))));
+    until_answers(&lan, "2001:db8::100", true);
+    until_answers(&lan, "192.0.2.100", false);
+    let shown = ruleset(&lan);
+    assert!(shown.contains("192.0.2.100") && !shown.contains("::100"), "{shown}");
+
+    main.say(&ToVrrp::Stop);
+    main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(main.exit_code(), Some(0));
+    assert_eq!(ruleset(&lan), "", "the table goes with the addresses");
+}
+
+#[test]
+fn an_owner_accepts_whatever_is_configured() {
+    needs_root!();
+    let lan = Lan::new();
+    let mut config = config();
+    let instance = config.instances.get_mut("VI_1").expect("is there");
+    instance.priority = holdfast::vrrp::types::Priority::OWNER;
+    instance.accept = false;
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin(&config, false);
+    main.until_master();
+    until_answers(&lan, "192.0.2.100", true);
+}
+
+#[test]
+fn promotion_of_secondary_addresses_is_put_back() {
+    needs_root!();
+    let lan = Lan::new();
+    let promotes = |lan: &Lan| {
+        let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+        Lan::inside(&lan.a, || std::fs::read_to_string(path).expect("proc")).trim().to_owned()
+    };
+    Lan::inside(&lan.a, || std::fs::write("/proc/sys/net/ipv4/conf/eth0/promote_secondaries", "0").expect("proc"));
+    let mut config = config();
+    config.instances.get_mut("VI_1").expect("is there").promote_secondaries = true;
+    let recorder = flight::create().expect("memfd");
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin(&config, false);
+    main.until_master();
+    assert_eq!(promotes(&lan), "1");
+    main.say(&ToVrrp::Stop);
+    main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(main.exit_code(), Some(0));
+    assert_eq!(promotes(&lan), "0");
+}
+
+#[test]
+fn an_owner_leaves_the_address_that_the_host_had_before() {
+    needs_root!();
+    for (before, after) in [(Some("192.0.2.100/24"), true), (None, false)] {
+        let lan = Lan::new();
+        if let Some(before) = before {
+            ip(&format!("-n {} addr add {before} dev eth0", lan.a));
+        }
+        let mut config = config();
+        config.instances.get_mut("VI_1").expect("is there").priority = holdfast::vrrp::types::Priority::OWNER;
+        let recorder = flight::create().expect("memfd");
+        let mut main = FakeMain::start(&lan.a, &recorder);
+        main.begin(&config, false);
+        main.until_master();
+        until_answers(&lan, "192.0.2.100", true);
+        main.say(&ToVrrp::Stop);
+        main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+        assert_eq!(main.exit_code(), Some(0));
+        let shown = addresses(&lan);
+        assert_eq!(shown.contains("192.0.2.100/24"), after, "{shown}");
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
@@ -19,18 +20,25 @@ pub struct Record {
     pub text: String,
     /// Main says it for the vrrp process: people look for such lines under `Keepalived_vrrp`.
     pub of_vrrp: bool,
+    /// What the configuration appends to the name: `_NAMESPACE_INSTANCE`.
+    pub suffix: Arc<str>,
 }
 
 impl Record {
     /// A line; control characters in `text` are escaped.
     pub fn new(level: tracing::Level, time: SystemTime, text: String) -> Self {
         let text = if text.chars().any(char::is_control) { escape(&text) } else { text };
-        Self { level, time, text, of_vrrp: false }
+        Self { level, time, text, of_vrrp: false, suffix: Arc::default() }
     }
 
     /// The name in the log: the process's own, or the vrrp process's for lines that main says for it.
     pub fn ident<'a>(&self, own: &'a str) -> Cow<'a, str> {
-        if self.of_vrrp && !own.ends_with("_vrrp") { format!("{own}_vrrp").into() } else { own.into() }
+        let process = if self.of_vrrp && !own.ends_with("_vrrp") { "_vrrp" } else { "" };
+        if process.len() + self.suffix.len() == 0 {
+            own.into()
+        } else {
+            format!("{own}{process}{}", self.suffix).into()
+        }
     }
 
     /// syslog's number for the level.

@@ -29,8 +29,8 @@ fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (open, gate) = sync_channel(1);
     let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
-    let logging = Logging { queues: vec![queue.clone()], stderr: false };
-    let subscriber = tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] });
+    let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
+    let subscriber = tracing_subscriber::registry().with(QueueLayer { queues: vec![queue], suffix: Arc::default() });
     let started = Instant::now();
     let total = QUEUE + 1000;
     tracing::subscriber::with_default(subscriber, || {
@@ -56,11 +56,14 @@ fn text_comes_first_and_says_nothing_twice() {
     let (open, gate) = sync_channel(1);
     open.send(()).unwrap();
     let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
-    let logging = Logging { queues: vec![queue.clone()], stderr: false };
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(QueueLayer { queues: vec![queue] }), || {
-        tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
-        tracing::warn!(reason = "two words", "stop\n<3>forged");
-    });
+    let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
+    tracing::subscriber::with_default(
+        tracing_subscriber::registry().with(QueueLayer { queues: vec![queue], suffix: Arc::default() }),
+        || {
+            tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
+            tracing::warn!(reason = "two words", "stop\n<3>forged");
+        },
+    );
     logging.flush(Duration::from_secs(10));
     assert_eq!(
         *lines.lock().unwrap(),
@@ -116,4 +119,16 @@ fn options_of_the_command_line() {
     assert_eq!(child.file, Some("/x/k_vrrp.log".into()));
     assert!(of(&["-n", "-G"], None).stderr, "with nowhere else to go");
     assert!(!of(&["-l"], None).stderr, "-l is for the foreground");
+}
+
+#[test]
+fn the_name_has_the_process_then_the_namespace_and_the_instance() {
+    let mut record = Record::new(tracing::Level::INFO, SystemTime::UNIX_EPOCH, String::new());
+    assert_eq!(record.ident("Keepalived"), "Keepalived");
+    record.suffix = "_green_blue".into();
+    assert_eq!(record.ident("Keepalived"), "Keepalived_green_blue");
+    assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
+    record.of_vrrp = true;
+    assert_eq!(record.ident("Keepalived"), "Keepalived_vrrp_green_blue");
+    assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
 }

@@ -1,6 +1,6 @@
 //! Putting a configuration into effect: at start, and the difference at a reload.
 //!
-//! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any error, and
+//! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any new error, and
 //! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
 
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use sd_notify::NotifyState;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
-use super::{Loading, MainProcess, runner_for, tell_systemd};
+use super::{Loading, MainProcess, Retiring, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
-use crate::daemon::reload::{self, Summary};
+use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
-use crate::vrrp::config::{ConfigDiff, TrackerKey};
+use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::message::ToVrrp;
 
@@ -46,9 +46,19 @@ impl MainProcess {
         match loaded {
             Ok(Loaded { config, diagnostics, .. }) => {
                 load::log(&diagnostics);
-                match config {
-                    Some(config) if !diagnostics.has_errors() => self.reconfigure(config, since.elapsed()),
-                    _ => error!("reload: {} has errors, nothing changed", self.args.file.display()),
+                match (config, self.known_errors.first_new(&diagnostics)) {
+                    (Some(config), None) => {
+                        if diagnostics.has_errors() {
+                            warn!("reload: the running configuration has the same errors, going on");
+                        }
+                        self.known_errors = KnownErrors::of(&diagnostics);
+                        self.reconfigure(config, since.elapsed());
+                    }
+                    (_, Some(error)) => {
+                        let place = load::place(error);
+                        error!("reload refused, nothing changed, because of {place}: {}", error.message);
+                    }
+                    (None, None) => error!("reload refused, nothing changed: no usable configuration"),
                 }
             }
             Err(error) => error!("reload: reading the configuration failed, nothing changed: {error}"),
@@ -68,7 +78,7 @@ impl MainProcess {
         let others = self.config != new;
         let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
         self.notify_config = reload::notify_with_departing(&self.config.notify, &new);
-        self.config = new;
+        let old = std::mem::replace(&mut self.config, new).vrrp;
         self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
@@ -79,14 +89,31 @@ impl MainProcess {
         let tracked = trackers::tracked(&self.config);
         self.statuses.retain(|key, _| tracked.contains(key));
         self.apply_trackers();
+        self.feed_vrrp(diff, old);
+        info!("{}", summary.line(load_time + started.elapsed()));
+    }
+
+    /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.
+    fn feed_vrrp(&mut self, diff: ConfigDiff, old: VrrpConfig) {
+        if self.retiring.is_some() {
+            // It has its last orders; the next one is told everything, if there is need of one.
+            return;
+        }
         if self.vrrp.is_running() {
             if !diff.is_empty() {
                 self.vrrp.send(&ToVrrp::Reconfigure(Box::new(diff)));
             }
-        } else if self.needs_vrrp() && !self.vrrp.restart_is_planned() {
+            if !self.needs_vrrp() {
+                info!("no vrrp_instance is configured any more: stopping the vrrp process");
+                self.vrrp.send(&ToVrrp::Stop);
+                let kill_at = tokio::time::Instant::now() + self.config.daemon.child_wait;
+                self.retiring = Some(Retiring { kill_at, last: old });
+            }
+        } else if !self.needs_vrrp() {
+            self.vrrp.cancel_restart();
+        } else if !self.vrrp.restart_is_planned() {
             self.start_vrrp(false);
         }
-        info!("{}", summary.line(load_time + started.elapsed()));
     }
 
     pub(super) fn apply_trackers(&mut self) {
@@ -138,13 +165,13 @@ impl MainProcess {
             }
         }
     }
+}
 
-    /// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
-    /// and there will not be one soon.
-    pub(super) fn sweep(&self) {
-        match sweep::remove_addresses(&self.config.vrrp) {
-            Ok(failures) => failures.iter().for_each(|failure| error!("{failure}")),
-            Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
-        }
+/// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
+/// and there will not be one soon.
+pub(super) fn sweep(config: &VrrpConfig) {
+    match sweep::remove_addresses(config, sweep::Which::Configured) {
+        Ok(sweep::Swept { failures, .. }) => failures.iter().for_each(|failure| error!("{failure}")),
+        Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
     }
 }

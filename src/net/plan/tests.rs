@@ -11,7 +11,7 @@ fn wanted(address: &str, prefix_len: u8) -> BoundAddress {
     let mut config = AddressConfig::new(address.parse().expect("literal"));
     config.prefix_len = prefix_len;
     config.preferred_lifetime = None;
-    BoundAddress { interface: ETH, config }
+    BoundAddress { interface: ETH, config, accept: true, own: false }
 }
 
 fn table(entries: &[(&str, u8, u8)]) -> LinkTable {
@@ -45,6 +45,23 @@ fn the_hosts_own_address_survives_the_same_virtual_address() {
     assert_eq!(plan(&table, &Installed::default(), &[], &[wanted("192.0.2.1", 32)]), [gone("192.0.2.1", 32)]);
     let add = wanted("192.0.2.1", 32);
     assert_eq!(plan(&table, &Installed::default(), std::slice::from_ref(&add), &[]), [Step::Add(add)]);
+}
+
+#[test]
+fn an_owners_own_address_stays_and_what_we_put_there_goes() {
+    let own = BoundAddress { own: true, ..wanted("192.0.2.1", 24) };
+    let steps = |protocol, installed: &Installed| {
+        plan(&table(&[("192.0.2.1", 24, protocol)]), installed, &[], std::slice::from_ref(&own))
+    };
+    assert_eq!(steps(0, &Installed::default()), [], "the host had it before us");
+    assert_eq!(steps(PROTOCOL_VRRP, &Installed::default()), [gone("192.0.2.1", 24)], "a killed predecessor's");
+    let mut installed = Installed::default();
+    installed.done(&Step::Add(own.clone()));
+    assert_eq!(steps(0, &installed), [gone("192.0.2.1", 24)], "ours, on a kernel that forgets the mark");
+    assert_eq!(plan(&table(&[]), &installed, &[], std::slice::from_ref(&own)), [gone("192.0.2.1", 24)]);
+    let not_owner = [wanted("192.0.2.1", 24)];
+    let exact = plan(&table(&[("192.0.2.1", 24, 0)]), &Installed::default(), &[], &not_owner);
+    assert_eq!(exact, [gone("192.0.2.1", 24)], "a backup must not have it, whoever put it there");
 }
 
 #[test]

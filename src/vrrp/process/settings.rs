@@ -3,7 +3,7 @@
 //! Shell. Each is tried, and one warning says what the kernel refused: VRRP without real-time priority is better than
 //! none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -55,16 +55,51 @@ fn set_affinity(cpus: &BTreeSet<u16>) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Sets `promote_secondaries` on the interfaces of the instances that ask for it: without it the kernel removes all
-/// secondary addresses of a subnet with the first.
-pub(super) fn promote_secondaries(config: &VrrpConfig, links: &LinkTable) {
-    let instances = config.instances.values().filter(|i| i.promote_secondaries);
-    let names: BTreeSet<&str> = instances.filter_map(|i| i.interface.as_deref()).collect();
-    for name in names {
-        // A name with a slash would lead elsewhere; no link has one.
-        if links.by_name(name).is_some() {
-            let path = format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries");
-            report("promote_secondaries", std::fs::write(path, "1"));
+/// `promote_secondaries` of interfaces: set where an instance asks for it, because without it the kernel removes all
+/// secondary addresses of a subnet with the first; put back to what it was when none does any longer, and at the end.
+#[derive(Debug, Default)]
+pub(super) struct Promotion {
+    /// What it was before us, by interface.
+    before: BTreeMap<String, String>,
+}
+
+impl Promotion {
+    /// Sets and puts back what the configuration asks for now.
+    pub(super) fn apply(&mut self, config: &VrrpConfig, links: &LinkTable) {
+        let instances = config.instances.values().filter(|i| i.promote_secondaries);
+        let wanted: BTreeSet<&str> = instances.filter_map(|i| i.interface.as_deref()).collect();
+        self.put_back(|name| !wanted.contains(name));
+        for name in wanted {
+            // A name with a slash would lead elsewhere; no link has one.
+            if links.by_name(name).is_none() {
+                continue;
+            }
+            let path = path(name);
+            let Ok(before) = std::fs::read_to_string(&path) else { continue };
+            if before.trim() != "1" {
+                report("promote_secondaries", std::fs::write(&path, "1"));
+                self.before.entry(name.to_owned()).or_insert(before);
+            }
         }
     }
+
+    /// Puts all back, after the addresses are gone.
+    pub(super) fn restore(&mut self) {
+        self.put_back(|_| true);
+    }
+
+    fn put_back(&mut self, which: impl Fn(&str) -> bool) {
+        self.before.retain(|name, before| {
+            let now = which(name);
+            // An interface that is gone took its setting with it.
+            if now && std::path::Path::new(&path(name)).exists() {
+                report("promote_secondaries", std::fs::write(path(name), before.as_bytes()));
+            }
+            !now
+        });
+    }
+}
+
+fn path(interface: &str) -> String {
+    format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries")
 }

@@ -1,0 +1,526 @@
+//! One host under test: an engine, two links, a clock that only the test moves, and a kernel that is a set of addresses.
+//!
+//! Pure. Steps are words, so that tables are read and not programmed; see [`Host::play`].
+#![allow(clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::super::config::{
+    AddressConfig, Auth, ConfigDiff, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer, VrrpConfig,
+};
+use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, Transmit, VrrpEngine};
+use super::super::event::{Event, TrackerStatus};
+use super::super::packet::{self, Advert};
+use super::super::snapshot::{FlightRecord, InstanceSnapshot};
+use super::super::types::{
+    AdvertInterval, Family, IfIndex, InstanceId, Link, LinkAddress, Priority, Version, Vrid, default_group,
+};
+use super::invariants::Invariants;
+
+/// A literal address.
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().expect("a literal address")
+}
+
+/// A priority.
+pub fn prio(value: u8) -> Priority {
+    Priority::new(value).expect("not 0")
+}
+
+/// An interval in centiseconds.
+pub fn cs(value: u16) -> AdvertInterval {
+    AdvertInterval::from_centiseconds(value).expect("legal")
+}
+
+/// Addresses of a configuration.
+pub fn vips(list: &[&str]) -> Vec<AddressConfig> {
+    list.iter().map(|text| AddressConfig::new(ip(text))).collect()
+}
+
+/// Unicast to these peers.
+pub fn unicast(peers: &[&str]) -> Transport {
+    let peer = |text: &&str| UnicastPeer { address: ip(text), min_ttl: None, max_ttl: None };
+    Transport::Unicast { peers: peers.iter().map(peer).collect(), ttl: None, check_source: false }
+}
+
+/// A line of `track_script` for the script `s`.
+pub fn script(weight: i16, reverse: bool) -> Track {
+    Track { tracker: TrackerKey::Script("s".to_owned()), weight, reverse }
+}
+
+/// VRRPv3 over IPv4: instance `A`, priority 100, address 10.0.0.100, on eth0 where this host is 10.0.0.2.
+pub fn v3() -> VrrpConfig {
+    with_instance(Version::V3, Family::V4, "10.0.0.100")
+}
+
+/// VRRPv3 over IPv6: this host is fe80::2.
+pub fn v6() -> VrrpConfig {
+    with_instance(Version::V3, Family::V6, "fe80::100")
+}
+
+/// VRRPv2.
+pub fn v2() -> VrrpConfig {
+    with_instance(Version::V2, Family::V4, "10.0.0.100")
+}
+
+fn with_instance(version: Version, family: Family, address: &str) -> VrrpConfig {
+    let mut instance = InstanceConfig::new("eth0", Vrid::new(51).expect("not 0"));
+    instance.version = version;
+    instance.family = family;
+    instance.transport = Transport::Multicast { group: default_group(family) };
+    instance.addresses = vips(&[address]);
+    let mut config = VrrpConfig::default();
+    config.instances.insert("A".to_owned(), instance);
+    config
+}
+
+/// Instance `A` of a configuration.
+pub fn a(config: &mut VrrpConfig) -> &mut InstanceConfig {
+    instance(config, "A")
+}
+
+/// An instance of a configuration.
+pub fn instance<'a>(config: &'a mut VrrpConfig, name: &str) -> &'a mut InstanceConfig {
+    config.instances.get_mut(name).expect("configured")
+}
+
+/// Adds `B`: like `A`, but VRID 52 on eth1, with 10.1.0.100.
+pub fn add_b(config: &mut VrrpConfig) {
+    let mut b = a(config).clone();
+    b.interface = Some("eth1".to_owned());
+    b.vrid = Vrid::new(52).expect("not 0");
+    b.addresses = vips(&["10.1.0.100"]);
+    config.instances.insert("B".to_owned(), b);
+}
+
+/// eth0 and eth1, up.
+pub fn link(index: u32) -> Link {
+    let address =
+        |text: &str, prefix_len| LinkAddress { address: ip(text), prefix_len, tentative: false, secondary: false };
+    let net = index - 1;
+    Link {
+        index: IfIndex(index),
+        name: format!("eth{net}"),
+        up: true,
+        running: true,
+        loopback: false,
+        no_arp: false,
+        mtu: 1500,
+        hardware: vec![2, 0, 0, 0, 0, u8::try_from(index).expect("small")],
+        addresses: vec![address(&format!("10.{net}.0.2"), 24), address("fe80::2", 64)],
+    }
+}
+
+/// One host.
+pub struct Host {
+    /// The engine.
+    pub engine: VrrpEngine,
+    /// The time on the host.
+    pub now: Instant,
+    /// What `reload` does to the configuration.
+    pub reload: fn(&mut VrrpConfig),
+    /// What the engine said since [`Host::forget`], a line each.
+    pub said: Vec<String>,
+    /// Packets sent since then.
+    pub sent: Vec<Transmit>,
+    /// What must always hold.
+    pub invariants: Invariants,
+    links: Vec<Link>,
+    /// Names of all instances that ever had an effect.
+    names: BTreeMap<InstanceId, String>,
+}
+
+impl Host {
+    /// A host whose links are up and known, and whose engine has begun.
+    pub fn start(config: VrrpConfig) -> Self {
+        Self::restart(config, |_| Vec::new())
+    }
+
+    /// A host whose vrrp process was killed; `adopt` is what it left.
+    pub fn restart(config: VrrpConfig, adopt: impl FnOnce(Instant) -> Vec<FlightRecord>) -> Self {
+        #[allow(clippy::disallowed_methods)] // Any instant will do: only differences matter.
+        let now = Instant::now();
+        let mut host = Self {
+            engine: VrrpEngine::new(now, config, &adopt(now)),
+            now,
+            reload: |_| {},
+            said: Vec::new(),
+            sent: Vec::new(),
+            invariants: Invariants::default(),
+            links: vec![link(1), link(2)],
+            names: BTreeMap::new(),
+        };
+        for link in host.links.clone() {
+            host.input(Input::Link(link));
+        }
+        host.timeout();
+        host
+    }
+
+    /// Plays steps, separated by `;`:
+    ///
+    /// | step | |
+    /// |---|---|
+    /// | `wait MS` | time passes, each deadline is judged when it is due |
+    /// | `stall MS` | time passes, and the deadlines are judged once at the end |
+    /// | `late MS` | time passes, nothing is judged |
+    /// | `hear [B] PRIO [.N] [every CS]` | an advert comes; `.1` is below, `.3` (the default) above our own `.2` |
+    /// | `down`, `up`, `gone`, `back` `[eth1]` | the link |
+    /// | `no-address`, `readdress` | eth0 loses its addresses; or gets 10.0.0.9 for 10.0.0.2 |
+    /// | `script STATUS`, `file N` | tracker `s` or `f` |
+    /// | `reload`, `synced`, `refused`, `timeout`, `stop` | |
+    pub fn play(&mut self, steps: &str) {
+        for step in steps.split(';').map(str::trim).filter(|step| !step.is_empty()) {
+            let words: Vec<&str> = step.split_whitespace().collect();
+            self.step(&words);
+        }
+    }
+
+    fn step(&mut self, words: &[&str]) {
+        let index = usize::from(words.last() == Some(&"eth1"));
+        let link = self.links[index].clone();
+        match words[0] {
+            "wait" => self.wait(millis(words[1])),
+            "late" => self.now += millis(words[1]),
+            "stall" => {
+                self.now += millis(words[1]);
+                self.timeout();
+            }
+            "hear" => self.hear(&words[1..]),
+            "down" => self.set_link(index, Link { running: false, ..link }),
+            "up" | "back" => self.set_link(index, Link { up: true, running: true, ..link }),
+            "no-address" => self.set_link(index, Link { addresses: Vec::new(), ..link }),
+            "readdress" => {
+                let addresses = vec![LinkAddress { address: ip("10.0.0.9"), ..super::host::link(1).addresses[0] }];
+                self.set_link(index, Link { addresses, ..link });
+            }
+            "gone" => self.input(Input::LinkGone(link.index)),
+            "script" => self.tracker(TrackerKey::Script("s".to_owned()), status(words[1])),
+            "file" => {
+                let value = TrackerStatus::Value(words[1].parse().expect("a number"));
+                self.tracker(TrackerKey::File("f".to_owned()), value);
+            }
+            "reload" => {
+                let mut config = self.engine.config().clone();
+                (self.reload)(&mut config);
+                self.reconfigure(&config);
+            }
+            "synced" => {
+                self.input(Input::AddressesSynced { instance: InstanceId(0), generation: 1, failures: Vec::new() })
+            }
+            "refused" => {
+                let failures = vec!["10.0.0.100: permission denied".to_owned()];
+                self.input(Input::AddressesSynced { instance: InstanceId(0), generation: 1, failures });
+            }
+            "timeout" => self.timeout(),
+            "stop" => self.input(Input::Stop),
+            other => panic!("no such step: {other}"),
+        }
+    }
+
+    /// Replaces the configuration, as a reload does.
+    pub fn reconfigure(&mut self, config: &VrrpConfig) {
+        let diff = ConfigDiff::between(self.engine.config(), config);
+        self.input(Input::Reconfigure(diff));
+        assert_eq!(self.engine.config(), config, "apply(diff(a, b), a) == b");
+    }
+
+    /// Takes an input and all that comes of it.
+    pub fn input(&mut self, input: Input<'_>) {
+        self.engine.handle_input(self.now, input);
+        self.drain();
+    }
+
+    /// Has the deadlines judged.
+    pub fn timeout(&mut self) {
+        self.engine.handle_timeout(self.now);
+        self.drain();
+        let next = self.engine.poll_timeout();
+        assert!(next.is_none_or(|next| next > self.now), "a deadline that has passed stays: a busy loop");
+    }
+
+    /// Lets time pass, each deadline judged on time.
+    pub fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(next) = self.engine.poll_timeout().filter(|next| *next <= until) {
+            self.now = self.now.max(next);
+            self.timeout();
+        }
+        self.now = until;
+    }
+
+    fn set_link(&mut self, index: usize, link: Link) {
+        self.links[index] = link.clone();
+        self.input(Input::Link(link));
+    }
+
+    /// Gives eth0 and eth1 their first addresses again.
+    pub fn restore_addresses(&mut self) {
+        for (index, n) in (0..).zip(1..=2) {
+            self.set_link(index, link(n));
+        }
+    }
+
+    /// A tracker's status.
+    pub fn tracker(&mut self, key: TrackerKey, status: TrackerStatus) {
+        self.input(Input::Tracker { key, status });
+    }
+
+    fn hear(&mut self, mut words: &[&str]) {
+        let name = if words[0].starts_with(char::is_alphabetic) { words[0] } else { "A" };
+        words = if name == words[0] { &words[1..] } else { words };
+        let mut wire = Wire::from_peer(self.engine.config().instances.get(name).expect("configured"));
+        wire.priority = words[0].parse().expect("a priority");
+        for pair in words[1..].chunks(2) {
+            match pair {
+                ["every", interval] => wire.interval_cs = interval.parse().expect("centiseconds"),
+                [host, ..] => wire.source = neighbour(wire.source, host.trim_start_matches('.')),
+                [] => {}
+            }
+        }
+        self.receive(&wire);
+    }
+
+    /// A packet comes from the wire.
+    pub fn receive(&mut self, wire: &Wire) {
+        let pdu = wire.pdu();
+        let (source, destination, ttl) = (wire.source, wire.destination, wire.ttl);
+        self.input(Input::Advert(Received { socket: wire.socket, source, destination, ttl, pdu: &pdu }));
+    }
+
+    /// Forgets what was said.
+    pub fn forget(&mut self) {
+        self.said.clear();
+        self.sent.clear();
+    }
+
+    /// An instance as it can be shown.
+    pub fn snapshot(&self, name: &str) -> InstanceSnapshot {
+        self.engine.snapshot().instances.remove(name).expect("exists")
+    }
+
+    /// The state of all instances, and the milliseconds to the next deadline.
+    pub fn state(&self) -> String {
+        let snapshot = self.engine.snapshot();
+        let states: Vec<String> = snapshot
+            .instances
+            .iter()
+            .map(|(name, i)| {
+                let state = format!("{} {}", i.state, i.effective_priority);
+                if snapshot.instances.len() == 1 { state } else { format!("{name} {state}") }
+            })
+            .collect();
+        match self.engine.poll_timeout() {
+            None => format!("{}, waits for nothing", states.join(", ")),
+            Some(at) => format!("{}, {} ms", states.join(", "), in_millis(at.saturating_duration_since(self.now))),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(name) = self.engine.instance_name(self.next_id()) {
+            self.names.insert(self.next_id(), name.to_owned());
+        }
+        let mut effects = 0;
+        while let Some(effect) = self.engine.poll_effect() {
+            effects += 1;
+            self.invariants.on_effect(&effect);
+            let line = self.line(&effect);
+            if let Effect::SendAdvert { transmit, .. } = effect {
+                self.sent.push(transmit);
+            }
+            self.said.push(line);
+        }
+        assert!(effects <= 40 * (1 + self.invariants.known()), "{effects} effects of one input");
+        self.invariants.check(&self.engine);
+    }
+
+    /// Numbers are given one after the other.
+    fn next_id(&self) -> InstanceId {
+        InstanceId(u32::try_from(self.names.len()).expect("few"))
+    }
+
+    /// An effect in words.
+    fn line(&self, effect: &Effect) -> String {
+        let of = |id: &InstanceId| match self.engine.instance_name(*id).or(self.names.get(id).map(String::as_str)) {
+            Some("A") => String::new(),
+            Some(name) => format!("{name}: "),
+            None => "(nobody) ".to_owned(),
+        };
+        match effect {
+            Effect::SendAdvert { instance, transmit } => {
+                let mut line = format!("{}advert {}", of(instance), transmit.pdu[2]);
+                if !transmit.destination.is_multicast() {
+                    line.push_str(&format!(" to {}", transmit.destination));
+                }
+                line
+            }
+            Effect::SyncAddresses { instance, present, absent, .. } => {
+                let list = |list: &[BoundAddress]| {
+                    list.iter().map(|bound| format!(" {}", bound.config.address)).collect::<String>()
+                };
+                let mut line = of(instance);
+                if !present.is_empty() || absent.is_empty() {
+                    line.push_str(&format!("has{}", list(present)));
+                }
+                if !absent.is_empty() {
+                    line.push_str(if present.is_empty() { "lacks" } else { ", lacks" });
+                    line.push_str(&list(absent));
+                }
+                line
+            }
+            Effect::Announce { instance, addresses, repeat, .. } => {
+                let list: String = addresses.iter().map(|(_, address)| format!(" {address}")).collect();
+                format!("{}announce{list} x{repeat}", of(instance))
+            }
+            Effect::SyncSockets { desired } => {
+                let list: Vec<String> = desired
+                    .iter()
+                    .map(|(key, spec)| {
+                        let link = key.interface.map_or("any".to_owned(), |index| format!("eth{}", index.0 - 1));
+                        format!(" {link}/{}", spec.instances)
+                    })
+                    .collect();
+                format!("sockets{}", list.concat())
+            }
+            Effect::Emit(event) => words(event),
+        }
+    }
+}
+
+fn words(event: &Event) -> String {
+    let of = |name: &str| if name == "A" { String::new() } else { format!("{name}: ") };
+    match event {
+        Event::StateChanged { instance, from, to, cause, .. } => format!("{}{from} -> {to}: {cause}", of(instance)),
+        Event::GroupChanged { group, to, cause } => format!("group {group} -> {to}: {cause}"),
+        Event::PriorityChanged { instance, from, to, cause, .. } => {
+            format!("{}priority {from} -> {to}: {cause}", of(instance))
+        }
+        Event::LowerPriorityAdvert { instance, peer, priority, .. } => {
+            format!("{}lower priority {priority} from {peer}", of(instance))
+        }
+        Event::AdvertFlawed { instance, peer, error, heard } => {
+            let verdict = if *heard { "flawed" } else { "refused" };
+            format!("{}{verdict} {peer}: {error}", of(instance.as_deref().unwrap_or("nobody")))
+        }
+        Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
+        Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
+        Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
+    }
+}
+
+/// A packet on its way to the host, each field as the test wants it.
+pub struct Wire {
+    /// The socket that gets it.
+    pub socket: SocketKey,
+    /// IP source.
+    pub source: IpAddr,
+    /// IP destination.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub ttl: Option<u8>,
+    /// Version.
+    pub version: Version,
+    /// VRID.
+    pub vrid: Vrid,
+    /// Priority.
+    pub priority: u8,
+    /// Interval field in centiseconds.
+    pub interval_cs: u16,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+    /// VRRPv2 authentication.
+    pub auth: Auth,
+    /// Checksum without a pseudo header.
+    pub plain: bool,
+    /// A last change to the bytes; the checksum is made right afterwards unless `spoil` says otherwise.
+    pub edit: fn(&mut Vec<u8>),
+    /// A change to the bytes after the checksum.
+    pub spoil: fn(&mut Vec<u8>),
+}
+
+impl Wire {
+    /// What a router with the same configuration, priority 200 and address `.3` sends.
+    pub fn from_peer(config: &InstanceConfig) -> Self {
+        let net = u32::from(config.interface.as_deref() == Some("eth1"));
+        let ours = match config.family {
+            Family::V4 => ip(&format!("10.{net}.0.2")),
+            Family::V6 => ip("fe80::2"),
+        };
+        let destination = match &config.transport {
+            Transport::Multicast { group } => *group,
+            Transport::Unicast { .. } => ours,
+        };
+        let interface = config.interface.as_ref().map(|_| IfIndex(net + 1));
+        Self {
+            socket: SocketKey { interface, family: config.family },
+            source: neighbour(ours, "3"),
+            destination,
+            ttl: Some(255),
+            version: config.version,
+            vrid: config.vrid,
+            priority: 200,
+            interval_cs: config.advert_interval.centiseconds(),
+            addresses: config.addresses.iter().map(|address| address.address).collect(),
+            auth: config.auth.clone(),
+            plain: false,
+            edit: |_| {},
+            spoil: |_| {},
+        }
+    }
+
+    /// Its bytes.
+    pub fn pdu(&self) -> Vec<u8> {
+        let interval = cs(self.interval_cs.max(1));
+        let advert = Advert {
+            version: self.version,
+            vrid: self.vrid,
+            priority: self.priority,
+            interval,
+            addresses: &self.addresses,
+            auth: &self.auth,
+        };
+        let mut pdu = packet::encode(&advert, self.source, self.destination, self.plain);
+        if self.interval_cs == 0 {
+            pdu[5] = 0;
+        }
+        (self.edit)(&mut pdu);
+        if pdu.len() >= 8 {
+            let sum = super::packet::reference_checksum(self.version, &pdu, self.source, self.destination, self.plain);
+            pdu[6..8].copy_from_slice(&sum.to_be_bytes());
+        }
+        (self.spoil)(&mut pdu);
+        pdu
+    }
+}
+
+fn neighbour(ours: IpAddr, host: &str) -> IpAddr {
+    match ours {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            ip(&format!("{a}.{b}.{c}.{host}"))
+        }
+        IpAddr::V6(_) => ip(&format!("fe80::{host}")),
+    }
+}
+
+fn status(word: &str) -> TrackerStatus {
+    match word {
+        "up" => TrackerStatus::Up,
+        "down" => TrackerStatus::Down,
+        "pending" => TrackerStatus::Pending,
+        "unknown" => TrackerStatus::Unknown,
+        other => panic!("no such status: {other}"),
+    }
+}
+
+fn millis(word: &str) -> Duration {
+    Duration::from_secs_f64(word.parse::<f64>().expect("milliseconds") / 1000.0)
+}
+
+/// Milliseconds with as many digits as it takes, to the microsecond.
+fn in_millis(time: Duration) -> String {
+    let text = format!("{}.{:03}", time.as_millis(), time.as_micros() % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

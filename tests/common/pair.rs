@@ -1,0 +1,324 @@
+//! Stories of a pair whose first node is Holdfast and whose second is either make.
+#![allow(dead_code, missing_docs)] // Each test binary uses a part.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::rig::{
+    Make, Node, PATIENCE, Rig, advert, announced, holds, logged, reload, sh, vrrp_pid, wait_address, wait_line,
+    wait_state, wait_until,
+};
+use crate::variant::{VRID, Variant};
+
+/// Anything may be this much later than the protocol wants it: a busy machine is no reason to fail.
+const SLACK: Duration = Duration::from_secs(4);
+/// The two ends of an interval are not seen by the same clock.
+const EARLY: Duration = Duration::from_millis(3);
+
+/// `a` (Holdfast, priority 150) is master of `b` (priority 100), with these lines in its instance.
+fn pair(variant: Variant, peer: Make, more: &str) -> Rig {
+    let nodes = vec![
+        Node::new("a", Make::Holdfast, variant.instance(0, 2, 150, more)),
+        Node::new("b", peer, variant.instance(1, 2, 100, "")),
+    ];
+    let mut rig = Rig::build(1, nodes);
+    rig.start_in_turn();
+    settled(&rig, variant);
+    rig
+}
+
+/// Waits until `a` is master and `b` backup, and some adverts have passed.
+fn settled(rig: &Rig, variant: Variant) {
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    wait_state(rig.node(1), "VI_1", "BACKUP");
+    wait_address(rig.node(0), "eth0", variant.vip(), true);
+    rig.wire().wait_adverts(rig.wire().mark(), "a", 2);
+}
+
+/// The vrrp process alone is killed: its successor goes on where it was, before anybody misses an advert.
+pub fn killed_vrrp(peer: Make) {
+    let variant = Variant::V2;
+    let rig = pair(variant, peer, "");
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let (mark, log) = (wire.mark(), a.log_mark());
+    let killed = vrrp_pid(a);
+    sh(a, &format!("kill -KILL {killed}"));
+    wait_line(a, log, "restarting the vrrp process at once");
+    let adopted = wait_line(a, log, "Entering MASTER STATE");
+    assert!(adopted.contains("restarted within its own advert deadline"), "{adopted}");
+    assert_ne!(vrrp_pid(a), killed);
+    let adverts = wire.wait_adverts(mark, "a", 3);
+    assert!(adverts.iter().all(|frame| advert(frame).is_some_and(|advert| advert.priority == 150)), "no resignation");
+    assert_eq!(wire.owners(0, VRID), ["a"]);
+    assert!(holds(a, "eth0", variant.vip()));
+    assert!(!logged(b, "Entering MASTER"));
+}
+
+/// The main process alone is killed: its child hands over in good order and ends.
+pub fn killed_main(peer: Make) {
+    let variant = Variant::V3;
+    let rig = pair(variant, peer, "");
+    let (wire, a) = (rig.wire(), rig.node(0));
+    let mark = wire.mark();
+    let child = vrrp_pid(a);
+    a.signal(Signal::SIGKILL);
+    let resigned = wire.wait_priority(mark, "a", 0);
+    let takeover = wire.wait_priority(mark, "b", 100);
+    let wait = takeover.at - resigned.at;
+    let due = variant.skew(100);
+    assert!(wait + EARLY >= due && wait <= due + SLACK, "took over after {wait:?}, due after {due:?}");
+    wait_address(a, "eth0", variant.vip(), false);
+    wait_address(rig.node(1), "eth0", variant.vip(), true);
+    wait_until("the vrrp process ends", || sh(a, &format!("kill -0 {child} 2>/dev/null || echo gone")) == "gone\n");
+    assert_eq!(wire.owners(0, VRID), ["a", "b"]);
+}
+
+/// A vrrp process that is stopped cannot let go: main does it for it, and the peer is never the second owner for long.
+pub fn stopped_vrrp(peer: Make) {
+    let variant = Variant::V2;
+    let rig = pair(variant, peer, "");
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let (mark, log) = (wire.mark(), a.log_mark());
+    let stopped = vrrp_pid(a);
+    sh(a, &format!("kill -STOP {stopped}"));
+    wait_line(a, log, "Entering BACKUP STATE");
+    wait_until("another process", || vrrp_pid(a) != stopped);
+    assert!(!holds(a, "eth0", variant.vip()));
+    wire.wait_priority(mark, "b", 100);
+    wait_address(b, "eth0", variant.vip(), true);
+    // The new process preempts.
+    wait_state(a, "VI_1", "MASTER");
+    wait_state(b, "VI_1", "BACKUP");
+    wait_address(a, "eth0", variant.vip(), true);
+    wait_address(b, "eth0", variant.vip(), false);
+    assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
+}
+
+/// With `nopreempt` a better node that comes later stays backup as long as there is a master.
+pub fn nopreempt(peer: Make) {
+    let variant = Variant::V3;
+    let mut rig = Rig::build(
+        1,
+        vec![
+            Node::new("a", Make::Holdfast, variant.instance(0, 2, 150, "nopreempt")),
+            Node::new("b", peer, variant.instance(1, 2, 100, "nopreempt")),
+        ],
+    );
+    let wire = rig.wire();
+    rig.nodes[1].start().expect("it starts");
+    wait_state(rig.node(1), "VI_1", "MASTER");
+    rig.nodes[0].start().expect("it starts");
+    wait_state(rig.node(0), "VI_1", "BACKUP");
+    // Three times as long as a preemption would take.
+    wire.wait_adverts(wire.mark(), "b", 12);
+    assert_eq!(wire.owners(0, VRID), ["b"]);
+    let mark = wire.mark();
+    rig.nodes[1].stop(PATIENCE).expect("it ends");
+    wire.wait_priority(mark, "a", 150);
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    assert_eq!(wire.owners(0, VRID), ["b", "a"]);
+}
+
+/// `preempt_delay` runs from the first advert of the worse master.
+pub fn preempt_delay(peer: Make) {
+    let variant = Variant::V3;
+    let delay = Duration::from_secs(3);
+    let mut rig = Rig::build(
+        1,
+        vec![
+            Node::new("a", Make::Holdfast, variant.instance(0, 2, 150, "preempt_delay 3")),
+            Node::new("b", peer, variant.instance(1, 2, 100, "")),
+        ],
+    );
+    let wire = rig.wire();
+    rig.nodes[1].start().expect("it starts");
+    wait_state(rig.node(1), "VI_1", "MASTER");
+    let mark = wire.mark();
+    let first = wire.wait_master(mark, "b");
+    rig.nodes[0].start().expect("it starts");
+    let takeover = wire.wait_priority(mark, "a", 150);
+    let waited = takeover.at - first.at;
+    assert!(waited + EARLY >= delay, "preempted after {waited:?}");
+    assert!(waited <= delay + variant.master_down(150) + SLACK, "preempted after {waited:?}");
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    wait_state(rig.node(1), "VI_1", "BACKUP");
+    assert_eq!(wire.owners(0, VRID), ["b", "a"]);
+}
+
+/// Two masters of equal priority: the one with the higher address stays (RFC 9568 §6.4.3, RFC 3768 §6.4.3).
+pub fn equal_priority(variant: Variant, makes: [Make; 2]) {
+    let rig = Rig::start(vec![
+        Node::new("a", makes[0], variant.instance(0, 2, 100, "")),
+        Node::new("b", makes[1], variant.instance(1, 2, 100, "")),
+    ]);
+    let wire = rig.wire();
+    let first = wire.wait(0, "a master", |frame| advert(frame).is_some()).host;
+    rig.lan(0).partition(&first, "eth0").expect("a port");
+    let mark = wire.mark();
+    let source = |host: &str| advert(&wire.wait_master(mark, host)).expect("an advert").source;
+    let (loser, winner) = if source("a") < source("b") { (0, 1) } else { (1, 0) };
+    rig.lan(0).heal(&first, "eth0").expect("a port");
+    wait_state(rig.node(loser), "VI_1", "BACKUP");
+    wait_address(rig.node(loser), "eth0", variant.vip(), false);
+    let mark = wire.mark();
+    wire.wait_adverts(mark, rig.node(winner).name(), 4);
+    assert_eq!(wire.owners(mark, VRID), [rig.node(winner).name()]);
+    wait_state(rig.node(winner), "VI_1", "MASTER");
+    wait_address(rig.node(winner), "eth0", variant.vip(), true);
+}
+
+/// Maintenance as people do it: a lower priority in the file and a reload, and back.
+pub fn maintenance_by_priority(peer: Make) {
+    let variant = Variant::V3;
+    let rig = pair(variant, peer, "");
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let (mark, log) = (wire.mark(), a.log_mark());
+    reload(a, &variant.instance(0, 2, 50, ""));
+    wire.wait_priority(mark, "a", 50);
+    wire.wait_priority(mark, "b", 100);
+    let line = wait_line(a, log, "Entering BACKUP STATE");
+    assert!(line.contains("10.9.0.12 (priority 100) is better than ours, 50"), "{line}");
+    wait_state(b, "VI_1", "MASTER");
+    wait_address(a, "eth0", variant.vip(), false);
+    wait_address(b, "eth0", variant.vip(), true);
+    let log = a.log_mark();
+    reload(a, &variant.instance(0, 2, 150, ""));
+    let line = wait_line(a, log, "Entering MASTER STATE");
+    assert!(line.contains("preempting 10.9.0.12 (priority 100) with priority 150"), "{line}");
+    wait_state(b, "VI_1", "BACKUP");
+    wait_address(a, "eth0", variant.vip(), true);
+    assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
+}
+
+/// Two interfaces in a sync group: what happens to one happens to both.
+pub fn sync_group(peer: Make) {
+    let config = |priority: u8| {
+        let instance = |n: u8| {
+            format!(
+                "vrrp_instance VI_{n} {{\ninterface eth{}\nversion 3\nvirtual_router_id {}\npriority {priority}\n\
+                 advert_int 0.2\nvirtual_ipaddress {{\n10.9.{}.100/24\n}}\n}}\n",
+                n - 1,
+                50 + n,
+                n - 1
+            )
+        };
+        format!("vrrp_sync_group VG {{\ngroup {{\nVI_1\nVI_2\n}}\n}}\n{}{}", instance(1), instance(2))
+    };
+    let nodes = vec![Node::new("a", Make::Holdfast, config(150)), Node::new("b", peer, config(100))];
+    let mut rig = Rig::build(2, nodes);
+    rig.start_in_turn();
+    let (a, b) = (rig.node(0), rig.node(1));
+    let vips = ["10.9.0.100", "10.9.1.100"].map(crate::rig::ip);
+    let has_both = |node, present| {
+        wait_address(node, "eth0", vips[0], present);
+        wait_address(node, "eth1", vips[1], present);
+    };
+    wait_state(a, "VI_1", "MASTER");
+    wait_state(a, "VI_2", "MASTER");
+    has_both(a, true);
+    has_both(b, false);
+    let mark = rig.wire_of(1).mark();
+    rig.lan(0).cut("a", "eth0").expect("a cable");
+    wait_state(a, "VI_1", "FAULT");
+    // The other interface works: there the peer is told, and does not have to wait for silence.
+    rig.wire_of(1).wait_priority(mark, "a", 0);
+    wait_state(b, "VI_1", "MASTER");
+    wait_state(b, "VI_2", "MASTER");
+    has_both(a, false);
+    has_both(b, true);
+    rig.lan(0).mend("a", "eth0").expect("a cable");
+    wait_state(a, "VI_1", "MASTER");
+    wait_state(a, "VI_2", "MASTER");
+    wait_state(b, "VI_1", "BACKUP");
+    wait_state(b, "VI_2", "BACKUP");
+    has_both(a, true);
+    has_both(b, false);
+    assert_eq!(rig.wire_of(0).owners(0, 51), ["a", "b", "a"]);
+    assert_eq!(rig.wire_of(1).owners(0, 52), ["a", "b", "a"]);
+}
+
+/// A reload of an unchanged file is not to be seen on the wire, nor is one of a file that is wrong.
+pub fn reload_of_nothing(peer: Make) {
+    let variant = Variant::V3;
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let rig = pair(variant, peer, quiet);
+    let (wire, a) = (rig.wire(), rig.node(0));
+    announced_twice(&rig, variant);
+    let (mark, log) = (wire.mark(), a.log_mark());
+    reload(a, &variant.instance(0, 2, 150, quiet));
+    wait_line(a, log, "reload: 0 changed, 0 added, 0 removed, 1 unchanged");
+    for broken in ["vrrp_instance VI_1 {\nvirtual_router_id 300\n}\n", "}\n", ""] {
+        let log = a.log_mark();
+        reload(a, broken);
+        wait_line(a, log, if broken.is_empty() { "reload: 0 changed, 0 added, 1 removed" } else { "nothing changed" });
+        if broken.is_empty() {
+            break;
+        }
+        wire.wait_adverts(wire.mark(), "a", 2);
+    }
+    // The empty file is not wrong: it removes the instance, which resigns.
+    let resigned = wire.wait_priority(mark, "a", 0);
+    wait_address(a, "eth0", variant.vip(), false);
+    let before: Vec<_> = wire.since(mark).into_iter().take_while(|frame| frame.at < resigned.at).collect();
+    assert_eq!(before.iter().filter_map(announced).count(), 0, "nobody is told what has not changed");
+    for two in before.iter().filter(|frame| advert(frame).is_some()).collect::<Vec<_>>().windows(2) {
+        let gap = two[1].at - two[0].at;
+        assert!(gap < variant.master_down(100), "a gap of {gap:?} between adverts");
+    }
+    wire.wait_priority(mark, "b", 100);
+    assert_eq!(wire.owners(0, VRID), ["a", "b"]);
+}
+
+/// Waits for both announcements that `garp_master_repeat 1` and `garp_master_delay 1` make, of every address.
+fn announced_twice(rig: &Rig, variant: Variant) {
+    wait_until("both announcements", || {
+        let sent: Vec<_> = rig.wire().since(0).iter().filter_map(announced).collect();
+        variant.vips().iter().all(|vip| sent.iter().filter(|address| *address == vip).count() >= 2)
+    });
+}
+
+/// A third address by a reload of the master, and gone again by the next: only that one changes.
+pub fn reload_of_one_address(master: Make, backup: Make) {
+    let variant = Variant::V3;
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let new = crate::rig::ip("10.9.0.102");
+    let two = variant.instance(0, 2, 150, quiet);
+    let three = two.replace("10.9.0.101/24", "10.9.0.101/24\n10.9.0.102/24");
+    let rig =
+        Rig::start(vec![Node::new("a", master, two.clone()), Node::new("b", backup, variant.instance(1, 2, 100, ""))]);
+    settled(&rig, variant);
+    announced_twice(&rig, variant);
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let (mark, log_a, log_b) = (wire.mark(), a.log_mark(), b.log_mark());
+    reload(a, &three);
+    wait_address(a, "eth0", new, true);
+    wire.wait(mark, "the new address in an advert", |f| advert(f).is_some_and(|a| a.addresses.contains(&new)));
+    wire.wait(mark, "the new address announced", |frame| announced(frame) == Some(new));
+    // Long enough for the other one to miss the master, if it did not hear these adverts.
+    wire.wait_adverts(wire.mark(), "a", 10);
+    if backup == Make::Holdfast {
+        let told = wait_line(b, log_b, "addresses differ: missing none, unexpected 10.9.0.102");
+        assert!(told.contains("heard all the same"), "{told}");
+    }
+    assert_eq!(wire.owners(0, VRID), ["a"], "one master, whatever the lists say");
+    let since: Vec<_> = wire.since(mark).iter().filter_map(announced).collect();
+    if master == Make::Holdfast {
+        assert!(since.iter().all(|address| *address == new), "{since:?}");
+    }
+    let mark = wire.mark();
+    reload(a, &two);
+    wait_address(a, "eth0", new, false);
+    wire.wait(mark, "an advert without it", |f| advert(f).is_some_and(|a| a.addresses == variant.vips()));
+    wire.wait_adverts(wire.mark(), "a", 3);
+    for vip in variant.vips() {
+        assert!(holds(a, "eth0", vip));
+    }
+    if master == Make::Holdfast {
+        let since: Vec<_> = wire.since(mark).iter().filter_map(announced).collect();
+        assert!(since.iter().all(|address| *address == new), "{since:?}");
+        let entered = a.log().into_iter().skip(log_a).find(|line| line.text.contains("Entering"));
+        assert!(entered.is_none(), "{entered:?}");
+    }
+    assert_eq!(wire.owners(0, VRID), ["a"]);
+}

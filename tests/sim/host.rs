@@ -1,0 +1,210 @@
+//! A simulated machine: links and a kernel's addresses, which outlive the vrrp process, and the process itself with its
+//! one inbox and its one address writer.
+//!
+//! Pure: the world tells the time and carries out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use holdfast::net::write_queue::{Change, WriteQueue};
+use holdfast::vrrp::config::{ConfigDiff, InstanceConfig, VrrpConfig};
+use holdfast::vrrp::engine::{BoundAddress, Received, SocketKey, SocketSpec, VrrpEngine};
+use holdfast::vrrp::event::TrackerStatus;
+use holdfast::vrrp::snapshot::FlightRecord;
+use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, LinkAddress};
+
+use crate::network::Segment;
+use crate::scenario::{HostId, link_name, own_address};
+
+/// A packet on its way.
+#[derive(Debug)]
+pub struct Packet {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub ttl: Option<u8>,
+    pub pdu: Vec<u8>,
+}
+
+/// A packet in a socket's queue.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub socket: SocketKey,
+    pub packet: Rc<Packet>,
+}
+
+impl Waiting {
+    /// As the engine is given it.
+    pub fn received(&self) -> Received<'_> {
+        Received {
+            socket: self.socket,
+            source: self.packet.source,
+            destination: self.packet.destination,
+            ttl: self.packet.ttl,
+            pdu: &self.packet.pdu,
+        }
+    }
+}
+
+/// What main says to the vrrp process.
+#[derive(Debug)]
+pub enum Message {
+    Reload(Box<ConfigDiff>),
+    Tracker(TrackerStatus),
+    Stop,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Host {
+    pub id: HostId,
+    /// What main has read last.
+    pub config: VrrpConfig,
+    pub tracker: TrackerStatus,
+    /// The tracker's first result comes this long after a start.
+    pub slow_tracker: Option<Duration>,
+    pub carrier: Vec<bool>,
+    /// The virtual addresses in the kernel.
+    pub kernel: BTreeSet<(IfIndex, IpAddr)>,
+    /// The flight recorder, which outlives the process.
+    pub flight: BTreeMap<String, Option<Instant>>,
+    pub process: Option<Process>,
+    /// Counts the processes, so that what was meant for a dead one is not taken for its successor's.
+    pub incarnation: u64,
+    /// SIGKILLed, and main is about to start another.
+    pub restarting: bool,
+    /// A reload that arrived meanwhile.
+    pub postponed: Option<Box<VrrpConfig>>,
+}
+
+/// The vrrp process.
+#[derive(Debug)]
+pub struct Process {
+    pub engine: VrrpEngine,
+    pub sockets: BTreeMap<SocketKey, SocketSpec>,
+    pub inbox: VecDeque<Waiting>,
+    pub links: BTreeSet<Segment>,
+    pub messages: VecDeque<Message>,
+    pub queue: WriteQueue,
+    /// What the kernel is carrying out.
+    pub writing: Option<(InstanceId, Change)>,
+    pub written: VecDeque<(InstanceId, u64)>,
+    pub paused: bool,
+    pub stopping: bool,
+    /// A turn is about to begin.
+    pub woken: bool,
+    /// The timer that counts; earlier ones were set anew.
+    pub timer: u64,
+    /// For a planted bug: it has forgotten to set its timer.
+    pub timer_lost: bool,
+    /// What the flight recorder said when it started.
+    pub adopted: BTreeMap<String, Instant>,
+}
+
+impl Process {
+    /// A process about to begin.
+    pub fn new(engine: VrrpEngine, records: &[FlightRecord]) -> Self {
+        Self {
+            engine,
+            sockets: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            links: BTreeSet::new(),
+            messages: VecDeque::new(),
+            queue: WriteQueue::default(),
+            writing: None,
+            written: VecDeque::new(),
+            paused: false,
+            stopping: false,
+            woken: false,
+            timer: 0,
+            timer_lost: false,
+            adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
+        }
+    }
+
+    /// Whether a socket of this link takes the packet.
+    pub fn listens(&self, host: HostId, segment: Segment, packet: &Packet) -> Option<SocketKey> {
+        let key = SocketKey { interface: Some(index(segment)), family: Family::of(packet.destination) };
+        let spec = self.sockets.get(&key)?;
+        let mine = own_address(host, segment, key.family) == packet.destination;
+        (mine || spec.groups.contains(&packet.destination)).then_some(key)
+    }
+}
+
+impl Host {
+    /// A machine that is off.
+    pub fn new(id: HostId, config: VrrpConfig, segments: usize) -> Self {
+        Self {
+            id,
+            config,
+            tracker: TrackerStatus::Up,
+            slow_tracker: None,
+            carrier: vec![true; segments],
+            kernel: BTreeSet::new(),
+            flight: BTreeMap::new(),
+            process: None,
+            incarnation: 0,
+            restarting: false,
+            postponed: None,
+        }
+    }
+
+    /// A link as its kernel reports it: own addresses first, then the virtual ones that are installed.
+    pub fn link(&self, segment: Segment) -> Link {
+        let own = [Family::V4, Family::V6].map(|family| own_address(self.id, segment, family));
+        let here = self.kernel.iter().filter(|(i, _)| *i == index(segment)).map(|(_, address)| *address);
+        let addresses = own.into_iter().chain(here);
+        let entry = |address| LinkAddress { address, prefix_len: 24, tentative: false, secondary: false };
+        Link {
+            index: index(segment),
+            name: link_name(segment),
+            up: true,
+            running: self.carrier[segment],
+            loopback: false,
+            no_arp: false,
+            mtu: 1500,
+            hardware: vec![2, 0, 0, 0, 0, 1],
+            addresses: addresses.map(entry).collect(),
+        }
+    }
+
+    /// Puts addresses on and takes addresses off; returns the segments that changed.
+    pub fn write(&mut self, present: &[BoundAddress], absent: &[BoundAddress]) -> BTreeSet<Segment> {
+        let gone = absent.iter().filter(|a| self.kernel.remove(&(a.interface, a.config.address)));
+        let mut changed: BTreeSet<Segment> = gone.map(|a| segment(a.interface)).collect();
+        for address in present {
+            if self.kernel.insert((address.interface, address.config.address)) {
+                changed.insert(segment(address.interface));
+            }
+        }
+        changed
+    }
+
+    /// The configuration that its engine goes by.
+    pub fn config_of(&self, name: &str) -> Option<&InstanceConfig> {
+        self.process.as_ref()?.engine.config().instances.get(name)
+    }
+
+    /// The process, when it lives and is not stalled.
+    pub fn awake(&self) -> Option<&Process> {
+        self.process.as_ref().filter(|process| !process.paused)
+    }
+}
+
+/// The kernel's number of the link to a segment.
+pub fn index(segment: Segment) -> IfIndex {
+    IfIndex(2 + u32::try_from(segment).expect("few"))
+}
+
+/// The segment of a link.
+pub fn segment(index: IfIndex) -> Segment {
+    usize::try_from(index.0 - 2).expect("few")
+}
+
+/// A change of addresses that keeps no order: for a planted bug.
+#[derive(Debug)]
+pub struct Unordered {
+    pub present: Vec<BoundAddress>,
+    pub absent: Vec<BoundAddress>,
+}

@@ -1,0 +1,390 @@
+//! What must be true of every run: the rules, and the book that is kept to judge them.
+//!
+//! Pure. The book is kept from packets handed to an engine and events that it emitted; the deadlines of backups are
+//! reckoned here anew ([`Listener`]), from the RFC and not from the engine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use holdfast::vrrp::config::{InitialState, InstanceConfig};
+use holdfast::vrrp::event::{Cause, StateName};
+use holdfast::vrrp::packet;
+use holdfast::vrrp::types::{AdvertInterval, Version};
+
+use crate::host::Packet;
+use crate::scenario::HostId;
+
+/// What can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// One master for each virtual router once the network is whole.
+    OneMaster,
+    /// And the one that should be.
+    RightMaster,
+    /// An address is in the kernel if and only if its host is master.
+    Addresses,
+    /// No takeover before the master-down interval has passed.
+    EarlyTakeover,
+    /// No takeover later than that.
+    LateTakeover,
+    /// No takeover while an advert of an acceptable master waits.
+    MasterWaiting,
+    /// Time passes between deadlines.
+    BusyLoop,
+    /// No more adverts than the protocol has reason for.
+    AdvertRate,
+    /// A master never falls silent.
+    AdvertGap,
+    /// Members of a sync group are master together.
+    Group,
+    /// The cause that is told is the cause.
+    Cause,
+    /// A process becomes master at start only within its predecessor's advert deadline.
+    Adoption,
+    /// Who resigns is no master any more.
+    Resignation,
+    /// Clients send to the master.
+    Client,
+    /// Nothing moves without a reason.
+    Calm,
+}
+
+/// A broken rule.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub rule: Rule,
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.text)
+    }
+}
+
+/// A backup's master-down timer as the RFC has it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    since: Instant,
+    wait: Wait,
+    learned: Option<AdvertInterval>,
+    preempt_at: Option<Instant>,
+    /// The last advert that did not keep it from taking over.
+    discarded: Option<(Instant, Heard)>,
+    resigned: bool,
+    /// It has expired, and the sync group was not ready.
+    expired: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    MasterDown,
+    Skew,
+    Initial,
+}
+
+impl Listener {
+    fn interval(&self, config: &InstanceConfig) -> AdvertInterval {
+        // VRRPv2 has one interval, which all must have configured.
+        self.learned.filter(|_| config.version == Version::V3).unwrap_or(config.advert_interval)
+    }
+
+    /// When it must try to be master.
+    pub fn deadline(&self, config: &InstanceConfig, priority: u8) -> Instant {
+        let interval = self.interval(config).duration();
+        let nanos = u64::try_from(interval.as_nanos()).expect("short");
+        let unit = if config.version == Version::V2 { 1_000_000_000 } else { nanos };
+        let skew = |priority: u8| Duration::from_nanos(unit * (256 - u64::from(priority)) / 256);
+        self.since
+            + match self.wait {
+                Wait::MasterDown => interval * config.down_timer_adverts.into() + skew(priority),
+                Wait::Skew => skew(priority),
+                Wait::Initial => interval + skew(255),
+            }
+    }
+
+    fn hear(&mut self, now: Instant, config: &InstanceConfig, ours: u8, heard: Heard) {
+        if heard.priority == 0 {
+            self.resigned = true;
+            self.discarded = self.discarded.filter(|(_, discarded)| discarded.address != heard.address);
+            let sooner = Self { since: now, wait: Wait::Skew, learned: Some(heard.interval), ..self.clone() };
+            let before = self.learned.unwrap_or(config.advert_interval);
+            if !self.expired && sooner.deadline(config, ours) < self.deadline(config, ours) {
+                *self = sooner;
+            } else {
+                self.learned = Some(before);
+            }
+            return;
+        }
+        if heard.priority >= ours {
+            self.preempt_at = None;
+        } else if config.preempt && !config.preempt_delay.is_zero() && self.preempt_at.is_none() {
+            self.preempt_at = Some(now + config.preempt_delay);
+        }
+        if is_acceptable(config, ours, heard) || self.preempt_at.is_some_and(|at| now < at) {
+            self.since = now;
+            self.wait = Wait::MasterDown;
+            self.learned = Some(heard.interval);
+            self.expired = false;
+            self.discarded = None;
+        } else {
+            self.discarded = Some((now, heard));
+        }
+    }
+
+    /// Its priority or its wish to preempt changed: what was discarded may be a master to follow.
+    fn reconsider(&mut self, config: &InstanceConfig, ours: u8) {
+        if let Some((at, heard)) = self.discarded.filter(|(_, heard)| is_acceptable(config, ours, *heard)) {
+            self.hear(at, config, ours, heard);
+        }
+    }
+}
+
+/// What an advert says, if it must be heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    pub address: IpAddr,
+    pub priority: u8,
+    pub interval: AdvertInterval,
+}
+
+/// Whether such an advert keeps a backup from taking over.
+pub fn is_acceptable(config: &InstanceConfig, ours: u8, heard: Heard) -> bool {
+    heard.priority != 0 && (heard.priority >= ours || !config.preempt)
+}
+
+/// Reads an advert for an instance; `None` if it must not be heard.
+pub fn read(config: &InstanceConfig, packet: &Packet) -> Option<Heard> {
+    let parsed = packet::parse(config.family, &packet.pdu).ok()?;
+    let interval = AdvertInterval::from_centiseconds(parsed.interval_cs)?;
+    let same = config.version == Version::V3 || interval == config.advert_interval;
+    let ours = parsed.version == config.version && parsed.vrid == config.vrid;
+    (same && ours).then_some(Heard { address: packet.source, priority: parsed.priority, interval })
+}
+
+/// What is known of one virtual router on one host.
+#[derive(Debug)]
+pub struct Book {
+    pub state: StateName,
+    pub priority: u8,
+    /// Its state or its configuration changed, or its process was not there.
+    pub changed_at: Instant,
+    pub listener: Option<Listener>,
+    /// A master must have sent its next advert by then.
+    pub advert_by: Option<Instant>,
+    interval: Option<AdvertInterval>,
+    sent: BTreeMap<IpAddr, VecDeque<Instant>>,
+    /// An advert of a better master was heard, and which.
+    better: Option<Heard>,
+    lower: bool,
+    pub resigned_at: Option<Instant>,
+}
+
+/// The book of all.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    pub books: BTreeMap<(HostId, String), Book>,
+    /// When a host's engine was last handed an advert of an address.
+    pub heard: BTreeMap<(HostId, String, IpAddr), Instant>,
+    pub violation: Option<Violation>,
+}
+
+/// Adverts in any second, beside six for each interval of it: changes of state and of priority.
+const EXTRA_ADVERTS: u32 = 24;
+
+impl Oracle {
+    /// Notes the first broken rule.
+    pub fn broken(&mut self, rule: Rule, text: String) {
+        self.violation.get_or_insert(Violation { rule, text });
+    }
+
+    /// A process began: nothing is known of its routers.
+    pub fn forget(&mut self, host: HostId) {
+        self.books.retain(|(h, _), _| *h != host);
+    }
+
+    /// The book of a router.
+    pub fn book(&mut self, host: HostId, name: &str, now: Instant) -> &mut Book {
+        self.books.entry((host, name.to_owned())).or_insert_with(|| Book {
+            state: StateName::Init,
+            priority: 0,
+            changed_at: now,
+            listener: None,
+            advert_by: None,
+            interval: None,
+            sent: BTreeMap::new(),
+            better: None,
+            lower: false,
+            resigned_at: None,
+        })
+    }
+
+    /// The engine is about to be handed an advert.
+    pub fn on_advert(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig, packet: &Packet) {
+        let Some(heard) = read(config, packet) else { return };
+        self.heard.insert((host, name.to_owned(), heard.address), now);
+        let book = self.book(host, name, now);
+        let ours = book.priority;
+        match book.state {
+            StateName::Backup => {
+                book.lower |= heard.priority < ours;
+                if let Some(listener) = &mut book.listener {
+                    listener.hear(now, config, ours, heard);
+                }
+            }
+            StateName::Master if heard.priority >= ours => book.better = Some(heard),
+            _ => {}
+        }
+    }
+
+    /// The engine sends an advert.
+    pub fn on_send(&mut self, now: Instant, host: HostId, name: &str, to: IpAddr, config: &InstanceConfig, zero: bool) {
+        let interval = config.advert_interval.duration();
+        let book = self.book(host, name, now);
+        if zero {
+            book.resigned_at = Some(now);
+            book.advert_by = None;
+        } else {
+            book.advert_by = Some(now + interval);
+        }
+        let sent = book.sent.entry(to).or_default();
+        sent.push_back(now);
+        while sent.front().is_some_and(|at| *at + Duration::from_secs(1) < now) {
+            sent.pop_front();
+        }
+        let per_second = u32::try_from(1_000_000_000 / interval.as_nanos()).expect("not many");
+        if sent.len() > usize::try_from(per_second * 6 + EXTRA_ADVERTS).expect("not many") {
+            let text = format!("host {host} {name} sent {} adverts to {to} within a second", sent.len());
+            self.broken(Rule::AdvertRate, text);
+        }
+    }
+
+    /// A reload was handed to the engine.
+    pub fn on_reload(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig) {
+        let book = self.book(host, name, now);
+        book.changed_at = now;
+        if let Some(listener) = &mut book.listener {
+            listener.reconsider(config, book.priority);
+        }
+        // A shorter interval counts at once; anything else leaves the deadline alone.
+        if book.interval.replace(config.advert_interval) != Some(config.advert_interval) {
+            book.advert_by = book.advert_by.map(|by| by.min(now + config.advert_interval.duration()));
+        }
+    }
+
+    /// The priority changed within a state.
+    pub fn on_priority(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig, priority: u8) {
+        let book = self.book(host, name, now);
+        book.priority = priority;
+        if let Some(listener) = &mut book.listener {
+            listener.reconsider(config, priority);
+        }
+    }
+
+    /// A state changed.
+    pub fn on_state(&mut self, now: Instant, host: HostId, change: &Change<'_>) {
+        let Change { name, config, from, to, priority, cause } = *change;
+        let book = self.book(host, name, now);
+        if book.state != from {
+            let text = format!("host {host} {name} left {from}, but was {}", book.state);
+            return self.broken(Rule::Cause, text);
+        }
+        if let Err(text) = book.judge_cause(change) {
+            self.broken(Rule::Cause, format!("host {host} {name}, {from} to {to} because {cause:?}: {text}"));
+            return;
+        }
+        if let Some(listener) =
+            book.listener.as_ref().filter(|l| to == StateName::Master && is_timer(cause) && !l.expired)
+        {
+            let deadline = listener.deadline(config, priority);
+            if now < deadline {
+                let text = format!("host {host} {name} took over {:?} early ({cause})", deadline - now);
+                return self.broken(Rule::EarlyTakeover, text);
+            }
+        }
+        let book = self.book(host, name, now);
+        book.state = to;
+        book.priority = priority;
+        book.changed_at = now;
+        book.interval = Some(config.advert_interval);
+        book.better = None;
+        book.lower = false;
+        book.resigned_at = None;
+        if to != StateName::Master {
+            book.advert_by = None;
+        }
+        let first = from == StateName::Init && config.state == InitialState::Master && !config.priority.is_owner();
+        book.listener = (to == StateName::Backup).then(|| Listener {
+            since: now,
+            wait: if first { Wait::Initial } else { Wait::MasterDown },
+            learned: match cause {
+                Cause::BetterMaster { master, .. } => Some(master.interval),
+                _ => None,
+            },
+            preempt_at: None,
+            discarded: None,
+            resigned: false,
+            expired: false,
+        });
+    }
+
+    /// After a turn: which members of groups have expired.
+    pub fn note_expired(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig) {
+        let book = self.book(host, name, now);
+        let priority = book.priority;
+        if let Some(listener) = book.listener.as_mut() {
+            listener.expired |= listener.deadline(config, priority) <= now;
+        }
+    }
+}
+
+/// A change of state as it was told.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    pub name: &'a str,
+    pub config: &'a InstanceConfig,
+    pub from: StateName,
+    pub to: StateName,
+    pub priority: u8,
+    pub cause: &'a Cause,
+}
+
+fn is_timer(cause: &Cause) -> bool {
+    matches!(cause, Cause::MasterSilent { .. } | Cause::MasterResigned { .. } | Cause::Preempting { .. })
+}
+
+impl Book {
+    /// Whether the cause that was told can be the cause.
+    fn judge_cause(&self, change: &Change<'_>) -> Result<(), String> {
+        use StateName::{Backup, Deleted, Fault, Init, Master, Stop};
+        let Change { config, from, to, priority, cause, .. } = *change;
+        let says = |holds: bool, text: &str| if holds { Ok(()) } else { Err(text.to_owned()) };
+        let resigned = self.listener.as_ref().is_some_and(|l| l.resigned);
+        let moves = (from, to);
+        match cause {
+            Cause::MasterSilent { .. } => says(moves == (Backup, Master), "only a backup listens"),
+            Cause::MasterResigned { .. } => says(moves == (Backup, Master) && resigned, "nobody resigned"),
+            Cause::Preempting { master, ours, .. } => {
+                // In a sync group the timer may have expired at another priority than that of the takeover.
+                let higher = master.priority < *ours;
+                says(moves == (Backup, Master) && config.preempt && higher && self.lower, "it may not preempt")
+            }
+            Cause::BetterMaster { master, ours } => {
+                let heard = self.better.is_some_and(|b| (b.address, b.priority) == (master.address, master.priority));
+                says(moves == (Master, Backup) && heard && master.priority >= *ours, "no such master was heard")
+            }
+            Cause::AddressOwner => says(to == Master && priority == 255, "it is no owner"),
+            Cause::Adopted => says(to == Master, "adoption makes a master"),
+            Cause::Fault { reasons } => says(to == Fault && !reasons.is_empty(), "no fault"),
+            Cause::FaultCleared => says(from == Fault && to == Backup, "it was not in FAULT"),
+            Cause::Stopping => says(to == Stop, "nobody stopped it"),
+            Cause::Removed => says(matches!(to, Fault | Deleted), "nobody removed it"),
+            Cause::SyncGroup { .. } => says(matches!(to, Backup | Master), "a group moves between these"),
+            // Another VRID is another router, which starts anew.
+            Cause::Reconfigured => says(from == Init || to == Init, "it had started before"),
+            Cause::Started | Cause::Tracker { .. } => says(from == Init, "it had started before"),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Bugs that other implementations had, planted between the engine and its world: the engine itself has no test hooks.
+//!
+//! Each test says that some seed of a few fails, and with which oracle: an oracle that never fails proves nothing.
+
+use std::time::Duration;
+
+use holdfast::vrrp::config::InstanceConfig;
+use holdfast::vrrp::event::StateName;
+use holdfast::vrrp::packet;
+use holdfast::vrrp::timing;
+use holdfast::vrrp::types::Priority;
+
+use crate::host::Waiting;
+use crate::oracle::Rule;
+use crate::world;
+
+/// A bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Skew in whole seconds is no skew.
+    TruncatedSkew,
+    /// A master does not yield to one of its own priority.
+    NoTieBreak,
+    /// Addresses stay in FAULT.
+    AddressesKeptOnFault,
+    /// Nobody sets the timer again after a reload.
+    TimerNotRearmed,
+    /// Changes of addresses overtake each other.
+    UnorderedWriter,
+    /// Deadlines are judged before waiting adverts are read: promotion on own stall.
+    TimersBeforeInbox,
+    /// Resignations are not heard.
+    PriorityZeroIgnored,
+    /// A killed master's successor is master however long it took to start.
+    AdoptionWithoutDeadline,
+    /// Announcements are not sent.
+    SilentTakeover,
+    /// Addresses stay after a clean stop.
+    AddressesKeptOnStop,
+    /// The next deadline is always now.
+    BusyLoop,
+    /// Each advert is sent several times.
+    AdvertStorm,
+}
+
+impl Bug {
+    /// Whether the engine never sees this packet.
+    pub fn swallows(self, waiting: &Waiting, state: StateName, ours: u8) -> bool {
+        let Ok(packet) = packet::parse(waiting.socket.family, &waiting.packet.pdu) else { return false };
+        match self {
+            Self::NoTieBreak => state == StateName::Master && packet.priority == ours,
+            Self::PriorityZeroIgnored => packet.priority == 0,
+            _ => false,
+        }
+    }
+
+    /// How much earlier than due the engine is told that a backup's deadline has come.
+    pub fn hurry(self, config: &InstanceConfig, priority: u8) -> Duration {
+        let Some(priority) = Priority::new(priority).filter(|_| self == Self::TruncatedSkew) else {
+            return Duration::ZERO;
+        };
+        timing::skew(config.version, priority, config.advert_interval)
+    }
+}
+
+/// Runs seeds until one fails, and says that it failed as it should.
+fn caught(bug: Bug, rules: &[Rule]) {
+    const SEEDS: u64 = 200;
+    let failure = (1..=SEEDS).find_map(|seed| world::run(seed, Some(bug), false).err());
+    let failure = failure.unwrap_or_else(|| panic!("{bug:?} was not noticed in {SEEDS} seeds"));
+    assert!(rules.contains(&failure.rule), "{bug:?} was noticed by another oracle than {rules:?}: {failure}");
+}
+
+#[test]
+fn truncated_skew_is_an_early_takeover() {
+    caught(Bug::TruncatedSkew, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn a_missing_tie_break_leaves_two_masters() {
+    caught(Bug::NoTieBreak, &[Rule::OneMaster]);
+}
+
+#[test]
+fn addresses_kept_in_fault_are_found() {
+    caught(Bug::AddressesKeptOnFault, &[Rule::Addresses]);
+}
+
+#[test]
+fn a_timer_that_is_not_set_again_is_found() {
+    caught(Bug::TimerNotRearmed, &[Rule::AdvertGap, Rule::LateTakeover]);
+}
+
+#[test]
+fn an_unordered_writer_is_found() {
+    caught(Bug::UnorderedWriter, &[Rule::Addresses]);
+}
+
+#[test]
+fn promotion_on_own_stall_is_found() {
+    caught(Bug::TimersBeforeInbox, &[Rule::MasterWaiting]);
+}
+
+#[test]
+fn ignored_resignations_are_late_takeovers() {
+    caught(Bug::PriorityZeroIgnored, &[Rule::LateTakeover]);
+}
+
+#[test]
+fn adoption_past_the_deadline_is_found() {
+    caught(Bug::AdoptionWithoutDeadline, &[Rule::Adoption]);
+}
+
+#[test]
+fn a_silent_takeover_misleads_clients() {
+    caught(Bug::SilentTakeover, &[Rule::Client]);
+}
+
+#[test]
+fn addresses_kept_after_a_stop_are_found() {
+    caught(Bug::AddressesKeptOnStop, &[Rule::Addresses]);
+}
+
+#[test]
+fn a_busy_loop_is_found() {
+    caught(Bug::BusyLoop, &[Rule::BusyLoop]);
+}
+
+#[test]
+fn an_advert_storm_is_found() {
+    caught(Bug::AdvertStorm, &[Rule::AdvertRate]);
+}
