@@ -86,25 +86,27 @@ fn measure(contender: &Contender, count: usize, window: Duration, plain: bool) -
 
 /// The worst gap between two adverts of a router around a reload, and the time until `extra` was announced.
 fn reload(pair: &Pair, extra: Option<Ipv4Addr>) -> io::Result<(f64, Option<f64>)> {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other);
     pair.tape.clear();
+    let from = now()?;
     std::thread::sleep(Duration::from_millis(1500));
-    let asked = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    let asked = now()?;
     pair.reload(extra)?;
     std::thread::sleep(RELOAD_WINDOW - Duration::from_millis(1500));
     let announced = pair.tape.wait(Duration::ZERO, |seen| {
         let found = seen.announcements.iter().find(|(_, node, address)| *node == 0 && Some(*address) == extra);
         Some(found.map(|(at, _, _)| difference(*at, asked)))
     })?;
-    Ok((worst_gap(&pair.tape.adverts()), announced))
+    Ok((worst_gap(&pair.tape.adverts(), from, now()?), announced))
 }
 
-fn worst_gap(adverts: &[Sighting]) -> f64 {
+/// Silence at the ends of the window counts: a router that says nothing more is worse than a late one.
+fn worst_gap(adverts: &[Sighting], from: Duration, to: Duration) -> f64 {
     let mut last: BTreeMap<(u8, u8), Duration> = BTreeMap::new();
     let mut worst = 0.0;
     for advert in adverts.iter().filter(|advert| advert.node == 0) {
-        if let Some(before) = last.insert(advert.router, advert.at) {
-            worst = f64::max(worst, difference(advert.at, before));
-        }
+        let before = last.insert(advert.router, advert.at).unwrap_or(from);
+        worst = f64::max(worst, difference(advert.at, before));
     }
-    worst
+    last.values().fold(worst, |worst, last| f64::max(worst, difference(to, *last)))
 }
