@@ -25,6 +25,8 @@ use crate::cli::DaemonArgs;
 
 /// Lines that wait for one sink. A burst of 1,000 instances changing state twice fits.
 const QUEUE: usize = 4096;
+/// Enough for a line many times over. `vrrp_no_swap` locks all of it into memory.
+const STACK: usize = 128 << 10;
 /// How long [`Logging::flush`] waits at most when the daemon ends.
 pub const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
@@ -200,7 +202,8 @@ fn start(sink: Box<dyn Sink>) -> std::io::Result<Queue> {
     let dropped = Arc::new(AtomicU64::new(0));
     let queue = Queue { sender, dropped: Arc::clone(&dropped) };
     // Ends with the process: the subscriber holds the sender for ever.
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(sink, &receiver, &dropped))?;
+    let thread = std::thread::Builder::new().name("log".to_owned()).stack_size(STACK);
+    thread.spawn(move || write_lines(sink, &receiver, &dropped))?;
     Ok(queue)
 }
 

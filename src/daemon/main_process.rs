@@ -487,6 +487,8 @@ impl MainProcess {
             return;
         }
         self.announced = true;
+        // Reading the file took four times what is kept of it.
+        crate::net::sys::release_free_memory();
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if self.args.detached
             && let Err(error) = detach::say_ready()

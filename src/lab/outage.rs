@@ -62,6 +62,11 @@ impl History {
         self.outages(from, to).iter().map(|o| o.to.unwrap_or(to).saturating_duration_since(o.from)).sum()
     }
 
+    /// How many requests started in the window went unanswered.
+    pub fn unanswered(&self, from: Instant, to: Instant) -> usize {
+        self.samples.range((from, 0)..(to, u64::MAX)).filter(|(_, answer)| answer.is_none()).count()
+    }
+
     /// Who answered the latest answered request, and its start.
     pub fn last_answer(&self) -> Option<(&str, Instant)> {
         self.samples.iter().rev().find_map(|((started, _), answer)| Some((answer.as_deref()?, *started)))
@@ -112,5 +117,7 @@ mod tests {
         let window = (t0 + Duration::from_millis(5), t0 + Duration::from_millis(12));
         assert_eq!(seen.outage(window.0, window.1), Duration::ZERO);
         assert_eq!(seen.outages(t0, t0 + Duration::from_millis(30)).len(), 2);
+        assert_eq!(seen.unanswered(window.0, window.1), 0);
+        assert_eq!(seen.unanswered(t0, t0 + Duration::from_millis(30)), 2);
     }
 }

@@ -11,13 +11,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::frame::{Meaning, decode};
 use super::lan::Lan;
+
+/// Room for what a thousand instances say at once while the sniffer's thread waits for a CPU.
+const RECEIVE_BUFFER: usize = 16 << 20;
 
 /// One captured frame.
 #[derive(Debug, Clone)]
@@ -75,6 +78,7 @@ fn open() -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
     socket.attach_filter(&filter())?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
+    setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)?;
     socket.set_nonblocking(true)?;
     nix::sys::socket::bind(socket.as_raw_fd(), &all_protocols()?)?;
     Ok(socket)

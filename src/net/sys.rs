@@ -197,3 +197,13 @@ pub fn set_extended_answers(fd: impl AsFd) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Gives memory that was freed back to the kernel. The C library keeps it otherwise.
+#[allow(unsafe_code)]
+pub fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers; the C library takes its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

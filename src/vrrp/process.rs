@@ -207,7 +207,6 @@ fn beat_every(config: &VrrpConfig) -> Duration {
 
 struct Process {
     engine: VrrpEngine,
-    config: VrrpConfig,
     monitor: Monitor,
     sockets: AdvertSockets,
     writer: AddressWriter,
@@ -252,10 +251,9 @@ impl Process {
 
         let now = Instant::now();
         let mut process = Self {
-            engine: VrrpEngine::new(now, config.clone(), &records),
             statics: StaticAddresses::new(config.static_addresses.clone()),
             beat_every: beat_every(&config),
-            config,
+            engine: VrrpEngine::new(now, config, &records),
             promotion: settings::Promotion::default(),
             monitor,
             sockets: AdvertSockets::default(),
@@ -358,23 +356,26 @@ impl Process {
 
     fn handle_message(&mut self, now: Instant, message: ToVrrp) {
         match message {
+            // Who gives everything up needs no new settings, and must not install static addresses again.
+            ToVrrp::Reconfigure(_) if self.stop_by.is_some() => {}
             ToVrrp::Reconfigure(diff) => {
-                let old = self.config.global.clone();
-                diff.as_ref().clone().apply(&mut self.config);
-                self.beat_every = beat_every(&self.config);
-                if diff.global.is_some() {
-                    settings::apply(&self.config.global, &old);
-                    self.announcer.set_intervals(self.config.global.garp_interval, self.config.global.gna_interval);
-                    self.writer.set_filter(&self.config.global.filter);
+                let old = self.engine.config().global.clone();
+                let (global_changed, statics) = (diff.global.is_some(), diff.static_addresses.clone());
+                self.engine.handle_input(now, Input::Reconfigure(*diff));
+                // The effects wait until the new settings are in force.
+                let config = self.engine.config();
+                self.beat_every = beat_every(config);
+                if global_changed {
+                    settings::apply(&config.global, &old);
+                    self.announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
+                    self.writer.set_filter(&config.global.filter);
                 }
-                if let Some(addresses) = diff.static_addresses.clone() {
+                if let Some(addresses) = statics {
                     let change = self.statics.replace(addresses, self.monitor.table());
                     self.writer.sync(Owner::Static, change);
                 }
-                self.promotion.apply(&self.config, self.monitor.table());
-                if self.stop_by.is_none() {
-                    self.input(now, Input::Reconfigure(*diff));
-                }
+                self.promotion.apply(config, self.monitor.table());
+                self.settle();
             }
             ToVrrp::Tracker { key, status } => {
                 if self.stop_by.is_none() {
@@ -417,7 +418,7 @@ impl Process {
             }
         }
         if appeared {
-            self.promotion.apply(&self.config, self.monitor.table());
+            self.promotion.apply(self.engine.config(), self.monitor.table());
         }
         self.sockets.repair(self.monitor.table(), &self.readiness);
         if let Some(change) = self.statics.links_changed(self.monitor.table()) {

@@ -80,6 +80,10 @@ impl MainLink {
         let Some(end) = self.frame()? else { return Ok(None) };
         let message = postcard::from_bytes(self.input.get(4..end).unwrap_or_default());
         self.input.drain(..end);
+        if self.input.is_empty() {
+            // The first message is a whole configuration; none that follows needs its room.
+            self.input = Vec::new();
+        }
         message.map(Some).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
     }
 
