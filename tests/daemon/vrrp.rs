@@ -248,7 +248,7 @@ fn a_tracked_process_dies_and_comes_back() {
     let Some(rig) = Rig::start("process") else { return };
     let name = format!("hfd{}", std::process::id());
     let program = rig.bench.path(&name);
-    fs::copy("/bin/sleep", &program).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
     let start = || Command::new(&program).arg("1000").spawn().unwrap();
     let mut running = start();
     let tracked = format!("track_process {{\n web\n }}\n}}\nvrrp_track_process web {{\n process {name}\n");

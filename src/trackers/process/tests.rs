@@ -1,4 +1,4 @@
-//! Real processes: copies of programs under names that nobody else has.
+//! Real processes: programs under names that nobody else has.
 #![allow(clippy::disallowed_methods, reason = "bounds real waiting")]
 
 use std::fs;
@@ -41,12 +41,13 @@ struct Program {
 }
 
 impl Program {
-    fn copy_of(program: &str) -> Self {
+    fn named_anew(program: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir().unwrap();
         let name = format!("hf{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = dir.path().join(&name);
-        fs::copy(program, &path).unwrap();
+        // A link, not a copy: a file that was just written may be busy while other tests fork.
+        std::os::unix::fs::symlink(program, &path).unwrap();
         Self { name, path, _dir: dir }
     }
 
@@ -98,7 +99,7 @@ impl Bench {
 use TrackerStatus::{Down, Up};
 
 async fn starts_dies_and_is_a_zombie(news: bool) {
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let mut bench = Bench::new(news);
     bench.apply(&[("p", &program.named())]);
     bench.expect("p", Down).await;
@@ -124,7 +125,7 @@ async fn starts_and_dies_without_news() {
 }
 
 async fn quorum_of_two_and_one_too_many(news: bool) {
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let two = ProcessConfig { quorum: 2, quorum_max: Some(2), ..program.named() };
     let none = ProcessConfig { quorum: 0, quorum_max: Some(0), ..program.named() };
     let first = program.start(&["1000"]);
@@ -155,8 +156,8 @@ async fn quorum_and_quorum_max_without_news() {
 }
 
 async fn forked_renamed_executed(news: bool) {
-    let shell = Program::copy_of("/bin/bash");
-    let sleep = Program::copy_of("/bin/sleep");
+    let shell = Program::named_anew("/bin/bash");
+    let sleep = Program::named_anew("/bin/sleep");
     let two = ProcessConfig { quorum: 2, ..shell.named() };
     let renamed = config(ProcessPattern::Name(format!("{}r", shell.name)));
     let mut bench = Bench::new(news);
@@ -194,7 +195,7 @@ async fn forked_renamed_and_executed_without_news() {
 
 #[tokio::test]
 async fn a_command_line_and_its_parameters() {
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let line = |parameters: &[&str], matching| {
         config(ProcessPattern::CommandLine {
             program: program.path.display().to_string(),
@@ -216,7 +217,7 @@ async fn a_command_line_and_its_parameters() {
 
 #[tokio::test]
 async fn a_process_that_is_back_within_the_delay_was_never_gone() {
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let patient = ProcessConfig { terminate_delay: Duration::from_secs(3600), ..program.named() };
     let brisk = ProcessConfig { terminate_delay: Duration::from_millis(50), ..program.named() };
     let running = program.start(&["1000"]);
@@ -235,7 +236,7 @@ async fn a_process_that_is_back_within_the_delay_was_never_gone() {
 
 #[tokio::test]
 async fn a_reload_reports_what_is_new_and_keeps_the_rest() {
-    let [one, two] = [(); 2].map(|()| Program::copy_of("/bin/sleep"));
+    let [one, two] = [(); 2].map(|()| Program::named_anew("/bin/sleep"));
     let _one = one.start(&["1000"]);
     let late = ProcessConfig { fork_delay: Duration::from_millis(1), ..two.named() };
     let mut bench = Bench::new(true);
@@ -280,7 +281,7 @@ fn subscribed(home: Option<&File>) -> Option<Connector> {
 #[test]
 fn the_kernel_tells_of_a_life() {
     let Some(connector) = subscribed(None) else { return };
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let running = program.start(&["1000"]);
     let process = running.0.id();
     let wait_for = |wanted: News| {
@@ -307,7 +308,7 @@ async fn what_the_kernel_could_not_tell_is_found() {
         storm();
         assert_eq!(connector.read().unwrap(), Read::Overrun);
     }
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let wanted = BTreeMap::from([("p".to_owned(), program.named())]);
     let mut bench = Bench::new(true);
     bench.trackers.apply(&wanted, size, &BTreeMap::new());
@@ -341,7 +342,7 @@ fn news_are_heard_in_another_network_namespace() {
 fn deaths_are_signs() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let program = Program::copy_of("/bin/sleep");
+        let program = Program::named_anew("/bin/sleep");
         let running = program.start(&["1000"]);
         let other = program.start(&["1000"]);
         let patterns = [ProcessPattern::Name(program.name.clone())];
@@ -365,7 +366,7 @@ fn deaths_are_signs() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_unknown_after_some_tries() {
-    let program = Program::copy_of("/bin/sleep");
+    let program = Program::named_anew("/bin/sleep");
     let _running = program.start(&["1000"]);
     let (sender, mut updates) = mpsc::channel(4);
     let wanted = BTreeMap::from([("p".to_owned(), program.named())]);
