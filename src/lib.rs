@@ -8,7 +8,7 @@
 //!                            │ conf
 //!  ┌───────────── main ──────▼────────────┐  typed configuration, differences,   ┌────────── vrrp ───────────┐
 //!  │ daemon    supervises, reloads, exec  │  tracker statuses                    │ vrrp::process  the loop   │
-//!  │ trackers  scripts, files             │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
+//!  │ trackers  scripts, files, processes  │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
 //!  │ notify    scripts                    │ ◀─────────────────────────────────── │ net            sockets,   │
 //!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
 //!  └──────────────────────────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
@@ -20,7 +20,7 @@
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets and netlink; pure: `frame`, `ip`, `links`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
-//! | [`trackers`] | shell: `script`, `file`; pure: `rise_fall` | health that main finds out |
+//! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, RunAs};
 use crate::notify::config::NotifyConfig;
-use crate::trackers::config::{FileConfig, ScriptConfig};
+use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
 use crate::vrrp::config::VrrpConfig;
 
 /// One configuration.
@@ -24,6 +24,8 @@ pub struct Config {
     pub scripts: BTreeMap<String, ScriptConfig>,
     /// `track_file` and `vrrp_track_file` blocks by name.
     pub files: BTreeMap<String, FileConfig>,
+    /// `vrrp_track_process` blocks by name.
+    pub processes: BTreeMap<String, ProcessConfig>,
     /// Notify scripts.
     pub notify: NotifyConfig,
 }
@@ -57,6 +59,10 @@ pub struct DaemonConfig {
     pub shutdown_script_timeout: Duration,
     /// Test a new configuration before each reload, log to this file (`reload_check_config`). We always test.
     pub reload_check_log: Option<PathBuf>,
+    /// Receive buffer for the kernel's news of processes, in bytes (`process_monitor_rcv_bufs`).
+    pub process_buffer: Option<u32>,
+    /// Beyond the system's limit if need be (`process_monitor_rcv_bufs_force`).
+    pub process_buffer_force: bool,
 }
 
 impl Default for DaemonConfig {
@@ -75,6 +81,8 @@ impl Default for DaemonConfig {
             shutdown_script: None,
             shutdown_script_timeout: Duration::from_secs(10),
             reload_check_log: None,
+            process_buffer: None,
+            process_buffer_force: false,
         }
     }
 }

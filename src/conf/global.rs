@@ -114,6 +114,8 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     if let Some(words) = section.words("reload_check_config") {
         daemon.reload_check_log = words.first().map(|word| PathBuf::from(&word.text));
     }
+    set_some(&mut daemon.process_buffer, section.int("process_monitor_rcv_bufs").filter(|bytes| *bytes > 0));
+    set(&mut daemon.process_buffer_force, section.bool("process_monitor_rcv_bufs_force"));
     if let Some(word) = section.word("umask") {
         match umask(&word.text) {
             Some(mask) => daemon.umask = Some(mask),

@@ -34,12 +34,15 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
         configs.insert(name, crate::vrrp::config::InstanceConfig { tracks, ..instance.config });
     }
     let scripts = trackers.scripts.keys().cloned().map(TrackerKey::Script);
-    let known = scripts.chain(trackers.files.keys().cloned().map(TrackerKey::File)).collect();
+    let files = trackers.files.keys().cloned().map(TrackerKey::File);
+    let processes = trackers.processes.keys().cloned().map(TrackerKey::Process);
+    let known = scripts.chain(files).chain(processes).collect();
     Config {
         daemon: globals.daemon,
         vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
         scripts: trackers.scripts.into_iter().map(|(name, script)| (name, script.config)).collect(),
         files: trackers.files.into_iter().map(|(name, file)| (name, file.config)).collect(),
+        processes: trackers.processes.into_iter().map(|(name, process)| (name, process.config)).collect(),
         notify,
     }
 }

@@ -1,4 +1,4 @@
-//! `vrrp_script`, `track_file`, and the lines of `track_*` blocks that refer to them.
+//! `vrrp_script`, `track_file`, `vrrp_track_process`, and the lines of `track_*` blocks that refer to them.
 //!
 //! Pure.
 
@@ -12,7 +12,7 @@ use super::lex;
 use super::parse::Section;
 use super::source::Span;
 use super::tree::{Node, Word};
-use crate::trackers::config::{FileConfig, FileInit, ScriptConfig};
+use crate::trackers::config::{FileConfig, FileInit, ParameterMatch, ProcessConfig, ProcessPattern, ScriptConfig};
 use crate::vrrp::config::{Track, TrackerKey};
 
 /// A tracker and what it gives to `track_*` lines without a weight.
@@ -38,6 +38,8 @@ pub struct Trackers {
     pub scripts: BTreeMap<String, Tracker<ScriptConfig>>,
     /// `track_file`, `vrrp_track_file`.
     pub files: BTreeMap<String, Tracker<FileConfig>>,
+    /// `vrrp_track_process`.
+    pub processes: BTreeMap<String, Tracker<ProcessConfig>>,
 }
 
 /// A `track_*` line, resolved.
@@ -68,6 +70,14 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
             && let Some(tracker) = file(section, reporter)
         {
             trackers.files.insert(name, tracker);
+        }
+    }
+    seen.clear();
+    for section in root.sections("vrrp_track_process") {
+        if let Some(name) = unique(section, &mut seen, reporter)
+            && let Some(tracker) = process(section, reporter)
+        {
+            trackers.processes.insert(name, tracker);
         }
     }
     trackers
@@ -145,6 +155,86 @@ fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
     init
 }
 
+fn process(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ProcessConfig>> {
+    let name = &section.name?.text;
+    let words = section.words("process").unwrap_or_default();
+    let Some((program, parameters)) = words.split_first().filter(|(program, _)| !program.text.is_empty()) else {
+        reporter
+            .error(section.span, format!("`vrrp_track_process {name}` has no `process`: it is left out"))
+            .help("`process NAME`, or `process PROGRAM PARAMETER …`");
+        return None;
+    };
+    let (quorum, quorum_max) = quorum(section, reporter);
+    let delay = section.duration("delay");
+    // keepalived obeys the lines in their order.
+    let delay_of = |keyword| {
+        let later = match (section.entry(keyword), section.entry("delay")) {
+            (Some(own), Some(both)) if own.span < both.span => delay,
+            _ => section.duration(keyword).or(delay),
+        };
+        later.unwrap_or_default()
+    };
+    let config = ProcessConfig {
+        pattern: pattern(section, program, parameters, reporter),
+        quorum,
+        quorum_max,
+        fork_delay: delay_of("fork_delay"),
+        terminate_delay: delay_of("terminate_delay"),
+    };
+    Some(Tracker { config, weight: default_weight(section, 0) })
+}
+
+/// How many must run. Of two numbers that contradict each other the later line is left out, as keepalived does.
+fn quorum(section: &Section<'_>, reporter: &mut Reporter) -> (u32, Option<u32>) {
+    let least: Option<u32> = section.int("quorum");
+    let most: Option<u32> = section.int("quorum_max");
+    match (least, most, section.entry("quorum"), section.entry("quorum_max")) {
+        (Some(low), Some(high), Some(first), Some(second)) if low > high => {
+            let (later, name) = if first.span < second.span { (second, "quorum_max") } else { (first, "quorum") };
+            reporter.error(later.span, format!("`quorum` {low} is above `quorum_max` {high}: `{name}` is left out"));
+            if name == "quorum_max" { (low, None) } else { (high.min(1), Some(high)) }
+        }
+        // `quorum_max 0`: none may run.
+        _ => (least.unwrap_or(1).min(most.unwrap_or(u32::MAX)), most),
+    }
+}
+
+/// What the kernel keeps of a process's name.
+const NAME_LENGTH: usize = 15;
+
+/// A bare name is compared with the process's name, everything else with its command line.
+fn pattern(section: &Section<'_>, program: &Word, parameters: &[Word], reporter: &mut Reporter) -> ProcessPattern {
+    let matching = section.word("param_match").map(|word| word.text.as_str());
+    let is_path = program.text.starts_with('/');
+    if parameters.is_empty() && matching.is_none() && !section.flag("full_command") && !is_path {
+        if program.text.len() > NAME_LENGTH {
+            let message = format!("process names have {NAME_LENGTH} bytes: only these are compared");
+            reporter.warning(program.span, message).help("`full_command` compares the program as it was called");
+        }
+        return ProcessPattern::Name(program.text.clone());
+    }
+    if is_path && parameters.is_empty() && matching.is_none() && !section.flag("full_command") {
+        let message = format!("no process has a path for a name: `{}` is compared with command lines", program.text);
+        reporter.warning(program.span, message).help("add `full_command`, without which keepalived never finds it");
+    }
+    if parameters.is_empty()
+        && let Some(entry) = section.entry("param_match")
+    {
+        let message = "`param_match` without parameters: any parameters match";
+        reporter.warning(entry.span, message).help("keepalived does the same, whatever its manual says");
+    }
+    ProcessPattern::CommandLine {
+        program: program.text.clone(),
+        parameters: parameters.iter().map(|word| word.text.clone()).collect(),
+        matching: match matching {
+            Some("initial") => ParameterMatch::Initial,
+            Some("partial") => ParameterMatch::Partial,
+            _ if parameters.is_empty() => ParameterMatch::Partial,
+            _ => ParameterMatch::Exact,
+        },
+    }
+}
+
 fn default_weight(section: &Section<'_>, otherwise: i16) -> Weight {
     match section.weight("weight") {
         Some((value, reverse)) => Weight { value, reverse, explicit: true },
@@ -172,6 +262,13 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
         match trackers.files.get(name) {
             Some(file) => add(&mut found, node, TrackerKey::File(name.clone()), file.weight, 254, reporter),
             None => missing(node, "track_file", trackers.files.keys(), reporter),
+        }
+    }
+    for node in section.lines("track_process") {
+        let name = &node.keyword().text;
+        match trackers.processes.get(name) {
+            Some(process) => add(&mut found, node, TrackerKey::Process(name.clone()), process.weight, 254, reporter),
+            None => missing(node, "vrrp_track_process", trackers.processes.keys(), reporter),
         }
     }
     found.lines

@@ -32,6 +32,8 @@ use crate::notify::plan::{Told, plan};
 use crate::notify::script::{NotifyScripts, RUN_LIMIT};
 use crate::trackers::Update;
 use crate::trackers::file::FileTrackers;
+use crate::trackers::process::ProcessTrackers;
+use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
 use crate::vrrp::event::TrackerStatus;
@@ -85,6 +87,8 @@ async fn start_and_serve(
         return Ok(load::exit_code(&diagnostics));
     };
     let namespace = namespace(&args, &config);
+    // The kernel tells its news of processes there only.
+    let home = namespace.as_ref().and_then(|_| std::fs::File::open("/proc/self/ns/net").ok());
     if let Some(name) = &namespace {
         enter_namespace(name)?;
     }
@@ -120,6 +124,7 @@ async fn start_and_serve(
     let mut main =
         MainProcess::new(args, ChildCommand { argv, share_stderr, ident_suffix }, config, signals, vrrp_pid_path)?;
     main.known_errors = KnownErrors::of(&diagnostics);
+    main.processes.come_from(home);
     let code = main.serve().await;
     drop(main);
     drop(pid_file);
@@ -186,6 +191,7 @@ struct MainProcess {
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
     scripts: ScriptTrackers,
     files: FileTrackers,
+    processes: ProcessTrackers,
     updates: mpsc::Receiver<Update>,
     /// The configured scripts, and those of instances that the last reload removed.
     notify_config: NotifyConfig,
@@ -255,7 +261,8 @@ impl MainProcess {
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
             scripts: ScriptTrackers::new(sender.clone()),
-            files: FileTrackers::new(sender),
+            files: FileTrackers::new(sender.clone()),
+            processes: ProcessTrackers::new(sender),
             updates,
             notify_config: config.notify.clone(),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
@@ -477,7 +484,7 @@ impl MainProcess {
         match key {
             TrackerKey::Script(name) => self.config.scripts.contains_key(name),
             TrackerKey::File(name) => self.config.files.contains_key(name),
-            TrackerKey::Process(_) => true,
+            TrackerKey::Process(name) => self.config.processes.contains_key(name),
             TrackerKey::Interface(_) => false,
         }
     }
@@ -511,6 +518,7 @@ impl MainProcess {
     async fn finish(&mut self) {
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
+        self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
         self.notify.drain(DRAIN_LIMIT).await;
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Command;
 use crate::conf::config::Config;
-use crate::trackers::config::{FileConfig, ScriptConfig};
+use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
 use crate::vrrp::config::TrackerKey;
 
 /// What is tracked: an instance's list holds its groups' trackers too.
@@ -25,9 +25,10 @@ pub fn files(config: &Config) -> BTreeMap<String, FileConfig> {
     config.files.clone()
 }
 
-/// Trackers that main cannot evaluate in this version.
-pub fn unbuilt(tracked: &BTreeSet<TrackerKey>) -> Vec<TrackerKey> {
-    tracked.iter().filter(|key| matches!(key, TrackerKey::Process(_))).cloned().collect()
+/// The processes to watch: those that somebody tracks.
+pub fn processes(config: &Config, tracked: &BTreeSet<TrackerKey>) -> BTreeMap<String, ProcessConfig> {
+    let wanted = config.processes.iter().filter(|(name, _)| tracked.contains(&TrackerKey::Process((*name).clone())));
+    wanted.map(|(name, process)| (name.clone(), process.clone())).collect()
 }
 
 /// Every command that a configuration can make main run.
@@ -45,17 +46,27 @@ mod tests {
 
     use super::*;
     use crate::command::CommandForm;
+    use crate::trackers::config::ProcessPattern;
     use crate::vrrp::config::{InstanceConfig, Track};
     use crate::vrrp::types::Vrid;
 
     #[test]
-    fn only_tracked_scripts_run() {
+    fn only_what_is_tracked_runs() {
         let command = Command { text: "x".into(), form: CommandForm::Program(vec!["x".into()]), user: None };
         let second = Duration::from_secs(1);
         let script = ScriptConfig { command, interval: second, timeout: second, rise: 1, fall: 1, init_fail: false };
         let mut config = Config::default();
         config.scripts.insert("used".into(), script.clone());
         config.scripts.insert("unused".into(), script);
+        let process = ProcessConfig {
+            pattern: ProcessPattern::Name("nginx".into()),
+            quorum: 1,
+            quorum_max: None,
+            fork_delay: Duration::ZERO,
+            terminate_delay: Duration::ZERO,
+        };
+        config.processes.insert("nginx".into(), process.clone());
+        config.processes.insert("other".into(), process);
         let mut instance = InstanceConfig::new("eth0", Vrid::new(1).unwrap());
         for tracker in [TrackerKey::Script("used".into()), TrackerKey::Process("nginx".into())] {
             instance.tracks.push(Track { tracker, weight: 0, reverse: false });
@@ -63,7 +74,7 @@ mod tests {
         config.vrrp.instances.insert("VI".into(), instance);
         let tracked = tracked(&config);
         assert_eq!(scripts(&config, &tracked).into_keys().collect::<Vec<_>>(), ["used"]);
-        assert_eq!(unbuilt(&tracked), [TrackerKey::Process("nginx".into())]);
+        assert_eq!(processes(&config, &tracked).into_keys().collect::<Vec<_>>(), ["nginx"]);
         assert_eq!(commands(&config).len(), 2);
     }
 }

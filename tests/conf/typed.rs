@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holdfast::command::{CommandForm, RunAs};
 use holdfast::conf::{self, Config, LoadOptions};
-use holdfast::trackers::config::FileInit;
+use holdfast::trackers::config::{FileInit, ParameterMatch, ProcessPattern};
 use holdfast::vrrp::config::{
     Auth, FilterConfig, InitialState, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer,
 };
@@ -304,4 +304,42 @@ fn the_packet_filter_has_the_tables_name_priority_and_counters() {
     let all = filter("nftables edge\nnftables_priority -10\nnftables_counters");
     assert_eq!(all, FilterConfig { table: "edge".to_owned(), priority: -10, counters: true });
     assert_eq!(filter("nftables \"a b\"").table, "holdfast", "a name that nft cannot write");
+}
+
+#[test]
+fn processes_and_what_they_mean() {
+    let config = load(
+        "vrrp_track_process name {\n process nginx\n quorum 2\n quorum_max 9\n delay 0.5\n fork_delay 2\n}\n\
+         vrrp_track_process none {\n process nginx\n quorum_max 0\n terminate_delay 3\n delay 1\n}\n\
+         vrrp_track_process full {\n process nginx\n full_command\n}\n\
+         vrrp_track_process exact {\n process \"/tmp/a b\" p1 \"p 2\"\n weight -254 reverse\n}\n\
+         vrrp_track_process initial {\n process x y\n param_match initial\n}\n\
+         vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress { 192.0.2.1 }\n \
+         track_process {\n name\n exact\n initial weight 7\n }\n}\n\
+         vrrp_instance W {\n interface eth0\n virtual_router_id 2\n virtual_ipaddress { 192.0.2.2 }\n \
+         track_process {\n exact\n }\n}\n\
+         vrrp_sync_group G {\n group { W }\n track_process { none }\n}\n",
+    );
+    let process = |name: &str| config.processes[name].clone();
+    let seconds = Duration::from_secs_f64;
+    let name = process("name");
+    assert_eq!(name.pattern, ProcessPattern::Name("nginx".to_owned()));
+    assert_eq!((name.quorum, name.quorum_max), (2, Some(9)));
+    assert_eq!((name.fork_delay, name.terminate_delay), (seconds(2.0), seconds(0.5)));
+    let none = process("none");
+    assert_eq!((none.quorum, none.quorum_max), (0, Some(0)));
+    assert_eq!((none.fork_delay, none.terminate_delay), (seconds(1.0), seconds(1.0)), "the last line counts");
+    let line = |words: &[&str], matching| {
+        let mut words = words.iter().map(|word| (*word).to_owned());
+        let program = words.next().expect("a program");
+        ProcessPattern::CommandLine { program, parameters: words.collect(), matching }
+    };
+    assert_eq!(process("full").pattern, line(&["nginx"], ParameterMatch::Partial));
+    assert_eq!(process("exact").pattern, line(&["/tmp/a b", "p1", "p 2"], ParameterMatch::Exact));
+    assert_eq!(process("initial").pattern, line(&["x", "y"], ParameterMatch::Initial));
+    let track = |name: &str, weight, reverse| Track { tracker: TrackerKey::Process(name.to_owned()), weight, reverse };
+    let tracks = vec![track("name", 0, false), track("exact", -254, true), track("initial", 7, false)];
+    assert_eq!(instance(&config, "V").tracks, tracks);
+    assert_eq!(instance(&config, "W").tracks, [track("none", 0, false)], "a group moves as one");
+    assert!(config.vrrp.trackers.contains(&TrackerKey::Process("full".to_owned())));
 }

@@ -242,3 +242,48 @@ fn a_child_that_dies_with_dont_respawn_ends_the_daemon() {
     assert_eq!(daemon.wait().code(), Some(1));
     assert!(!net.has_address(), "main swept it");
 }
+
+#[test]
+fn a_tracked_process_dies_and_comes_back() {
+    let Some(rig) = Rig::start("process") else { return };
+    let name = format!("hfd{}", std::process::id());
+    let program = rig.bench.path(&name);
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let start = || Command::new(&program).arg("1000").spawn().unwrap();
+    let mut running = start();
+    let tracked = format!("track_process {{\n web\n }}\n}}\nvrrp_track_process web {{\n process {name}\n");
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, &tracked)).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("reload: 1 changed");
+    rig.daemon.wait_for_log("track_process web is up now");
+    let vrrp = rig.vrrp_pid();
+    for round in 0..2 {
+        running.kill().unwrap();
+        let death = rig.daemon.wait_for_log("(VI_1) Entering FAULT STATE");
+        assert!(death.contains("process web"), "the cause is told: {death}");
+        rig.wait_for_address(false);
+        running.wait().unwrap();
+        running = start();
+        rig.daemon.wait_for_log("track_process web is up now");
+        rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+        rig.wait_for_address(true);
+        if round == 0 {
+            // Same process tracker, other settings elsewhere: nothing moves.
+            fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, &tracked) + "global_defs {\n router_id x\n}\n")
+                .unwrap();
+            rig.daemon.signal(libc::SIGHUP);
+            rig.daemon.wait_for_log("reload: 0 changed");
+        }
+    }
+    assert_eq!(rig.vrrp_pid(), vrrp);
+    // A process that is gone when the file no longer tracks it is nobody's business.
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "")).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("reload: 1 changed");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(rig.net.has_address());
+    rig.daemon.signal(libc::SIGTERM);
+    let Rig { bench: _bench, net: _net, daemon } = rig;
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -30,7 +30,7 @@ pub static ROOT: Block = Block {
         keyword("linkbeat_interfaces", Args::Lines, "{ IF [MII|ETHTOOL|IOCTL] ... }", "auto detect", "", "per-interface linkbeat polling").not_built_warn("the link state that netlink reports is used").repeatable(),
         keyword("vrrp_instance", Args::Block(&VRRP_INSTANCE), "NAME { ... }", "", "", "a virtual router").repeatable(),
         keyword("vrrp_script", Args::Block(&VRRP_SCRIPT), "NAME { ... }", "", "", "periodic tracking script").repeatable(),
-        keyword("vrrp_track_process", Args::Block(&VRRP_TRACK_PROCESS), "NAME { ... }", "", "", "process presence tracker (proc connector netlink)").not_built_warn("nothing watches these processes").repeatable(),
+        keyword("vrrp_track_process", Args::Block(&VRRP_TRACK_PROCESS), "NAME { ... }", "", "", "process presence tracker (proc connector netlink)").repeatable(),
         keyword("interface_up_down_delays", Args::Lines, "{ IF DOWN [UP] ... }", "0 0", "0..255 s (0.000001 steps)", "debounce for link transitions (first = down delay)").not_built_error("a link that goes down or up counts at once").repeatable(),
         keyword("track_file", Args::Block(&TRACK_FILE), "NAME { ... }", "", "", "integer-in-file tracker for VRRP and checkers").repeatable(),
         keyword("vrrp_track_file", Args::Block(&VRRP_TRACK_FILE), "NAME { ... }", "", "", "same as track_file").alias_of("track_file").repeatable(),

@@ -15,8 +15,8 @@ use crate::conf::config::Config;
 use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
+use crate::trackers::process::connector::BufferSize;
 use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
-use crate::vrrp::event::TrackerStatus;
 use crate::vrrp::message::ToVrrp;
 
 #[allow(clippy::disallowed_methods, reason = "a shell: measures how long a reload takes")]
@@ -125,12 +125,9 @@ impl MainProcess {
         let tracked = trackers::tracked(&self.config);
         self.scripts.apply(&trackers::scripts(&self.config, &tracked), &self.runner, &self.statuses);
         self.files.apply(&trackers::files(&self.config), &self.statuses);
-        for key in trackers::unbuilt(&tracked) {
-            if self.statuses.get(&key) != Some(&TrackerStatus::Unknown) {
-                warn!("{key} cannot be tracked: not built yet, its state is unknown");
-                self.on_tracker(crate::trackers::Update { key, status: TrackerStatus::Unknown });
-            }
-        }
+        let daemon = &self.config.daemon;
+        let buffer = BufferSize { bytes: daemon.process_buffer, force: daemon.process_buffer_force };
+        self.processes.apply(&trackers::processes(&self.config, &tracked), buffer, &self.statuses);
     }
 
     /// Says now what would otherwise be found out when it is needed.
