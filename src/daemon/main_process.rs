@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
+use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::KnownErrors;
 use super::signals::{Request, Signals};
@@ -283,6 +284,10 @@ impl MainProcess {
         self.report_unrunnable_commands();
         self.apply_trackers();
         if self.needs_vrrp() {
+            self.lock_vrrp_pid_file();
+            if self.vrrp_pid_file.is_some() {
+                end_orphan(&self.vrrp_pid_path).await;
+            }
             self.start_vrrp(false);
         } else {
             info!("no vrrp_instance is configured: no vrrp process");
@@ -370,14 +375,18 @@ impl MainProcess {
         }
         let Some(pid) = self.vrrp.pid() else { return };
         info!("Starting VRRP child process, pid={pid}");
+        self.lock_vrrp_pid_file();
+        if let Some(Err(error)) = self.vrrp_pid_file.as_mut().map(|file| file.write(pid)) {
+            warn!("{error}");
+        }
+    }
+
+    fn lock_vrrp_pid_file(&mut self) {
         if self.vrrp_pid_file.is_none() {
             match PidFile::lock(&self.vrrp_pid_path) {
                 Ok(file) => self.vrrp_pid_file = Some(file),
                 Err(error) => warn!("{error}"),
             }
-        }
-        if let Some(Err(error)) = self.vrrp_pid_file.as_mut().map(|file| file.write(pid)) {
-            warn!("{error}");
         }
     }
 

@@ -16,6 +16,7 @@ pub mod exec;
 pub mod load;
 pub mod logging;
 pub mod main_process;
+pub mod orphan;
 pub mod pidfile;
 pub mod reload;
 pub mod script_path;

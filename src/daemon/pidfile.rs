@@ -24,12 +24,12 @@ pub enum PidFileError {
     #[error("{} is locked: daemon is already running", .0.display())]
     AlreadyRunning(PathBuf),
     /// The file cannot be written.
-    #[error("pid file {}: {source}", path.display())]
+    #[error("pid file {}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the kernel says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -39,7 +39,7 @@ impl PidFile {
     /// # Errors
     /// Somebody has it, or the file cannot be opened.
     pub fn lock(path: &Path) -> Result<Self, PidFileError> {
-        let io = |source| PidFileError::Io { path: path.to_owned(), source };
+        let io = |error| PidFileError::Io { path: path.to_owned(), error };
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(io)?;
         }
@@ -79,7 +79,7 @@ impl PidFile {
             self.file.write_all(text.as_bytes())?;
             self.file.set_len(text.len() as u64)
         };
-        write().map_err(|source| PidFileError::Io { path: self.path.clone(), source })
+        write().map_err(|error| PidFileError::Io { path: self.path.clone(), error })
     }
 }
 

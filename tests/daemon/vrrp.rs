@@ -190,6 +190,30 @@ fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
 }
 
 #[test]
+fn a_vrrp_process_that_is_left_without_its_main_is_ended_by_the_next() {
+    let Some(net) = Net::new("orphan") else { return };
+    let bench = Bench::new("");
+    fs::write(bench.path("conf"), conf(&bench, 51, "")).unwrap();
+    // What stands in the pid file: an orphan that hangs, and a stranger that has its number by now.
+    for (name, is_orphan) in [("holdfast --child vrrp", true), ("holdfast check vrrp", false)] {
+        let mut left =
+            Command::new("sh").args(["-c", "while :; do read x; done"]).args(name.split(' ')).spawn().unwrap();
+        kill(left.id(), libc::SIGSTOP);
+        fs::write(bench.path("vrrp.pid"), format!("{}\n", left.id())).unwrap();
+        let daemon = bench.start(&["-s", &net.name]);
+        if is_orphan {
+            daemon.wait_for_log("a vrrp process without its main was left");
+        }
+        daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+        assert_eq!(left.try_wait().unwrap().is_some(), is_orphan, "{name}");
+        daemon.signal(libc::SIGTERM);
+        daemon.wait();
+        let _ = left.kill();
+        let _ = left.wait();
+    }
+}
+
+#[test]
 fn a_killed_main_takes_the_vrrp_process_and_the_address_with_it() {
     let Some(rig) = Rig::start("killmain") else { return };
     let vrrp = rig.vrrp_pid();
