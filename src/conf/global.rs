@@ -138,6 +138,7 @@ fn is_table_name(name: &str) -> bool {
 
 fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Reporter) {
     set(&mut vrrp.startup_delay, section.duration("vrrp_startup_delay"));
+    set(&mut vrrp.delay_after_boot, section.duration("vrrp_delay_after_boot"));
     if let Some(entry) = section.entry("vrrp_rt_priority") {
         let priority: i64 = section.int("vrrp_rt_priority").unwrap_or(1);
         if !(1..=99).contains(&priority) {

@@ -32,6 +32,8 @@ pub struct VrrpConfig {
 pub struct VrrpGlobal {
     /// Hold all instances in INIT for this long after start (`vrrp_startup_delay`).
     pub startup_delay: Duration,
+    /// The same, measured from the boot of the system; the longer applies (`vrrp_delay_after_boot`).
+    pub delay_after_boot: Duration,
     /// SCHED_RR priority, 1 to 99 (`vrrp_rt_priority`).
     pub rt_priority: Option<u8>,
     /// Nice value, -20 to 19 (`vrrp_priority`).
@@ -75,6 +77,7 @@ impl Default for VrrpGlobal {
     fn default() -> Self {
         Self {
             startup_delay: Duration::ZERO,
+            delay_after_boot: Duration::ZERO,
             rt_priority: None,
             nice: None,
             no_swap: false,
@@ -387,7 +390,7 @@ pub struct Track {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigDiff {
     /// The process-wide settings, when they changed.
-    pub global: Option<VrrpGlobal>,
+    pub global: Option<Box<VrrpGlobal>>,
     /// Instances that are new or changed.
     pub instances: BTreeMap<String, InstanceConfig>,
     /// Instances that are gone.
@@ -406,7 +409,7 @@ impl ConfigDiff {
     /// What leads from `old` to `new`.
     pub fn between(old: &VrrpConfig, new: &VrrpConfig) -> Self {
         Self {
-            global: changed(&old.global, &new.global),
+            global: changed(&old.global, &new.global).map(Box::new),
             instances: changed_entries(&old.instances, &new.instances),
             removed_instances: removed_keys(&old.instances, &new.instances),
             groups: changed_entries(&old.groups, &new.groups),
@@ -424,7 +427,7 @@ impl ConfigDiff {
     /// Carries the change out on `config`.
     pub fn apply(self, config: &mut VrrpConfig) {
         if let Some(global) = self.global {
-            config.global = global;
+            config.global = *global;
         }
         config.instances.retain(|name, _| !self.removed_instances.contains(name));
         config.instances.extend(self.instances);

@@ -339,6 +339,13 @@ impl VrrpEngine {
         self.instances.get(&id).map(|instance| instance.name.as_str())
     }
 
+    /// Holds all instances in INIT until then at least, unless they have begun.
+    pub fn hold_until(&mut self, at: Instant) {
+        if let Phase::Starting { until } = &mut self.phase {
+            *until = at.max(*until);
+        }
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &VrrpConfig {
         &self.config

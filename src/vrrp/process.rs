@@ -27,7 +27,8 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::{ClockId, clock_gettime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::BUILD_ID;
@@ -240,7 +241,7 @@ impl Process {
         let recorder = FlightRecorder::open(flight, clock, adopt)?;
         let mut monitor = Monitor::open()?;
         let links = monitor.load(DUMP_PATIENCE)?;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let mut writer = AddressWriter::open()?;
         writer.set_filter(&config.global.filter);
         let mut announcer = Announcer::open()?;
@@ -250,6 +251,7 @@ impl Process {
         readiness.add(&timer)?;
 
         let now = Instant::now();
+        let delay_after_boot = config.global.delay_after_boot;
         let mut process = Self {
             statics: StaticAddresses::new(config.static_addresses.clone()),
             beat_every: beat_every(&config),
@@ -268,6 +270,11 @@ impl Process {
             known_links: BTreeSet::new(),
             stop_by: None,
         };
+        // A process that replaces another one is not the start that the delay is meant for.
+        if !adopt {
+            let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from);
+            process.engine.hold_until(now + delay_after_boot.saturating_sub(up));
+        }
         process.settle();
         for (key, status) in trackers {
             process.input(now, Input::Tracker { key: key.clone(), status: *status });

@@ -282,7 +282,7 @@ fn the_daemon_keeps_its_own_settings() {
     let config = load(
         "instance blue\nuse_pid_dir\nchild_wait_time 9\nnet_namespace ns1\n\
          global_defs {\n router_id r1\n enable_script_security\n umask IRWXG|IRWXO\n startup_script \"/bin/start now\"\n \
-         startup_script_timeout 20\n reload_check_config /tmp/log\n vrrp_startup_delay 2.5\n vrrp_rt_priority 50\n \
+         startup_script_timeout 20\n reload_check_config /tmp/log\n vrrp_startup_delay 2.5\n vrrp_delay_after_boot 90\n vrrp_rt_priority 50\n \
          vrrp_priority -5\n vrrp_cpu_affinity 0 1\n dynamic_interfaces\n}\n",
     );
     let daemon = &config.daemon;
@@ -292,6 +292,7 @@ fn the_daemon_keeps_its_own_settings() {
     assert_eq!(daemon.startup_script.as_ref().map(|c| c.text.as_str()), Some("/bin/start now"));
     assert_eq!(daemon.reload_check_log.as_deref(), Some(Path::new("/tmp/log")));
     let vrrp = &config.vrrp.global;
+    assert_eq!(vrrp.delay_after_boot, Duration::from_secs(90));
     assert_eq!((vrrp.startup_delay, vrrp.rt_priority, vrrp.nice), (Duration::from_millis(2500), Some(50), Some(-5)));
     assert_eq!((vrrp.cpu_affinity.len(), vrrp.dynamic_interfaces), (2, true));
 }

@@ -129,7 +129,7 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("vrrp_rx_bufs_policy", Args::Any, "MTU | ADVERT | N", "kernel default", "N bytes", "how to size VRRP socket receive buffers").not_built_warn("the kernel's buffer sizes are used"),
         keyword("vrrp_rx_bufs_multiplier", Args::Any, "N", "3", ">=1", "multiplies the size found by the policy").not_built_warn("the kernel's buffer sizes are used"),
         keyword("vrrp_startup_delay", Args::Seconds { min: 1_000, max: 4_294_967_000_000, whole: false }, "SECS", "0", ">=0.001 decimal", "hold all instances (no tx, rx ignored) after start"),
-        keyword("vrrp_delay_after_boot", Args::Any, "SECS", "0", "decimal", "like startup delay but measured from system boot (/proc/uptime), the longer applies").not_built_error("instances start at once, however short ago the system booted"),
+        keyword("vrrp_delay_after_boot", Args::Seconds { min: 0, max: 4_294_967_000_000, whole: false }, "SECS", "0", "decimal", "like startup delay but measured from system boot (/proc/uptime), the longer applies"),
         keyword("log_unknown_vrids", Args::Flag, "none", "off", "", "log adverts with unconfigured VRID"),
         keyword("vrrp_owner_ignore_adverts", Args::Bool, "[BOOL]", "false", "", "priority 255 router discards received adverts"),
         keyword("vmac_prefix", Args::Any, "STR", "vrrp", "interface name chars", "prefix of auto VMAC names").not_built_warn("there are no VMAC interfaces yet"),

@@ -143,3 +143,21 @@ fn leaving_master_cancels_its_announcements() {
     host.play("wait 3000; hear 200; wait 3000; hear 200");
     assert_eq!(host.said, [""; 0]);
 }
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+fn delay_after_boot_is_the_longer_of_two_delays() {
+    use super::super::engine::VrrpEngine;
+    let now = std::time::Instant::now();
+    let mut config = v3();
+    config.global.startup_delay = Duration::from_secs(2);
+    let mut engine = VrrpEngine::new(now, config, &[]);
+    engine.hold_until(now + Duration::from_secs(1));
+    assert_eq!(engine.poll_timeout(), Some(now + Duration::from_secs(2)));
+    engine.hold_until(now + Duration::from_secs(9));
+    assert_eq!(engine.poll_timeout(), Some(now + Duration::from_secs(9)));
+    engine.handle_timeout(now + Duration::from_secs(9));
+    let begun = engine.poll_timeout();
+    engine.hold_until(now + Duration::from_secs(99));
+    assert_eq!(engine.poll_timeout(), begun, "what has begun is not held");
+}
