@@ -185,7 +185,7 @@ fn any_config() -> impl Strategy<Value = VrrpConfig> {
 enum Move {
     Play(String),
     Hear(usize, u8, u8),
-    Reload(VrrpConfig),
+    Reload(Box<VrrpConfig>),
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -204,7 +204,7 @@ fn any_move() -> impl Strategy<Value = Move> {
             })).prop_map(play),
         2 => prop::sample::select(vec!["up", "down", "pending", "unknown"])
             .prop_map(|status| format!("script {status}")).prop_map(play),
-        2 => any_config().prop_map(Move::Reload),
+        2 => any_config().prop_map(|config| Move::Reload(Box::new(config))),
     ]
 }
 
