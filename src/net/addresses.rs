@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::vrrp::types::IfIndex;
+use crate::vrrp::types::{IfIndex, InstanceId};
 
 use super::links::LinkTable;
 use super::netlink::{NetlinkSocket, Read};
@@ -88,6 +88,11 @@ impl AddressWriter {
     /// Queues an announcement behind the changes before it.
     pub fn announce(&mut self, announcement: Announcement) {
         self.queue.push_announcement(announcement);
+    }
+
+    /// Forgets the announcements of an instance that still wait.
+    pub fn forget_announcement(&mut self, instance: InstanceId) {
+        self.queue.forget_announcement(instance);
     }
 
     /// Whether everything is written.

@@ -13,6 +13,7 @@
 pub mod addresses;
 pub mod announce;
 pub mod frame;
+pub mod heard;
 pub mod ip;
 pub mod links;
 pub mod monitor;

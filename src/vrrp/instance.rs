@@ -13,7 +13,7 @@ use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
 use super::event::{Cause, Event, FaultReason, Heard, StateName};
 use super::packet::{self, Advert};
 use super::snapshot::{Counters, InstanceSnapshot};
-use super::state::{Backup, DownTimer, GarpSchedule, Master, State, Wait};
+use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
 use super::types::{Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
@@ -111,13 +111,27 @@ impl Instance {
         match &self.state {
             State::Init | State::Fault { .. } => None,
             State::Backup(backup) => backup.deadline(&self.config, self.health.priority),
-            State::Master(master) => master.garp.deadline().into_iter().chain([master.next_advert_at]).min(),
+            State::Master(master) => {
+                let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
+                others.chain([master.next_advert_at]).min()
+            }
+            State::Leaving(leaving) => Some(leaving.deadline()),
         }
     }
 
     /// Whether it holds the addresses.
     pub fn is_master(&self) -> bool {
         matches!(self.state, State::Master(_))
+    }
+
+    /// Whether it has resigned and still holds addresses.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
+    }
+
+    /// The links of the addresses that wait for a successor.
+    pub fn lingering_links(&self) -> impl Iterator<Item = IfIndex> + '_ {
+        self.binding.addresses.iter().filter(|_| self.is_leaving()).map(|address| address.interface)
     }
 
     /// Whether its master-down timer has expired and it waits for its group.
@@ -150,6 +164,7 @@ impl Instance {
             effective_priority: self.health.priority.value(),
             master: match &self.state {
                 State::Backup(backup) => backup.master,
+                State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
             source: self.binding.source,
@@ -199,7 +214,7 @@ impl Instance {
             source: self.binding.source,
             master: match &self.state {
                 State::Backup(backup) => backup.master.map(|master| master.address),
-                State::Init | State::Fault { .. } | State::Master(_) => None,
+                State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => None,
             },
             advertised: &self.advertised,
         };
@@ -221,10 +236,12 @@ impl Instance {
         if heard.priority == 0 {
             self.counters.pri_zero_rcvd += 1;
         }
-        match &self.state {
+        match &mut self.state {
             State::Init | State::Fault { .. } => {}
             State::Backup(_) => self.on_advert_as_backup(turn.now, heard),
             State::Master(_) => self.on_advert_as_master(turn, heard),
+            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(turn.now, heard),
+            State::Leaving(_) => {}
         }
     }
 
@@ -233,7 +250,7 @@ impl Instance {
         let priority = self.health.priority;
         let deadline = match &self.state {
             State::Backup(backup) => backup.deadline(&self.config, priority),
-            State::Init | State::Fault { .. } | State::Master(_) => None,
+            State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => None,
         };
         let (preempt, preempt_delay) = (self.config.preempt, self.config.preempt_delay);
         let skew = super::timing::skew(self.config.version, priority, heard.interval);
@@ -272,12 +289,18 @@ impl Instance {
     fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
         let ours = self.health.priority.value();
         if heard.priority == 0 {
-            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer."
-            self.assert_mastership(turn, true);
+            // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And the contest is over in our
+            // favour: clients may have learned the other's address meanwhile.
+            if self.assert_mastership(turn, true) {
+                self.announce_after_contest(turn);
+            }
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
-            if self.config.higher_prio_send_advert {
+            // One last advert tells the winner of the contest, so that it announces its addresses again: behind a switch
+            // port that began to forward late its announcements were lost, and it never heard of us. Strict routers say
+            // nothing here, as the RFC has it.
+            if self.config.higher_prio_send_advert || !self.config.strict {
                 self.send_advert(turn, ours);
             }
             self.enter_backup(turn, Wait::MasterDown, Some(heard), Cause::BetterMaster { master: heard, ours });
@@ -293,20 +316,24 @@ impl Instance {
         if !asserted {
             return;
         }
-        let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
-        if repeat > 0 {
-            self.announce(turn, repeat);
-            let garp = self.config.garp;
-            if let State::Master(master) = &mut self.state {
-                master.garp.on_lower_priority(turn.now, &garp);
-            }
-        }
+        self.announce_after_contest(turn);
         turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
             instance: self.name.clone(),
             peer: heard.address,
             priority: heard.priority,
             ours: self.health.priority.value(),
         }));
+    }
+
+    fn announce_after_contest(&mut self, turn: &mut Turn<'_>) {
+        let garp = self.config.garp;
+        if self.config.strict || garp.lower_prio_repeat == 0 {
+            return;
+        }
+        self.announce(turn, garp.lower_prio_repeat);
+        if let State::Master(master) = &mut self.state {
+            master.garp.on_lower_priority(turn.now, &garp);
+        }
     }
 
     /// Answers an advert of another master, at most four times an interval. Returns whether it did.
@@ -338,6 +365,17 @@ impl Instance {
                 }
             }
             State::Master(_) => self.on_timeout_as_master(turn),
+            State::Leaving(_) => self.on_timeout_as_leaving(turn),
+        }
+    }
+
+    fn on_timeout_as_leaving(&mut self, turn: &mut Turn<'_>) {
+        let State::Leaving(leaving) = &mut self.state else { return };
+        if leaving.repeat_at.take_if(|at| *at <= turn.now).is_some() {
+            self.send_advert(turn, 0);
+        }
+        if matches!(&self.state, State::Leaving(leaving) if leaving.until <= turn.now) {
+            self.release_lingering(turn);
         }
     }
 
@@ -354,8 +392,46 @@ impl Instance {
             self.send_advert(turn, self.health.priority.value());
         }
         let State::Master(master) = &mut self.state else { return };
+        let lost = master.losses.restore_at.take_if(|at| *at <= turn.now).is_some();
         if let Some(repeat) = master.garp.take_due(turn.now, &garp) {
             self.announce(turn, repeat);
+        }
+        if lost {
+            self.sync_addresses(turn, &[]);
+            self.announce(turn, garp.repeat);
+        }
+    }
+
+    /// Another host announced an address.
+    pub fn on_announced(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+        let ours = self.binding.addresses.iter().any(|a| (a.interface, a.config.address) == (interface, address));
+        let State::Leaving(leaving) = &mut self.state else { return };
+        if !ours || !leaving.released.insert((interface, address)) {
+            return;
+        }
+        let all = leaving.released.len() >= self.binding.addresses.len();
+        if all { self.release_lingering(turn) } else { self.sync_addresses(turn, &[]) }
+    }
+
+    /// Somebody removed one of its addresses.
+    pub fn on_address_gone(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+        let tracked = |a: &BoundAddress| (a.interface, a.config.address) == (interface, address) && a.config.track;
+        if !self.binding.addresses.iter().any(tracked) {
+            return;
+        }
+        let State::Master(master) = &mut self.state else { return };
+        master.losses.on_loss(turn.now);
+        self.counters.address_lost += 1;
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.clone(),
+            message: format!("{address} was removed by somebody else: it is put back"),
+        }));
+    }
+
+    /// The carrier of a link came back while it is master there.
+    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
+        if self.is_master() && self.binding.addresses.iter().any(|address| address.interface == link) {
+            self.announce(turn, self.config.garp.repeat);
         }
     }
 
@@ -420,6 +496,7 @@ impl Instance {
         let interval = self.config.advert_interval;
         match &mut self.state {
             State::Init | State::Fault { .. } => {}
+            State::Leaving(_) => {}
             // VRRPv3 learns the master's interval: it stays until that master says otherwise.
             State::Backup(backup) => {
                 if self.config.version == Version::V2 || backup.master.is_none() {
@@ -441,6 +518,7 @@ impl Instance {
             next_advert_at: turn.now + self.config.advert_interval.duration(),
             quiet_until: turn.now,
             garp: GarpSchedule::on_master(turn.now, &self.config.garp),
+            losses: Losses::default(),
         });
         self.counters.become_master += 1;
         // An adopted master's peers heard an advert within the interval; a second one at once tells them nothing new,
@@ -481,6 +559,26 @@ impl Instance {
         self.state = State::Fault { reasons: reasons.clone() };
         self.sync_addresses(turn, &[]);
         self.entered(turn, from, Cause::Fault { reasons });
+    }
+
+    /// Stops: a master resigns and lingers until its successor has the addresses, others end at once.
+    pub fn enter_leaving(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_master() || self.binding.addresses.is_empty() {
+            return self.enter_end(turn, StateName::Stop, Cause::Stopping);
+        }
+        self.send_advert(turn, 0);
+        turn.effects.push_back(Effect::StopAnnouncing { instance: self.id });
+        let from = self.leave(turn.now);
+        self.state = State::Leaving(Leaving::new(turn.now, self.config.advert_interval));
+        self.entered(turn, from, Cause::Stopping);
+    }
+
+    /// The end of lingering: no address is left.
+    pub fn release_lingering(&mut self, turn: &mut Turn<'_>) {
+        if self.is_leaving() {
+            self.state = State::Init;
+            self.sync_addresses(turn, &[]);
+        }
     }
 
     /// Gives everything up for good. The instance is not to be used afterwards.
@@ -559,9 +657,12 @@ impl Instance {
     /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
     fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
         self.generation += 1;
-        let ours = &self.binding.addresses;
-        let (present, mut absent) =
-            if self.is_master() { (ours.clone(), Vec::new()) } else { (Vec::new(), ours.clone()) };
+        let (present, mut absent): (Vec<_>, Vec<_>) =
+            self.binding.addresses.iter().cloned().partition(|address| match &self.state {
+                State::Master(_) => true,
+                State::Leaving(leaving) => !leaving.released.contains(&(address.interface, address.config.address)),
+                State::Init | State::Fault { .. } | State::Backup(_) => false,
+            });
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };
