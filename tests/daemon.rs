@@ -108,7 +108,9 @@ fn in_the_background_the_first_process_ends_when_all_is_ready() {
     let output = bench.command(&["-G", &format!("-g{}", log.display())]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let pid = bench.pid();
-    assert!(fs::read_to_string(&log).unwrap().contains("Starting holdfast"));
+    // The log is written by a thread of its own.
+    let logged = || fs::read_to_string(&log).is_ok_and(|log| log.contains("Starting holdfast"));
+    bench::wait_until("the log has begun", logged);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let session: u32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
     assert_eq!(session, pid, "a session of its own");
