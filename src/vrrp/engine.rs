@@ -28,6 +28,8 @@ use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
 pub enum Input<'a> {
     /// A VRRP packet arrived.
     Advert(Received<'a>),
+    /// A socket's buffer was full while this process was held up: adverts came and were dropped.
+    AdvertsLost(SocketKey),
     /// A link appeared or changed: its whole present state.
     Link(Link),
     /// A link is gone.
@@ -76,6 +78,8 @@ pub struct Received<'a> {
     pub destination: IpAddr,
     /// TTL or hop limit, if the socket told it.
     pub ttl: Option<u8>,
+    /// When the kernel had it, which is before now if we were held up. Deadlines start from there.
+    pub at: Instant,
     /// The VRRP PDU.
     pub pdu: &'a [u8],
 }
@@ -261,6 +265,7 @@ impl VrrpEngine {
         }
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
+            Input::AdvertsLost(socket) => self.on_adverts_lost(now, socket),
             Input::Link(link) => {
                 let name = link.name.clone();
                 let after = self.essence(&link);
@@ -317,7 +322,12 @@ impl VrrpEngine {
                 }
             }
             Input::AddressesSynced { instance, generation: _, failures } => self.on_failures(instance, failures),
-            Input::Link(_) | Input::LinkGone(_) | Input::Tracker { .. } | Input::Reconfigure(_) | Input::Stop => {}
+            Input::AdvertsLost(_)
+            | Input::Link(_)
+            | Input::LinkGone(_)
+            | Input::Tracker { .. }
+            | Input::Reconfigure(_)
+            | Input::Stop => {}
         }
         self.stop_when_all_left();
     }
@@ -415,6 +425,16 @@ impl VrrpEngine {
         self.with(now, id, |instance, turn| instance.on_packet(turn, received));
         if self.phase == Phase::Running {
             self.settle_groups_of(now, &[id], &Cause::Started);
+        }
+    }
+
+    fn on_adverts_lost(&mut self, now: Instant, socket: SocketKey) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| {
+                if instance.binding.socket == Some(socket) {
+                    instance.on_adverts_lost(turn);
+                }
+            });
         }
     }
 

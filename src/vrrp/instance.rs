@@ -224,29 +224,45 @@ impl Instance {
                     Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
                     None => self.told.retain(|(peer, _)| *peer != received.source),
                 }
-                self.on_advert(turn, accepted.heard);
+                self.on_advert(turn, accepted.heard, received.at.min(turn.now));
             }
             Err(error) => self.tell_flaw(turn, received.source, error, false),
         }
     }
 
-    /// An advert that passed all checks.
-    fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+    /// Adverts came and found no room. A backup does not take silence for granted then: it waits once more, but only once,
+    /// lest a flood keep it from ever taking over.
+    pub fn on_adverts_lost(&mut self, turn: &mut Turn<'_>) {
+        let State::Backup(backup) = &mut self.state else { return };
+        if let DownTimer::Running { since, wait: Wait::MasterDown | Wait::InitialMaster } = &mut backup.timer
+            && !std::mem::replace(&mut backup.excused, true)
+        {
+            *since = turn.now;
+            turn.effects.push_back(Effect::Emit(Event::Warning {
+                instance: self.name.clone(),
+                message: "adverts were lost while this process was held up: waiting once more for the master"
+                    .to_owned(),
+            }));
+        }
+    }
+
+    /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.
+    fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         self.counters.advert_rcvd += 1;
         if heard.priority == 0 {
             self.counters.pri_zero_rcvd += 1;
         }
         match &mut self.state {
             State::Init | State::Fault { .. } => {}
-            State::Backup(_) => self.on_advert_as_backup(turn.now, heard),
-            State::Master(_) => self.on_advert_as_master(turn, heard),
+            State::Backup(_) => self.on_advert_as_backup(at, heard),
+            State::Master(_) => self.on_advert_as_master(turn, heard, at),
             State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(turn.now, heard),
             State::Leaving(_) => {}
         }
     }
 
     /// RFC 9568 §6.4.2 (430)–(460), RFC 3768 §6.4.2.
-    fn on_advert_as_backup(&mut self, now: Instant, heard: Heard) {
+    fn on_advert_as_backup(&mut self, at: Instant, heard: Heard) {
         let priority = self.health.priority;
         let deadline = match &self.state {
             State::Backup(backup) => backup.deadline(&self.config, priority),
@@ -258,11 +274,11 @@ impl Instance {
         if heard.priority == 0 {
             // "If the Priority is zero, set the timer to Skew_Time." Not if it is due sooner: a repeated, or forged,
             // resignation must not put the takeover off.
-            let sooner = deadline.is_some_and(|deadline| deadline <= now + skew);
+            let sooner = deadline.is_some_and(|deadline| deadline <= at + skew);
             let expired = matches!(backup.timer, DownTimer::Expired { .. });
             if !sooner && !expired {
                 backup.master_adver_interval = heard.interval;
-                backup.timer = DownTimer::Running { since: now, wait: Wait::Skew };
+                backup.timer = DownTimer::Running { since: at, wait: Wait::Skew };
             }
             backup.master = Some(heard);
             return;
@@ -271,11 +287,12 @@ impl Instance {
             backup.preempt_at = None;
         } else if preempt && !preempt_delay.is_zero() && backup.preempt_at.is_none() {
             // keepalived: the clock of preempt_delay starts at the first lower-priority advert.
-            backup.preempt_at = Some(now + preempt_delay);
+            backup.preempt_at = Some(at + preempt_delay);
         }
-        let delayed = backup.preempt_at.is_some_and(|at| now < at);
+        let delayed = backup.preempt_at.is_some_and(|end| at < end);
         if !preempt || heard.priority >= priority.value() || delayed {
-            backup.timer = DownTimer::Running { since: now, wait: Wait::MasterDown };
+            backup.timer = DownTimer::Running { since: at, wait: Wait::MasterDown };
+            backup.excused = false;
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
@@ -286,7 +303,7 @@ impl Instance {
     }
 
     /// RFC 9568 §6.4.3 (700)–(770), RFC 3768 §6.4.3.
-    fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+    fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         let ours = self.health.priority.value();
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And the contest is over in our
@@ -304,6 +321,9 @@ impl Instance {
                 self.send_advert(turn, ours);
             }
             self.enter_backup(turn, Wait::MasterDown, Some(heard), Cause::BetterMaster { master: heard, ours });
+            if let State::Backup(Backup { timer: DownTimer::Running { since, .. }, .. }) = &mut self.state {
+                *since = at;
+            }
         } else {
             self.on_lower_priority(turn, heard);
         }

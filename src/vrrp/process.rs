@@ -222,6 +222,8 @@ struct Process {
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
+    /// When the advert sockets were last read.
+    looked_at: Instant,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
@@ -268,6 +270,7 @@ impl Process {
             timer,
             clock,
             heartbeat_at: now,
+            looked_at: now,
             known_links: BTreeSet::new(),
             stop_by: None,
         };
@@ -316,15 +319,22 @@ impl Process {
     fn turn(&mut self, now: Instant) -> io::Result<()> {
         for _ in 0..ADVERTS_PER_TURN {
             let Some(packet) = self.sockets.receive() else { break };
+            // It did not wait longer than since we last looked, whatever a clock that was set says.
+            let waited = packet.waited.min(now.saturating_duration_since(self.looked_at));
             let received = Received {
                 socket: packet.socket,
                 source: packet.source,
                 destination: packet.destination,
                 ttl: packet.ttl,
+                at: now.checked_sub(waited).unwrap_or(now),
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
         }
+        for socket in self.sockets.take_overflown() {
+            self.input(now, Input::AdvertsLost(socket));
+        }
+        self.looked_at = now;
         let announced = self.listener.as_mut().map(AnnouncementListener::drain).unwrap_or_default();
         for (interface, address) in announced {
             self.input(now, Input::Announced { interface, address });

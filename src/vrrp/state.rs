@@ -67,6 +67,8 @@ pub struct Backup {
     pub master: Option<Heard>,
     /// The last advert that was not, because its priority is lower than ours.
     pub rejected: Option<Heard>,
+    /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
+    pub excused: bool,
     /// End of `preempt_delay`, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
 }
@@ -107,6 +109,7 @@ impl Backup {
             master_adver_interval: master.map_or(own_interval, |master| master.interval),
             master,
             rejected: None,
+            excused: false,
             preempt_at: None,
         }
     }
