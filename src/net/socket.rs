@@ -16,10 +16,10 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, sendto, setsockopt,
     sockopt,
 };
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use crate::vrrp::engine::{SocketKey, SocketSpec, Transmit};
-use crate::vrrp::types::{Family, IfIndex};
+use crate::vrrp::types::{Family, IfIndex, Vrid};
 
 use super::ip::{self, VRRP_PROTOCOL};
 use super::links::LinkTable;
@@ -64,6 +64,8 @@ struct Open {
     socket: Socket,
     groups: BTreeSet<IpAddr>,
     buffer: usize,
+    /// The virtual routers that the kernel lets through.
+    vrids: BTreeSet<Vrid>,
     /// Packets that the kernel has dropped because the buffer was full, as it counts them.
     dropped: u32,
 }
@@ -207,7 +209,8 @@ impl Slot {
             match open(key, links).and_then(|socket| readiness.add(&socket).map(|()| socket)) {
                 Ok(socket) => {
                     self.complained.clear();
-                    self.open = Some(Open { socket, groups: BTreeSet::new(), buffer: 0, dropped: 0 });
+                    self.open =
+                        Some(Open { socket, groups: BTreeSet::new(), buffer: 0, vrids: BTreeSet::new(), dropped: 0 });
                 }
                 Err(e) => {
                     self.complain(&format!("cannot open the {} advert socket{}: {e}", key.family, on(key, links)))
@@ -222,6 +225,13 @@ impl Slot {
                 let _ = open.socket.set_recv_buffer_size(buffer);
             }
             open.buffer = buffer;
+        }
+        if open.vrids != self.spec.vrids {
+            // Without it, what is for others is read and passed over.
+            match filter_vrids(&open.socket, key.family, &self.spec.vrids) {
+                Ok(()) => open.vrids.clone_from(&self.spec.vrids),
+                Err(e) => tracing::debug!("packet filter of the advert socket{}: {e}", on(key, links)),
+            }
         }
         let mut failures = Vec::new();
         let index = key.interface.map_or(0, |i| i.0);
@@ -242,6 +252,35 @@ impl Slot {
             self.complain(&failure);
         }
     }
+}
+
+/// Has the kernel drop the adverts of virtual routers that nobody here is part of: a LAN may have hundreds, and a flood for
+/// any other VRID never wakes us.
+fn filter_vrids(socket: &Socket, family: Family, vrids: &BTreeSet<Vrid>) -> io::Result<()> {
+    if vrids.is_empty() { socket.detach_filter() } else { socket.attach_filter(&vrid_filter(family, vrids)) }
+}
+
+/// Compares the VRID with each of `vrids`; too short a packet is refused by the load itself.
+fn vrid_filter(family: Family, vrids: &BTreeSet<Vrid>) -> Vec<SockFilter> {
+    const LOAD_IP_HEADER_LENGTH: u16 = 0xb1; // BPF_LDX | BPF_B | BPF_MSH
+    const LOAD_BEHIND_IT: u16 = 0x50; // BPF_LD | BPF_B | BPF_IND
+    const LOAD: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const JUMP_IF: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    // A raw IPv4 socket sees the IP header, an IPv6 one does not.
+    let mut program = match family {
+        Family::V4 => {
+            vec![SockFilter::new(LOAD_IP_HEADER_LENGTH, 0, 0, 0), SockFilter::new(LOAD_BEHIND_IT, 0, 0, 1)]
+        }
+        Family::V6 => vec![SockFilter::new(LOAD, 0, 0, 1)],
+    };
+    for vrid in vrids {
+        // Skips the return behind it unless it is this one: jumps have 8 bits, and there may be 255 of these.
+        program.push(SockFilter::new(JUMP_IF, 0, 1, u32::from(vrid.value())));
+        program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program
 }
 
 fn on(key: SocketKey, links: &LinkTable) -> String {

@@ -102,6 +102,8 @@ pub struct SocketSpec {
     pub receive_buffer: Option<u32>,
     /// How many instances share it, for sizing the buffer.
     pub instances: usize,
+    /// Virtual routers to hear; the kernel may keep others' packets away. Empty: all (`log_unknown_vrids`).
+    pub vrids: BTreeSet<Vrid>,
 }
 
 /// One packet to send.
@@ -604,6 +606,9 @@ impl VrrpEngine {
             if let Some(key) = binding.socket {
                 let spec = sockets.entry(key).or_default();
                 spec.instances += 1;
+                if !self.config.global.log_unknown_vrids {
+                    spec.vrids.insert(config.vrid);
+                }
                 spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);
                 if let Transport::Multicast { group } = config.transport {
                     spec.groups.insert(group);
