@@ -24,7 +24,7 @@ use holdfast::net::sys::{self, Readiness};
 use holdfast::net::write_queue::{Announcement, Change, Owner};
 use holdfast::vrrp::config::AddressConfig;
 use holdfast::vrrp::engine::{BoundAddress, SocketKey, SocketSpec, Transmit};
-use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link};
+use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, Vrid};
 use lan::{Capture, Lan, ip, is_advert_v4, is_advert_v6, readable};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -159,6 +159,7 @@ fn with_sockets(namespace: &str, run: impl FnOnce(&mut AdvertSockets, &Monitor, 
                 groups: BTreeSet::from([address(group)]),
                 receive_buffer: None,
                 instances: 1,
+                vrids: BTreeSet::new(),
             };
             let desired = BTreeMap::from([
                 (key(&link, Family::V4), spec("224.0.0.18")),
@@ -249,6 +250,45 @@ fn adverts_are_received_with_ttl_and_destination_and_own_ones_are_not() {
 }
 
 #[test]
+fn packets_for_other_virtual_routers_stay_in_the_kernel() {
+    needs_root!();
+    let lan = Lan::new();
+    with_sockets(&lan.a, |sockets, monitor, link, readiness| {
+        let spec = |group: &str, vrids: &[u8]| SocketSpec {
+            groups: BTreeSet::from([address(group)]),
+            instances: 1,
+            vrids: vrids.iter().filter_map(|vrid| Vrid::new(*vrid)).collect(),
+            ..SocketSpec::default()
+        };
+        let want = |vrids: &[u8]| {
+            BTreeMap::from([
+                (key(link, Family::V4), spec("224.0.0.18", vrids)),
+                (key(link, Family::V6), spec("ff02::12", vrids)),
+            ])
+        };
+        let everyone: Vec<u8> = (1..=255).collect();
+        with_sockets(&lan.b, |peer, _, other, _| {
+            for (wanted, heard) in
+                [(&[3, 255][..], vec![3, 255]), (&everyone, vec![1, 2, 3, 254, 255]), (&[], vec![1, 2, 3, 254, 255])]
+            {
+                sockets.sync(want(wanted), monitor.table(), readiness);
+                for (source, destination) in [("192.0.2.2", "224.0.0.18"), ("fe80::2", "ff02::12")] {
+                    for vrid in [1, 2, 3, 254, 255] {
+                        let mut transmit = transmit(other, source, destination, Some(255));
+                        transmit.pdu[1] = vrid;
+                        peer.send(&transmit).expect("sent");
+                    }
+                    // The last of them is always heard, so that the silence of the others is no accident of time.
+                    let got: Vec<u8> = heard.iter().map(|_| receive(sockets).pdu[1]).collect();
+                    assert_eq!(got, heard, "{wanted:?} from {source}");
+                    assert_eq!(sockets.receive(), None);
+                }
+            }
+        });
+    });
+}
+
+#[test]
 fn groups_are_joined_left_and_kept() {
     needs_root!();
     let lan = Lan::new();
@@ -260,6 +300,7 @@ fn groups_are_joined_left_and_kept() {
             groups: BTreeSet::from([address("224.0.0.19")]),
             receive_buffer: Some(1 << 20),
             instances,
+            vrids: BTreeSet::new(),
         };
         for instances in [1, 1000] {
             let desired = BTreeMap::from([(key(link, Family::V4), spec(instances))]);

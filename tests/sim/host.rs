@@ -31,6 +31,8 @@ pub struct Packet {
 #[derive(Debug, Clone)]
 pub struct Waiting {
     pub socket: SocketKey,
+    /// When it came in.
+    pub at: Instant,
     pub packet: Rc<Packet>,
 }
 
@@ -42,6 +44,7 @@ impl Waiting {
             source: self.packet.source,
             destination: self.packet.destination,
             ttl: self.packet.ttl,
+            at: self.at,
             pdu: &self.packet.pdu,
         }
     }

@@ -444,8 +444,9 @@ impl World {
     fn arrive(&mut self, host: HostId, segment: Segment, packet: Rc<Packet>) {
         let Some(process) = &self.hosts[host].process else { return };
         let Some(socket) = process.listens(host, segment, &packet) else { return };
+        let at = self.now;
         if let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.stopping) {
-            process.inbox.push_back(Waiting { socket, packet });
+            process.inbox.push_back(Waiting { socket, at, packet });
         }
         self.wake(host);
     }
@@ -670,6 +671,11 @@ impl World {
             }
             Effect::Announce { instance, generation, addresses, repeat } => {
                 self.queue_announcement(host, instance, generation, addresses, repeat);
+            }
+            Effect::StopAnnouncing { instance } => {
+                if let Some(process) = self.process(host) {
+                    process.queue.forget_announcement(instance);
+                }
             }
             Effect::SyncSockets { desired } => {
                 if let Some(process) = self.process(host) {

@@ -287,7 +287,7 @@ impl Host {
     pub fn receive(&mut self, wire: &Wire) {
         let pdu = wire.pdu();
         let (source, destination, ttl) = (wire.source, wire.destination, wire.ttl);
-        self.input(Input::Advert(Received { socket: wire.socket, source, destination, ttl, pdu: &pdu }));
+        self.input(Input::Advert(Received { socket: wire.socket, source, destination, ttl, at: self.now, pdu: &pdu }));
     }
 
     /// Forgets what was said.
@@ -374,6 +374,7 @@ impl Host {
                 let list: String = addresses.iter().map(|(_, address)| format!(" {address}")).collect();
                 format!("{}announce{list} x{repeat}", of(instance))
             }
+            Effect::StopAnnouncing { instance } => format!("{}no more announcements", of(instance)),
             Effect::SyncSockets { desired } => {
                 let list: Vec<String> = desired
                     .iter()

@@ -90,7 +90,7 @@ proptest! {
         let mut wire = super::host::Wire::from_peer(a(&mut host.engine.config().clone()));
         wire.ttl = Some(ttl);
         host.input(super::super::engine::Input::Advert(super::super::engine::Received {
-            socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, pdu: &bytes,
+            socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, at: host.now, pdu: &bytes,
         }));
     }
 
