@@ -6,6 +6,8 @@
 #[path = "interop/bytes.rs"]
 mod bytes;
 mod common;
+#[path = "common/forged.rs"]
+mod forged;
 #[path = "common/life.rs"]
 mod life;
 #[path = "common/notify.rs"]
@@ -18,6 +20,8 @@ mod rig;
 mod variant;
 #[path = "interop/weights.rs"]
 mod weights;
+#[path = "interop/words.rs"]
+mod words;
 
 use std::collections::BTreeSet;
 

@@ -570,3 +570,44 @@ fn a_thousand_addresses_take_milliseconds() {
         }
     });
 }
+
+/// The addresses in the filter of this thread's namespace.
+fn filtered() -> usize {
+    let output = std::process::Command::new("nft").args(["list", "set", "inet", "holdfast", "vips4"]).output();
+    let text = String::from_utf8_lossy(&output.expect("nft").stdout).into_owned();
+    text.matches("198.18.").count()
+}
+
+#[test]
+fn the_filter_holds_thousands_and_keeps_what_one_of_two_owners_still_needs() {
+    needs_root!();
+    if std::process::Command::new("nft").arg("--version").output().is_err() {
+        println!("skipped: needs nft");
+        return;
+    }
+    let lan = Lan::new();
+    Lan::inside(&lan.a, || {
+        let (monitor, link) = monitor();
+        let mut writer = AddressWriter::open().expect("netlink");
+        let mut all = many(link.index, 4000);
+        all.iter_mut().for_each(|bound| bound.accept = false);
+        let (some, none) = (all[..10].to_vec(), Vec::new);
+        let [first, second] = [1, 2].map(|n| Owner::Instance(InstanceId(n)));
+        writer.sync(first, Change { generation: 1, present: all.clone(), absent: none() });
+        writer.sync(second, Change { generation: 1, present: some.clone(), absent: none() });
+        write_all(&mut writer, &monitor);
+        assert_eq!(filtered(), 4000);
+        // The engine leaves what another instance holds out of the absent ones.
+        writer.sync(first, Change { generation: 2, present: none(), absent: all[10..].to_vec() });
+        // Asked for, and not yet carried out: its addresses stand, and stay filtered.
+        writer.advance(monitor.table()).expect("netlink");
+        assert_eq!(filtered(), 4000, "addresses first");
+        write_all(&mut writer, &monitor);
+        assert_eq!(filtered(), 10, "what the second one needs");
+        writer.sync(second, Change { generation: 2, present: none(), absent: some });
+        write_all(&mut writer, &monitor);
+        assert_eq!(filtered(), 0);
+        writer.remove_filter();
+    });
+    assert_eq!(Lan::inside(&lan.a, || ip(&format!("netns exec {} nft list tables", lan.a))), "");
+}

@@ -8,6 +8,8 @@ mod addresses;
 #[path = "netns/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "common/forged.rs"]
+mod forged;
 #[path = "netns/hostile.rs"]
 mod hostile;
 #[path = "common/life.rs"]

@@ -296,11 +296,8 @@ impl MainProcess {
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
-        let kill_at = self
-            .stopping
-            .as_ref()
-            .map(|stopping| stopping.kill_at)
-            .or(self.retiring.as_ref().map(|retiring| retiring.kill_at));
+        let retiring = self.retiring.as_ref().map(|retiring| retiring.kill_at);
+        let kill_at = self.stopping.as_ref().map(|stopping| stopping.kill_at).or(retiring);
         let look_at = tokio::time::Instant::from_std(self.watchdog.poll_timeout());
         tokio::select! {
             biased;
@@ -395,7 +392,7 @@ impl MainProcess {
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
-                warn!("the vrrp process stopped by itself")
+                warn!("the vrrp process stopped by itself");
             }
             FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
         }

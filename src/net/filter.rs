@@ -142,7 +142,8 @@ impl Filter {
                 self.told = false;
             }
             Err(error) => {
-                self.table = Table::Absent;
+                // Half a table is none: all of it is tried again with the next change.
+                self.remove_table();
                 if !self.told {
                     let table = &self.config.table;
                     tracing::warn!(

@@ -193,6 +193,9 @@ pub struct VrrpEngine {
     instances: BTreeMap<InstanceId, Instance>,
     ids: BTreeMap<String, InstanceId>,
     next_id: u32,
+    /// Instances that are gone and whose last generation of addresses has not been answered: people are told, under
+    /// the name, what could not be taken off.
+    leaving: BTreeMap<InstanceId, (String, u64)>,
     groups: BTreeMap<String, Group>,
     links: Links,
     virtual_addresses: BTreeSet<IpAddr>,
@@ -238,6 +241,7 @@ impl VrrpEngine {
             instances: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_id: 0,
+            leaving: BTreeMap::new(),
             groups: BTreeMap::new(),
             links: Links::default(),
             virtual_addresses: BTreeSet::new(),
@@ -265,7 +269,13 @@ impl VrrpEngine {
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         self.now = now;
         match self.phase {
-            Phase::Stopped => return,
+            // What the kernel refused of the last effects is worth a word even then.
+            Phase::Stopped => {
+                if let Input::AddressesSynced { instance, generation, failures } = input {
+                    self.on_synced(instance, generation, failures);
+                }
+                return;
+            }
             Phase::Stopping => return self.handle_input_while_stopping(now, input),
             Phase::Starting { .. } | Phase::Running => {}
         }
@@ -310,7 +320,7 @@ impl VrrpEngine {
                 self.reconfigure(now, diff);
                 self.review(now, &Cause::Reconfigured, |_| true);
             }
-            Input::AddressesSynced { instance, generation: _, failures } => self.on_failures(instance, failures),
+            Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
             // Nobody is leaving: nothing depends on it.
             Input::Announced { .. } => {}
             Input::Stop => self.stop(now, false),
@@ -331,7 +341,7 @@ impl VrrpEngine {
                     self.with(now, id, Instance::release_lingering);
                 }
             }
-            Input::AddressesSynced { instance, generation: _, failures } => self.on_failures(instance, failures),
+            Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
             Input::AdvertsLost(_)
             | Input::Link(_)
             | Input::LinkGone(_)
@@ -484,8 +494,12 @@ impl VrrpEngine {
         self.review(now, &cause, |_| true);
     }
 
-    fn on_failures(&mut self, id: InstanceId, failures: Vec<String>) {
-        let Some(instance) = self.instances.get(&id).map(|instance| instance.name.clone()) else { return };
+    fn on_synced(&mut self, id: InstanceId, generation: u64, failures: Vec<String>) {
+        let present = self.instances.get(&id).map(|instance| instance.name.clone());
+        let Some(instance) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };
+        if self.leaving.get(&id).is_some_and(|(_, last)| *last <= generation) {
+            self.leaving.remove(&id);
+        }
         for message in failures {
             self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: instance.clone(), message }));
         }
@@ -556,8 +570,14 @@ impl VrrpEngine {
             let to = if instance.config.notify_deleted { StateName::Deleted } else { StateName::Fault };
             instance.enter_end(turn, to, Cause::Removed);
         });
-        self.instances.remove(&id);
+        self.forget_instance(id);
+    }
+
+    fn forget_instance(&mut self, id: InstanceId) {
         self.timers.disarm(id);
+        if let Some(instance) = self.instances.remove(&id) {
+            self.leaving.insert(id, (instance.name.clone(), instance.generation()));
+        }
     }
 
     fn change_instance(&mut self, now: Instant, name: &str) {
@@ -569,7 +589,7 @@ impl VrrpEngine {
                 self.with(now, id, |instance, turn| {
                     instance.enter_end(turn, StateName::Init, Cause::Reconfigured);
                 });
-                self.instances.remove(&id);
+                self.forget_instance(id);
                 self.add_instance(now, name, config);
             }
             Some(id) => self.with(now, id, |instance, _| instance.on_config(now, config)),

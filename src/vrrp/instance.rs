@@ -149,6 +149,11 @@ impl Instance {
         &self.cause
     }
 
+    /// The generation of its latest [`Effect::SyncAddresses`].
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The addresses in its adverts.
     pub fn advertised(&self) -> &[IpAddr] {
         &self.advertised

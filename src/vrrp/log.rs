@@ -66,7 +66,7 @@ fn lines(event: &Event) -> Vec<Line> {
                 _ => format!("({instance}) Entering {to} STATE"),
             };
             let mut change = line(*to == StateName::Fault, instance, Some(cause), text);
-            if matches!(to, StateName::Master | StateName::Backup) && *from == StateName::Init {
+            if (*from, *to) == (StateName::Init, StateName::Backup) {
                 change.text.push_str(" (init)");
             }
             lines.push(change);

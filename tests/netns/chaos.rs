@@ -18,6 +18,7 @@ enum Misfortune {
     PowerCut,
     KillMain,
     KillVrrp,
+    FreezeVrrp,
     Stop,
     Reload,
     CutLink,
@@ -27,9 +28,10 @@ enum Misfortune {
     Start,
 }
 
-use Misfortune::{CutLink, Heal, KillMain, KillVrrp, MendLink, Partition, PowerCut, Reload, Start, Stop};
+use Misfortune::{CutLink, FreezeVrrp, Heal, KillMain, KillVrrp, MendLink, Partition, PowerCut, Reload, Start, Stop};
 
-const ALL: [Misfortune; 10] = [PowerCut, KillMain, KillVrrp, Stop, Reload, CutLink, MendLink, Partition, Heal, Start];
+const ALL: [Misfortune; 11] =
+    [PowerCut, KillMain, KillVrrp, FreezeVrrp, Stop, Reload, CutLink, MendLink, Partition, Heal, Start];
 
 /// The seed is HOLDFAST_SEED, or the time. What happened is printed with it when the test fails.
 #[test]
@@ -90,8 +92,13 @@ fn befall(rig: &mut Rig, n: usize, what: Misfortune, apart: &mut [bool; 3]) {
     let name = NODES[n].0;
     match what {
         PowerCut => rig.nodes[n].kill_all(),
-        KillMain => rig.node(n).signal(Signal::SIGKILL),
-        KillVrrp => drop(sh(rig.node(n), "kill -KILL $(cat /run/lab-vrrp.pid) 2>/dev/null || true")),
+        KillMain => {
+            // Not both at once: with main gone there is nobody to end a child that stands still.
+            signal_vrrp(rig, n, "CONT");
+            rig.node(n).signal(Signal::SIGKILL);
+        }
+        KillVrrp => signal_vrrp(rig, n, "KILL"),
+        FreezeVrrp if rig.node(n).is_running() => signal_vrrp(rig, n, "STOP"),
         Stop => drop(rig.nodes[n].stop(PATIENCE)),
         Reload => rig.node(n).reload(),
         // Both act on the same port.
@@ -114,8 +121,13 @@ fn befall(rig: &mut Rig, n: usize, what: Misfortune, apart: &mut [bool; 3]) {
             });
             rig.nodes[n].start().expect("it starts");
         }
-        CutLink | MendLink | Partition | Heal | Start => {}
+        FreezeVrrp | CutLink | MendLink | Partition | Heal | Start => {}
     }
+}
+
+/// There may be no such process now.
+fn signal_vrrp(rig: &Rig, n: usize, signal: &str) {
+    sh(rig.node(n), &format!("kill -{signal} $(cat /run/lab-vrrp.pid) 2>/dev/null || true"));
 }
 
 /// SplitMix64.

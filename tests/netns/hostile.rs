@@ -1,28 +1,11 @@
 //! Adverts that are not as they should be, from a third host: told in the log, and never a second master.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use holdfast::lab::director::Director;
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::common::needs_root;
+use crate::forged::{Forged, GOOD, OURS, send};
 use crate::rig::{Make, Node, Rig, each, logged, wait_line, wait_state};
 use crate::variant::{VRID, Variant};
 
 const V: Variant = Variant::V2Pass;
-const OURS: [[u8; 4]; 2] = [[10, 9, 0, 100], [10, 9, 0, 101]];
-
-#[derive(Debug, Clone, Copy)]
-struct Forged {
-    priority: u8,
-    ttl: u32,
-    password: &'static [u8; 8],
-    addresses: [[u8; 4]; 2],
-    /// What the log says of it.
-    told: &'static str,
-}
-
-const GOOD: Forged = Forged { priority: 50, ttl: 255, password: b"s3cret\0\0", addresses: OURS, told: "" };
 
 const REFUSED: [Forged; 3] = [
     Forged { priority: 255, password: b"guess!\0\0", told: "wrong password (auth_pass), dropped", ..GOOD },
@@ -94,21 +77,4 @@ fn undisturbed(rig: &Rig) {
     assert!(owners.iter().all(|owner| owner == "a"), "{owners:?}");
     assert_eq!(rig.node(0).state("VI_1").as_deref(), Some("MASTER"));
     assert!(!logged(rig.node(1), "Entering MASTER"));
-}
-
-/// Sends an advert that is right but for what was forged. Written by hand: the code under test wrote no byte of it.
-fn send(from: &Director, forged: Forged) {
-    let mut pdu = vec![0x21, VRID, forged.priority, 2, u8::from(forged.password[0] != 0), 1, 0, 0];
-    pdu.extend(forged.addresses.concat());
-    pdu.extend(forged.password);
-    let sum: u32 = pdu.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
-    let sum = !((sum & 0xffff) + (sum >> 16));
-    pdu[6..8].copy_from_slice(&sum.to_be_bytes()[2..]);
-    from.host().run(move || {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).expect("a raw socket");
-        socket.set_multicast_if_v4(&Ipv4Addr::new(10, 9, 0, 13)).expect("its address");
-        socket.set_multicast_ttl_v4(forged.ttl).expect("a TTL");
-        let group = SocketAddr::new(IpAddr::from([224, 0, 0, 18]), 0);
-        socket.send_to(&pdu, &group.into()).expect("it is sent");
-    });
 }

@@ -88,7 +88,7 @@ impl World {
         for waiting in process.inbox.clone() {
             let Some(name) = self.meant(host, &waiting).filter(|name| backups.contains(name)) else { continue };
             let Some(config) = self.config(host, &name).cloned() else { continue };
-            let book = self.oracle.book(host, &name, self.now);
+            let book = self.oracle.book(host, &name);
             let (state, ours) = (book.state, book.priority);
             let acceptable = read(&config, &waiting.packet).filter(|heard| is_acceptable(&config, ours, *heard));
             if let Some(heard) = acceptable.filter(|_| state == StateName::Master) {
@@ -133,7 +133,7 @@ impl World {
     pub fn judge_turn(&mut self, host: HostId) {
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
         for name in &names {
-            let book = self.oracle.book(host, name, self.now);
+            let book = self.oracle.book(host, name);
             if book.resigned_at.take() == Some(self.now) && book.state == StateName::Master {
                 let text = format!("host {host} {name} resigned and is still master");
                 self.oracle.broken(Rule::Resignation, text);
@@ -205,7 +205,7 @@ impl World {
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
         for name in &names {
             let now = self.now;
-            let book = self.oracle.book(host, name, now);
+            let book = self.oracle.book(host, name);
             if let Some(by) = book.advert_by.filter(|by| *by + slack < now && book.state == StateName::Master) {
                 let text = format!("host {host} {name} is master and has been silent for {:?} too long", now - by);
                 self.oracle.broken(Rule::AdvertGap, text);
@@ -330,7 +330,7 @@ impl World {
         let Some(process) = &self.hosts[host].process else { return };
         for (name, shown) in process.engine.snapshot().instances {
             let standing = self.standing(host, &name);
-            let book = self.oracle.book(host, &name, self.now);
+            let book = self.oracle.book(host, &name);
             let priority = standing.is_none_or(|priority| priority == shown.effective_priority);
             if book.state != shown.state || !priority || (shown.state == StateName::Fault) != standing.is_none() {
                 let text = format!("host {host} {name} shows {shown:?}, but was seen {} ({standing:?})", book.state);

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   cargo test --test sim                                  256 seeds
-//!   HOLDFAST_SIM_SEEDS=10000 cargo test --test sim seeds   more of them
+//!   HOLDFAST_SIM_SEEDS=10000 cargo test --test sim seeds   more of them (HOLDFAST_SIM_FIRST=… from there on)
 //!   HOLDFAST_SIM_SEED=123 cargo test --test sim one_seed -- --nocapture
 //! ```
 //!
 //! [`scenario`] makes a cluster and its faults from the seed, [`world`] lets them happen, [`oracle`] and [`judge`] say
-//! what must be true, [`planted`] shows that they would notice.
+//! what must be true, [`planted`] shows that they would notice, [`found`] keeps what they did notice.
 #![allow(clippy::disallowed_methods, missing_docs)] // A test: one reading of the clock is the origin of virtual time.
 
+mod faults;
 mod found;
 mod host;
 mod judge;
@@ -18,6 +19,7 @@ mod oracle;
 mod planted;
 mod random;
 mod scenario;
+mod turn;
 mod world;
 mod writer;
 

@@ -169,8 +169,6 @@ pub fn read(config: &InstanceConfig, packet: &Packet) -> Option<Heard> {
 pub struct Book {
     pub state: StateName,
     pub priority: u8,
-    /// Its state or its configuration changed, or its process was not there.
-    pub changed_at: Instant,
     pub listener: Option<Listener>,
     /// A master must have sent its next advert by then.
     pub advert_by: Option<Instant>,
@@ -206,11 +204,10 @@ impl Oracle {
     }
 
     /// The book of a router.
-    pub fn book(&mut self, host: HostId, name: &str, now: Instant) -> &mut Book {
+    pub fn book(&mut self, host: HostId, name: &str) -> &mut Book {
         self.books.entry((host, name.to_owned())).or_insert_with(|| Book {
             state: StateName::Init,
             priority: 0,
-            changed_at: now,
             listener: None,
             advert_by: None,
             interval: None,
@@ -225,7 +222,7 @@ impl Oracle {
     pub fn on_advert(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig, packet: &Packet) {
         let Some(heard) = read(config, packet) else { return };
         self.heard.insert((host, name.to_owned(), heard.address), now);
-        let book = self.book(host, name, now);
+        let book = self.book(host, name);
         let ours = book.priority;
         match book.state {
             StateName::Backup => {
@@ -242,7 +239,7 @@ impl Oracle {
     /// The engine sends an advert.
     pub fn on_send(&mut self, now: Instant, host: HostId, name: &str, to: IpAddr, config: &InstanceConfig, zero: bool) {
         let interval = config.advert_interval.duration();
-        let book = self.book(host, name, now);
+        let book = self.book(host, name);
         if zero {
             book.resigned_at = Some(now);
             book.advert_by = None;
@@ -263,8 +260,7 @@ impl Oracle {
 
     /// A reload was handed to the engine.
     pub fn on_reload(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig) {
-        let book = self.book(host, name, now);
-        book.changed_at = now;
+        let book = self.book(host, name);
         if let Some(listener) = &mut book.listener {
             listener.reconsider(config, book.priority);
         }
@@ -275,8 +271,8 @@ impl Oracle {
     }
 
     /// The priority changed within a state.
-    pub fn on_priority(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig, priority: u8) {
-        let book = self.book(host, name, now);
+    pub fn on_priority(&mut self, host: HostId, name: &str, config: &InstanceConfig, priority: u8) {
+        let book = self.book(host, name);
         book.priority = priority;
         if let Some(listener) = &mut book.listener {
             listener.reconsider(config, priority);
@@ -286,7 +282,7 @@ impl Oracle {
     /// A state changed.
     pub fn on_state(&mut self, now: Instant, host: HostId, change: &Change<'_>) {
         let Change { name, config, from, to, priority, cause } = *change;
-        let book = self.book(host, name, now);
+        let book = self.book(host, name);
         if book.state != from {
             let text = format!("host {host} {name} left {from}, but was {}", book.state);
             return self.broken(Rule::Cause, text);
@@ -304,10 +300,9 @@ impl Oracle {
                 return self.broken(Rule::EarlyTakeover, text);
             }
         }
-        let book = self.book(host, name, now);
+        let book = self.book(host, name);
         book.state = to;
         book.priority = priority;
-        book.changed_at = now;
         book.interval = Some(config.advert_interval);
         book.better = None;
         book.lower = false;
@@ -316,7 +311,7 @@ impl Oracle {
             book.advert_by = None;
         }
         let first = from == StateName::Init && config.state == InitialState::Master && !config.priority.is_owner();
-        book.listener = (to == StateName::Backup).then(|| Listener {
+        book.listener = (to == StateName::Backup).then_some(Listener {
             since: now,
             wait: if first { Wait::Initial } else { Wait::MasterDown },
             learned: match cause {
@@ -332,7 +327,7 @@ impl Oracle {
 
     /// After a turn: which members of groups have expired.
     pub fn note_expired(&mut self, now: Instant, host: HostId, name: &str, config: &InstanceConfig) {
-        let book = self.book(host, name, now);
+        let book = self.book(host, name);
         let priority = book.priority;
         if let Some(listener) = book.listener.as_mut() {
             listener.expired |= listener.deadline(config, priority) <= now;

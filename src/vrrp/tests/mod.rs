@@ -4,6 +4,7 @@
 //! the last ones. [`host::Host`] plays them and checks after every step what must always hold.
 
 mod adoption;
+mod binding;
 mod groups;
 mod host;
 mod invariants;
@@ -17,3 +18,4 @@ mod rfc_v3;
 mod states;
 mod table;
 mod tracking;
+mod wire;

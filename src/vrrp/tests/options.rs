@@ -54,7 +54,7 @@ fn preemption() {
             |c| a(c).lower_prio_no_advert = true, "wait 4000", "hear 50",
             &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5", "lower priority 50 from 10.0.0.3"]),
         row("lower_prio_no_advert", "priority 0 is answered", |c| a(c).lower_prio_no_advert = true, "wait 4000", "hear 0",
-            &["MASTER 100, 1000 ms", "advert 100"]),
+            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
         row("higher_prio_send_advert", "a last advert before yielding", |c| a(c).higher_prio_send_advert = true, "wait 4000",
             "hear 200", &["BACKUP 100, 3609.375 ms", "advert 100", "lacks 10.0.0.100",
             "MASTER -> BACKUP: 10.0.0.3 (priority 200) is better than ours, 100"]),

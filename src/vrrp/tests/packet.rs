@@ -137,3 +137,28 @@ fn structure() {
     assert_eq!((peek_vrid(&[]), peek_vrid(&[0x31]), peek_vrid(&[0x31, 0])), (None, None, None));
     assert_eq!(peek_vrid(&[0x31, 7]), Vrid::new(7));
 }
+
+/// What Debian's keepalived 2.2.7 put on the wire from 10.0.0.2 and fe80::2, seen by tcpdump.
+#[test]
+fn the_same_bytes_as_keepalived() {
+    type Capture = (Version, u8, u8, u16, Auth, &'static [&'static str], &'static str);
+    #[rustfmt::skip]
+    let captures: [Capture; 4] = [
+        (Version::V2, 51, 100, 100, Auth::None, &["10.0.0.100"], "21336401000170660a0000640000000000000000"),
+        (Version::V2, 52, 100, 100, Auth::Pass(*b"secret\0\0"), &["10.0.0.101", "10.0.0.102"],
+            "21346402010128b10a0000650a0000667365637265740000"),
+        (Version::V3, 53, 200, 50, Auth::None, &["10.0.0.103"], "3135c8010032119f0a000067"),
+        (Version::V3, 54, 100, 100, Auth::None, &["fe80::100", "fd00::100"],
+            "3136640200646eb1fe800000000000000000000000000100fd000000000000000000000000000100"),
+    ];
+    for (version, vrid, priority, interval, auth, list, hex) in captures {
+        let addresses: Vec<IpAddr> = list.iter().map(|address| ip(address)).collect();
+        let (source, group) = if list[0].contains(':') { ("fe80::2", "ff02::12") } else { (US, GROUP) };
+        let vrid = Vrid::new(vrid).expect("not 0");
+        let advert = Advert { version, vrid, priority, interval: cs(interval), addresses: &addresses, auth: &auth };
+        let pdu = encode(&advert, ip(source), ip(group), false);
+        assert_eq!(pdu.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hex, "VRID {vrid}");
+        let packet = parse(Family::of(ip(source)), &pdu).expect("sound");
+        assert!(packet.checksum_is_right(ip(source), ip(group), false), "VRID {vrid}");
+    }
+}

@@ -87,7 +87,7 @@ proptest! {
         bytes[0] = version << 4 | 1;
         bytes[1] = 51;
         let mut host = Host::start(if version == 2 { v2() } else { v3() });
-        let mut wire = super::host::Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config().clone()));
         wire.ttl = Some(ttl);
         host.input(super::super::engine::Input::Advert(super::super::engine::Received {
             socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, at: host.now, pdu: &bytes,

@@ -3,8 +3,9 @@
 use super::super::config::{Auth, Transport, VrrpConfig};
 use super::super::snapshot::Counters;
 use super::super::types::{Version, Vrid};
-use super::host::{Host, Wire, a, ip, prio, unicast, v2, v3, v6, vips};
+use super::host::{Host, a, ip, prio, unicast, v2, v3, v6, vips};
 use super::table::as_is;
+use super::wire::Wire;
 
 struct Check {
     clause: &'static str,

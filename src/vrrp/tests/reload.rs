@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::config::{AddressConfig, VrrpConfig};
-use super::super::types::Vrid;
+use super::super::engine::Input;
+use super::super::types::{InstanceId, Vrid};
 use super::host::{Host, a, add_b, cs, instance, ip, prio, unicast, v2, v3, vips};
 use super::table::{as_is, row, run};
 
@@ -171,4 +172,26 @@ fn version_2_follows_its_own_interval_at_once() {
             &["BACKUP 100, 5609.375 ms"],
         )],
     );
+}
+
+/// An address that stays behind is told, though its instance is gone, or the engine has stopped.
+#[test]
+fn what_cannot_be_taken_off_is_told() {
+    let mut host = Host::start(v3());
+    host.reload = |config| config.instances.clear();
+    let refused = |host: &mut Host, generation| {
+        let failures = vec!["10.0.0.100: busy".to_owned()];
+        host.input(Input::AddressesSynced { instance: InstanceId(0), generation, failures });
+        std::mem::take(&mut host.said)
+    };
+    host.play("wait 4000; reload");
+    host.forget();
+    assert_eq!(refused(&mut host, 2), ["address failed: 10.0.0.100: busy"], "of its time as master");
+    assert_eq!(refused(&mut host, 3), ["address failed: 10.0.0.100: busy"], "the last answer");
+    assert_eq!(refused(&mut host, 3), [""; 0], "and then it is forgotten");
+
+    let mut host = Host::start(v3());
+    host.play("wait 4000; stop");
+    host.forget();
+    assert_eq!(refused(&mut host, 3), ["address failed: 10.0.0.100: busy"]);
 }

@@ -46,6 +46,8 @@ fn s6_4_1_initialize() {
         // Departure, keepalived's: `state MASTER` waits for one advert and the smallest skew only.
         row("keepalived `state MASTER`", "one interval and 1/256 of it", |c| a(c).state = InitialState::Master, "",
             "timeout", &["BACKUP 100, 1003.906 ms"]),
+        row("keepalived `state MASTER`", "at start only, not after a fault", |c| a(c).state = InitialState::Master, "down",
+            "up; timeout", &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100", "FAULT -> BACKUP: the fault has ended"]),
         row("keepalived `state MASTER`", "an advert of a better master puts it back to the RFC's interval",
             |c| a(c).state = InitialState::Master, "wait 500", "hear 200", &["BACKUP 100, 3609.375 ms"]),
     ]);
@@ -97,6 +99,10 @@ fn s6_4_2_backup() {
             &["BACKUP 100, 609.375 ms"]),
         row("§6.4.2 (455)", "its interval is discarded with it", as_is, "wait 3000", "hear 99 every 1000",
             &["BACKUP 100, 609.375 ms", "flawed 10.0.0.3: advertisement interval 10 s, ours is 1 s"]),
+        row("§6.4.2 (350)", "it is the Active Router that fell silent, not the one discarded before", as_is,
+            "hear 99 .1; hear 200", "wait 3609.375",
+            &["MASTER 100, 1000 ms", "advert 100", "has 10.0.0.100", "announce 10.0.0.100 x5",
+              "BACKUP -> MASTER: no advert from 10.0.0.3 (priority 200) for 3609 ms"]),
         // Departure: "set the timer to Skew_Time" each time would let a repeated, or forged, resignation put the takeover
         // off for ever.
         row("departure from §6.4.2 (425)", "a repeated priority 0 does not postpone the takeover", as_is,
@@ -119,10 +125,13 @@ fn s6_4_3_active() {
             &["INIT 100, waits for nothing", "advert 0", "lacks 10.0.0.100", "MASTER -> STOP: stopping"]),
         row("§6.4.3 (675)-(685)", "Adver_Timer fires: send an ADVERTISEMENT, Adver_Timer anew", as_is, "wait 3609.375",
             "wait 1000", &["MASTER 100, 1000 ms", "advert 100"]),
+        row("§6.4.3 (680)", "timed from the deadline: a late timer does not make the interval drift", as_is, "wait 3609.375",
+            "stall 1400", &["MASTER 100, 600 ms", "advert 100"]),
         row("§6.4.3 (680)", "at our own interval, not at the former Active Router's", as_is,
             "hear 200 every 300; wait 10828.125", "wait 999", &["MASTER 100, 1 ms"]),
+        // Beyond the RFC: only a master resigns, and clients may have learned its address. So we announce ours again.
         row("§6.4.3 (695)-(705)", "Priority 0: send an ADVERTISEMENT, Adver_Timer anew", as_is, "wait 4000", "hear 0",
-            &["MASTER 100, 1000 ms", "advert 100"]),
+            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
         row("§6.4.3 (710)", "greater priority: cancel Adver_Timer, Active_Down_Timer, Backup", as_is, "wait 4000", "hear 101",
             &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 101) is better than ours, 100"]),

@@ -40,7 +40,7 @@ fn every_state_and_input() {
     let lines = [
         Line("hear 0", as_is, [IN_INIT, IN_FAULT,
             &["BACKUP 100, 609.375 ms"],
-            &["MASTER 100, 1000 ms", "advert 100"]]),
+            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]]),
         Line("hear 50", as_is, [IN_INIT, IN_FAULT,
             IN_BACKUP,
             &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5", "lower priority 50 from 10.0.0.3"]]),

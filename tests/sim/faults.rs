@@ -1,0 +1,174 @@
+//! What befalls the hosts and the network, and what main does about it.
+//!
+//! Pure.
+
+use std::time::{Duration, Instant};
+
+use holdfast::vrrp::config::{ConfigDiff, VrrpConfig};
+use holdfast::vrrp::engine::{Input, VrrpEngine};
+use holdfast::vrrp::snapshot::FlightRecord;
+
+use crate::host::{Message, Process};
+use crate::network::Segment;
+use crate::planted::Bug;
+use crate::scenario::{Fault, HostId, tracker};
+use crate::world::{Happening, World};
+
+impl World {
+    pub fn fault(&mut self, fault: Fault) {
+        self.tell(|| match &fault {
+            Fault::Reload(host, config) => format!("Reload({host}, {config:?})"),
+            other => format!("{other:?}"),
+        });
+        match fault {
+            Fault::Loss(percent) => self.network.loss = percent,
+            Fault::Duplicate(percent) => self.network.duplicate = percent,
+            Fault::Latency(latency) => self.network.latency = latency,
+            Fault::Block(pairs) => self.network.blocked.extend(pairs),
+            Fault::Unblock(pairs) => self.network.blocked.retain(|pair| !pairs.contains(pair)),
+            Fault::Carrier(host, segment, up) => self.set_carrier(host, segment, up),
+            Fault::Pause(host, time) => self.pause(host, time),
+            Fault::Crash(host) => {
+                self.end_process(host);
+                self.hosts[host].restarting = false;
+                self.hosts[host].kernel.clear();
+            }
+            Fault::Kill(host, time) => self.kill(host, time),
+            Fault::Stop(host) => self.say(host, Message::Stop),
+            Fault::Start(host) => {
+                if self.hosts[host].process.is_none() && !self.hosts[host].restarting {
+                    self.start_process(host, false);
+                }
+            }
+            Fault::Reload(host, config) => self.reload(host, config),
+            Fault::SlowTracker(host, time) => self.hosts[host].slow_tracker = Some(time),
+            Fault::Tracker(host, status) => {
+                self.hosts[host].tracker = status;
+                self.say(host, Message::Tracker(status));
+            }
+        }
+    }
+
+    pub fn heal(&mut self) {
+        self.tell(|| "all faults end".to_owned());
+        self.network.heal();
+        for host in 0..self.hosts.len() {
+            for segment in 0..self.scenario.segments {
+                self.set_carrier(host, segment, true);
+            }
+            if !self.scenario.absent.contains(&host) {
+                self.fault(Fault::Start(host));
+            }
+        }
+    }
+
+    pub fn set_carrier(&mut self, host: HostId, segment: Segment, up: bool) {
+        if up {
+            self.network.down.remove(&(segment, host));
+        } else {
+            self.network.down.insert((segment, host));
+        }
+        if std::mem::replace(&mut self.hosts[host].carrier[segment], up) != up {
+            self.disturb(host);
+            self.link_changed(host, segment);
+        }
+    }
+
+    pub fn link_changed(&mut self, host: HostId, segment: Segment) {
+        if let Some(process) = &mut self.hosts[host].process {
+            process.links.insert(segment);
+        }
+        self.wake(host);
+    }
+
+    pub fn pause(&mut self, host: HostId, time: Duration) {
+        let incarnation = self.hosts[host].incarnation;
+        let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.paused) else { return };
+        process.paused = true;
+        self.plan(time, Happening::Resume { host, incarnation });
+    }
+
+    pub fn kill(&mut self, host: HostId, time: Duration) {
+        let Some(process) = self.hosts[host].process.as_ref().filter(|process| !process.stopping) else { return };
+        // The kernel may have carried out some of what was being written.
+        let half = process.writing.clone();
+        self.end_process(host);
+        if let Some((_, change)) = half {
+            let mut some = |list: Vec<_>| -> Vec<_> { list.into_iter().filter(|_| self.random.chance(50)).collect() };
+            let (present, absent) = (some(change.present), some(change.absent));
+            self.hosts[host].write(&present, &absent);
+        }
+        self.hosts[host].restarting = true;
+        let incarnation = self.hosts[host].incarnation;
+        self.plan(time, Happening::Restart { host, incarnation });
+    }
+
+    pub fn end_process(&mut self, host: HostId) {
+        self.hosts[host].process = None;
+        self.hosts[host].incarnation += 1;
+        self.oracle.forget(host);
+        self.disturb(host);
+    }
+
+    pub fn reload(&mut self, host: HostId, config: Box<VrrpConfig>) {
+        if self.hosts[host].restarting {
+            self.hosts[host].postponed = Some(config);
+            return;
+        }
+        let diff = ConfigDiff::between(&self.hosts[host].config, &config);
+        self.hosts[host].config = *config;
+        self.say(host, Message::Reload(Box::new(diff)));
+    }
+
+    pub fn say(&mut self, host: HostId, message: Message) {
+        if let Some(process) = &mut self.hosts[host].process {
+            process.messages.push_back(message);
+        }
+        self.wake(host);
+    }
+
+    /// As main and `Process::start` do it: trackers first, then links.
+    pub fn start_process(&mut self, id: HostId, adopt: bool) {
+        self.tell(|| format!("host {id} starts, adopting: {adopt}"));
+        let late = self.bug == Some(Bug::AdoptionWithoutDeadline);
+        let now = self.now;
+        let host = &mut self.hosts[id];
+        host.restarting = false;
+        host.incarnation += 1;
+        if !adopt {
+            host.flight.clear();
+        }
+        let record =
+            |(name, at): (&String, &Option<Instant>)| FlightRecord { instance: name.clone(), next_advert_at: *at };
+        let records: Vec<_> = host.flight.iter().map(record).collect();
+        let mut forged = records.clone();
+        if late {
+            for record in &mut forged {
+                let interval = host.config.instances.get(&record.instance).map(|c| c.advert_interval.duration());
+                record.next_advert_at = record.next_advert_at.and(interval).map(|interval| now + interval);
+            }
+        }
+        let engine = VrrpEngine::new(now, host.config.clone(), &forged);
+        host.process = Some(Process::new(engine, &records));
+        self.oracle.forget(id);
+        self.disturb(id);
+        self.settle(id);
+        let status = self.hosts[id].tracker;
+        match self.hosts[id].slow_tracker.filter(|_| !adopt) {
+            Some(time) => {
+                let incarnation = self.hosts[id].incarnation;
+                self.plan(time, Happening::Tracked { host: id, incarnation });
+            }
+            // Main tells a restarted process what it knows.
+            None => self.input(id, Input::Tracker { key: tracker(), status }),
+        }
+        for segment in 0..self.scenario.segments {
+            let link = self.hosts[id].link(segment);
+            self.input(id, Input::Link(link));
+        }
+        self.turn(id);
+        if let Some(config) = self.hosts[id].postponed.take() {
+            self.reload(id, config);
+        }
+    }
+}

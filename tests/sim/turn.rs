@@ -1,0 +1,242 @@
+//! The turns of a host's vrrp process, in the order of `holdfast::vrrp::process`: waiting adverts, then netlink, then
+//! main, then timers, then the address writer.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use holdfast::vrrp::engine::{Effect, Input};
+use holdfast::vrrp::event::{Event, StateName};
+
+use crate::host::{Message, Process};
+use crate::oracle::{Change, Rule};
+use crate::planted::Bug;
+use crate::scenario::{HostId, tracker};
+use crate::world::{Happening, World};
+
+impl World {
+    /// Something waits for the process: its turn comes soon.
+    pub fn wake(&mut self, host: HostId) {
+        let incarnation = self.hosts[host].incarnation;
+        let Some(process) = self.hosts[host].process.as_mut().filter(|p| !p.paused && !p.woken) else { return };
+        process.woken = true;
+        let after = self.random.duration(Duration::ZERO, self.scenario.turn_delay);
+        self.plan(after, Happening::Turn { host, incarnation });
+    }
+
+    pub fn turn(&mut self, host: HostId) {
+        if self.bug == Some(Bug::TimersBeforeInbox) {
+            self.judge_timers(host);
+        }
+        self.read_inbox(host);
+        while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
+            self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
+        }
+        while let Some(segment) = self.process(host).and_then(|p| p.links.pop_first()) {
+            let link = self.hosts[host].link(segment);
+            if !self.is_stopping(host) {
+                self.input(host, Input::Link(link));
+            }
+        }
+        while let Some(message) = self.process(host).and_then(|p| p.messages.pop_front()) {
+            self.read_message(host, message);
+        }
+        if !self.is_stopping(host) {
+            self.judge_timers(host);
+            self.judge_turn(host);
+        }
+        self.advance_writer(host);
+        self.finish_turn(host);
+    }
+
+    pub fn process(&mut self, host: HostId) -> Option<&mut Process> {
+        self.hosts[host].process.as_mut()
+    }
+
+    pub fn is_stopping(&self, host: HostId) -> bool {
+        self.hosts[host].process.as_ref().is_none_or(|process| process.stopping)
+    }
+
+    pub fn read_inbox(&mut self, host: HostId) {
+        while !self.is_stopping(host) {
+            let Some(waiting) = self.process(host).and_then(|p| p.inbox.pop_front()) else { return };
+            let Some(name) = self.meant(host, &waiting) else { continue };
+            let book = self.oracle.book(host, &name);
+            let (state, ours) = (book.state, book.priority);
+            if let Some(config) = self.hosts[host].config_of(&name) {
+                self.oracle.on_advert(self.now, host, &name, config, &waiting.packet);
+            }
+            if self.bug.is_some_and(|bug| bug.swallows(&waiting, state, ours)) {
+                continue;
+            }
+            self.tell(|| {
+                let priority = waiting.packet.pdu.get(2).copied().unwrap_or(0);
+                format!("host {host} {name} hears {} of {} as {state} {ours}", priority, waiting.packet.source)
+            });
+            self.input(host, Input::Advert(waiting.received()));
+        }
+    }
+
+    pub fn read_message(&mut self, host: HostId, message: Message) {
+        if self.is_stopping(host) {
+            return;
+        }
+        self.disturb(host);
+        match message {
+            Message::Reload(diff) => {
+                let lost = self.bug == Some(Bug::TimerNotRearmed);
+                self.input(host, Input::Reconfigure(*diff));
+                let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
+                for name in names {
+                    let Some(config) = self.config(host, &name).cloned() else { continue };
+                    self.oracle.on_reload(self.now, host, &name, &config);
+                }
+                if let Some(process) = self.process(host) {
+                    process.timer_lost = lost;
+                }
+            }
+            Message::Tracker(status) => self.input(host, Input::Tracker { key: tracker(), status }),
+            Message::Stop => {
+                self.input(host, Input::Stop);
+                if let Some(process) = self.process(host) {
+                    process.stopping = true;
+                }
+            }
+        }
+    }
+
+    /// Lets the engine judge its deadlines.
+    pub fn judge_timers(&mut self, host: HostId) {
+        let mut now = self.now;
+        if let Some(bug) = self.bug {
+            now += self.hurry(bug, host);
+        }
+        let before = self.backups(host);
+        let Some(process) = self.process(host) else { return };
+        process.engine.handle_timeout(now);
+        self.settle(host);
+        self.judge_waiting(host, &before);
+        let Some(process) = self.process(host) else { return };
+        if let Some(next) = process.engine.poll_timeout().filter(|next| *next <= now) {
+            let text = format!("host {host}: after handle_timeout the next deadline is {:?} ago", now - next);
+            self.oracle.broken(Rule::BusyLoop, text);
+        }
+    }
+
+    /// Writes what waits, sets the timer, notes the flight records; ends a process that was told to.
+    pub fn finish_turn(&mut self, host: HostId) {
+        let incarnation = self.hosts[host].incarnation;
+        let stopping = self.is_stopping(host);
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        let records = process.engine.poll_flight_records();
+        let idle = process.writing.is_none() && process.queue.is_empty();
+        process.timer += 1;
+        let timer = process.timer;
+        let next = process.engine.poll_timeout().filter(|_| !std::mem::take(&mut process.timer_lost));
+        self.hosts[host].flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
+        if stopping && idle {
+            self.tell(|| format!("host {host} has stopped"));
+            return self.end_process(host);
+        }
+        let Some(mut next) = next.filter(|_| !stopping) else { return };
+        if let Some(bug) = self.bug {
+            next -= self.hurry(bug, host).min(next.saturating_duration_since(self.now));
+            if bug == Bug::BusyLoop {
+                next = self.now;
+            }
+        }
+        let after = next.saturating_duration_since(self.now)
+            + self.random.duration(Duration::ZERO, self.scenario.turn_delay / 2);
+        self.plan(after, Happening::Timer { host, incarnation, timer });
+    }
+
+    pub fn input(&mut self, host: HostId, input: Input<'_>) {
+        let now = self.now;
+        if let Some(process) = self.process(host) {
+            process.engine.handle_input(now, input);
+        }
+        self.settle(host);
+    }
+
+    /// Carries out all effects, in order.
+    pub fn settle(&mut self, host: HostId) {
+        while let Some(effect) = self.process(host).and_then(|p| p.engine.poll_effect()) {
+            self.carry_out(host, effect);
+        }
+    }
+
+    pub fn carry_out(&mut self, host: HostId, effect: Effect) {
+        match effect {
+            Effect::SendAdvert { instance, transmit } => {
+                let name = self.hosts[host].process.as_ref().and_then(|p| p.engine.instance_name(instance));
+                let Some(name) = name.map(ToOwned::to_owned) else {
+                    // The last advert of an instance that is removed or replaced.
+                    return self.transmit(host, transmit);
+                };
+                let zero = transmit.pdu.get(2) == Some(&0);
+                self.tell(|| {
+                    let priority = transmit.pdu.get(2).copied().unwrap_or(0);
+                    format!("host {host} {name} sends {priority} to {}", transmit.destination)
+                });
+                let storm = if self.bug == Some(Bug::AdvertStorm) { 200 } else { 1 };
+                if let Some(config) = self.hosts[host].config_of(&name) {
+                    for _ in 0..storm {
+                        self.oracle.on_send(self.now, host, &name, transmit.destination, config, zero);
+                    }
+                }
+                self.transmit(host, transmit);
+            }
+            Effect::SyncAddresses { instance, generation, present, absent } => {
+                self.queue_change(host, instance, generation, present, absent);
+            }
+            Effect::Announce { instance, generation, addresses, repeat } => {
+                self.queue_announcement(host, instance, generation, addresses, repeat);
+            }
+            Effect::StopAnnouncing { instance } => {
+                if let Some(process) = self.process(host) {
+                    process.queue.forget_announcement(instance);
+                }
+            }
+            Effect::SyncSockets { desired } => {
+                if let Some(process) = self.process(host) {
+                    process.sockets = desired;
+                }
+            }
+            Effect::Emit(event) => self.emitted(host, &event),
+        }
+    }
+
+    pub fn emitted(&mut self, host: HostId, event: &Event) {
+        match event {
+            Event::StateChanged { instance, from, to, priority, cause } => {
+                self.summary.changes += 1;
+                self.summary.takeovers += u64::from(*to == StateName::Master);
+                self.tell(|| format!("host {host} {instance} ({priority}) is {to} after {from}: {cause}"));
+                self.disturb(host);
+                let Some(config) = self.config(host, instance).cloned() else {
+                    // A reload removed it, and this was its last word.
+                    self.oracle.books.remove(&(host, instance.clone()));
+                    return;
+                };
+                let change =
+                    Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
+                self.judge_change(host, &change);
+                self.oracle.on_state(self.now, host, &change);
+            }
+            Event::PriorityChanged { instance, to, .. } => {
+                self.tell(|| format!("host {host} {instance} has priority {to}"));
+                if let Some(config) = self.config(host, instance).cloned() {
+                    self.oracle.on_priority(host, instance, &config, *to);
+                }
+            }
+            other => self.tell(|| format!("host {host}: {other:?}")),
+        }
+    }
+
+    /// The names of the routers that a host is master of.
+    pub fn masters(&self, host: HostId) -> BTreeSet<String> {
+        let books = self.oracle.books.iter().filter(|((h, _), b)| *h == host && b.state == StateName::Master);
+        books.map(|((_, name), _)| name.clone()).collect()
+    }
+}
