@@ -53,6 +53,10 @@ fn of_an_instance() {
         row("advert_int", "one that follows a master, for that one's", as_is, "hear 200; wait 1000", "reload",
             &["BACKUP 100, 2609.375 ms"]),
     ]);
+    changed(|c| a(c).preempt = false, &[
+        row("nopreempt", "the master that was to be pre-empted is followed", as_is, "wait 3000; hear 50; wait 500", "reload",
+            &["BACKUP 100, 3109.375 ms"]),
+    ]);
     changed(|c| a(c).down_timer_adverts = 5, &[
         row("down_timer_adverts", "", as_is, "wait 1000", "reload", &["BACKUP 100, 4609.375 ms"]),
     ]);

@@ -2,7 +2,7 @@
 //! The checks of §7.1 are in [`super::receive`], the packet of §5.2 in [`super::packet`].
 
 use super::super::config::InitialState;
-use super::host::{Host, a, cs, ip, prio, unicast, v3, v6, vips};
+use super::host::{Host, a, cs, ip, prio, script, unicast, v3, v6, vips};
 use super::table::{as_is, row, run};
 
 #[test]
@@ -103,6 +103,12 @@ fn s6_4_2_backup() {
             "hear 99 .1; hear 200", "wait 3609.375",
             &["MASTER 100, 1000 ms", "advert 100", "has 10.0.0.100", "announce 10.0.0.100 x5",
               "BACKUP -> MASTER: no advert from 10.0.0.3 (priority 200) for 3609 ms"]),
+        row("departure from §6.4.2 (455)", "what was discarded counts from when it came, once our priority falls to it",
+            |c| a(c).tracks = vec![script(-20, false)], "script up; wait 3000; hear 90; wait 500", "script down",
+            &["BACKUP 80, 3187.5 ms", "priority 100 -> 80: script s is down"]),
+        row("departure from §6.4.2 (455)", "not while ours is still higher",
+            |c| a(c).tracks = vec![script(-5, false)], "script up; wait 3000; hear 90; wait 500", "script down",
+            &["BACKUP 95, 128.906 ms", "priority 100 -> 95: script s is down"]),
         // Departure: "set the timer to Skew_Time" each time would let a repeated, or forged, resignation put the takeover
         // off for ever.
         row("departure from §6.4.2 (425)", "a repeated priority 0 does not postpone the takeover", as_is,
@@ -129,9 +135,11 @@ fn s6_4_3_active() {
             "stall 1400", &["MASTER 100, 600 ms", "advert 100"]),
         row("§6.4.3 (680)", "at our own interval, not at the former Active Router's", as_is,
             "hear 200 every 300; wait 10828.125", "wait 999", &["MASTER 100, 1 ms"]),
-        // Beyond the RFC: only a master resigns, and clients may have learned its address. So we announce ours again.
-        row("§6.4.3 (695)-(705)", "Priority 0: send an ADVERTISEMENT, Adver_Timer anew", as_is, "wait 4000", "hear 0",
-            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
+        row("§6.4.3 (695)-(705)", "Priority 0: send an ADVERTISEMENT, Adver_Timer anew", |c| a(c).strict = true, "wait 4000",
+            "hear 0", &["MASTER 100, 1000 ms", "advert 100"]),
+        // Only a master resigns: it may have told hosts that the addresses are there, while we were cut off.
+        row("departure from §6.4.3 (700)", "and announce the addresses anew", as_is, "wait 4000",
+            "hear 0", &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
         row("§6.4.3 (710)", "greater priority: cancel Adver_Timer, Active_Down_Timer, Backup", as_is, "wait 4000", "hear 101",
             &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 101) is better than ours, 100"]),
