@@ -127,7 +127,7 @@ fn befall(rig: &mut Rig, n: usize, what: Misfortune, apart: &mut [bool; 3]) {
 
 /// There may be no such process now.
 fn signal_vrrp(rig: &Rig, n: usize, signal: &str) {
-    sh(rig.node(n), &format!("kill -{signal} $(cat /run/lab-vrrp.pid) 2>/dev/null || true"));
+    sh(rig.node(n), &format!("kill -{signal} $(cat /run/lab-vrrp.pid 2>/dev/null) 2>/dev/null || true"));
 }
 
 /// SplitMix64.
