@@ -261,7 +261,7 @@ impl Instance {
             State::Init | State::Fault { .. } => {}
             State::Backup(_) => self.on_advert_as_backup(at, heard),
             State::Master(_) => self.on_advert_as_master(turn, heard, at),
-            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(turn.now, heard),
+            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(at, heard),
             State::Leaving(_) => {}
         }
     }

@@ -181,8 +181,11 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Losses {
-    /// An address is gone.
+    /// An address is gone. Those that go before it is put back are one loss with it.
     pub fn on_loss(&mut self, now: Instant) {
+        if self.restore_at.is_some() {
+            return;
+        }
         let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
         self.in_a_row = if calm { 0 } else { self.in_a_row.saturating_add(1) };
         self.last = Some(now);
@@ -190,7 +193,7 @@ impl Losses {
             0 => Duration::ZERO,
             n => FIRST_WAIT.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_WAIT),
         };
-        self.restore_at = self.restore_at.or(Some(now + wait));
+        self.restore_at = Some(now + wait);
     }
 }
 
