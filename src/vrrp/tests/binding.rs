@@ -94,7 +94,7 @@ fn one_socket_for_each_link_and_family() {
     a(&mut config).interface = None;
     a(&mut config).source = Some(ip("10.0.0.2"));
     let anywhere = SocketKey { interface: None, family: Family::V4 };
-    assert_eq!(sockets(config), [(anywhere, spec(&[], None, 1))], "unicast needs no membership");
+    assert_eq!(sockets(config), [(anywhere, spec(&[], None, &[51]))], "unicast needs no membership");
 }
 
 /// Two unicast instances may have one VRID on one interface: their peers differ.
