@@ -178,10 +178,16 @@ impl World {
             return;
         }
         let expected = self.expected(host);
+        let lingering = self.lingering.iter().filter(|((h, _, _), _)| *h == host);
+        let lingering: Vec<_> = lingering.map(|((_, link, address), until)| ((*link, *address), *until)).collect();
+        let required: BTreeSet<_> = lingering.iter().filter(|(_, until)| self.now < *until).map(|(a, _)| *a).collect();
+        let late = self.hand_over();
+        let allowed: BTreeSet<_> =
+            lingering.iter().filter(|(_, until)| self.now <= *until + late).map(|(a, _)| *a).collect();
         let kernel = &self.hosts[host].kernel;
-        if *kernel != expected {
-            let missing: Vec<_> = expected.difference(kernel).collect();
-            let left: Vec<_> = kernel.difference(&expected).collect();
+        let missing: Vec<_> = expected.union(&required).filter(|a| !kernel.contains(a)).collect();
+        let left: Vec<_> = kernel.iter().filter(|a| !expected.contains(a) && !allowed.contains(a)).collect();
+        if !missing.is_empty() || !left.is_empty() {
             let masters = self.masters(host);
             let text = format!("host {host}, master of {masters:?}, lacks {missing:?} and should not have {left:?}");
             self.oracle.broken(Rule::Addresses, text);
@@ -307,8 +313,7 @@ impl World {
                 self.oracle.broken(Rule::Client, text);
                 continue;
             };
-            let unheard = |other| !self.has_heard(master, name, other, segment, address);
-            let excused = !ours.undisturbed || learned.is_some_and(unheard);
+            let excused = !ours.undisturbed;
             if learned != Some(master) && !excused {
                 let text = format!("{name}: the client sends {address} to {learned:?}, but host {master} is master");
                 self.oracle.broken(Rule::Client, text);
