@@ -313,7 +313,9 @@ impl World {
                 self.oracle.broken(Rule::Client, text);
                 continue;
             };
-            let excused = !ours.undisturbed;
+            let unheard = |other| !self.has_heard(master, name, other, segment, address);
+            let lost = |other| self.goodbyes.get(&(other, name.to_owned())) == Some(&false);
+            let excused = !ours.undisturbed || learned.is_some_and(|other| unheard(other) && lost(other));
             if learned != Some(master) && !excused {
                 let text = format!("{name}: the client sends {address} to {learned:?}, but host {master} is master");
                 self.oracle.broken(Rule::Client, text);
@@ -321,8 +323,8 @@ impl World {
         }
     }
 
-    /// Whether a master has heard another host since that one's last announcement. One that yields before it was heard
-    /// has misled clients, and nobody knows: VRRP has no word for it (keepalived: `higher_prio_send_advert`).
+    /// Whether a master has heard another host since that one's last announcement. One that yields says so, but that may
+    /// be lost in a network with faults: then it has misled clients, and nobody knows.
     fn has_heard(&self, master: HostId, name: &str, other: HostId, segment: Segment, address: IpAddr) -> bool {
         let family = Family::of(address);
         let heard = self.oracle.heard.get(&(master, name.to_owned(), own_address(other, segment, family)));

@@ -139,6 +139,7 @@ fn an_advert_storm_is_found() {
 
 #[test]
 fn lingering_for_ever_is_found() {
+    // One that hears nothing more, and that no successor disturbs.
     caught(Bug::LingersForEver, &[Rule::Addresses]);
 }
 

@@ -198,7 +198,7 @@ impl World {
             self.tell(|| format!("host {host} has stopped"));
             return self.end_process(host);
         }
-        let Some(mut next) = next else { return };
+        let Some(mut next) = next.filter(|_| !stopping || self.bug != Some(Bug::LingersForEver)) else { return };
         if let Some(bug) = self.bug {
             next -= self.hurry(bug, host).min(next.saturating_duration_since(self.now));
             if bug == Bug::BusyLoop {
@@ -234,6 +234,8 @@ impl World {
                     return self.transmit(host, transmit);
                 };
                 let zero = transmit.pdu.get(2) == Some(&0);
+                let whole = transmit.socket.interface.is_none_or(|link| self.network.is_clean(segment(link)));
+                self.goodbyes.insert((host, name.clone()), whole);
                 if self.bug == Some(Bug::LastAdvertWithheld) && !zero && self.is_backup_by_now(host, &name) {
                     return;
                 }

@@ -109,6 +109,8 @@ pub struct World {
     pub bug: Option<Bug>,
     /// Until when a master that was told to stop may, and must, keep each address.
     pub lingering: BTreeMap<(HostId, IfIndex, IpAddr), Instant>,
+    /// Whether the last advert of a router on a host, its goodbye if it had one, went into a whole network.
+    pub goodbyes: BTreeMap<(HostId, String), bool>,
     /// When addresses were removed behind a host's back.
     pub removals: Vec<Vec<Instant>>,
     /// The last fault, or its repair, that a host must be given time for.
@@ -163,6 +165,7 @@ impl World {
             oracle: Oracle::default(),
             bug,
             lingering: BTreeMap::new(),
+            goodbyes: BTreeMap::new(),
             removals: vec![Vec::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
             timeouts: vec![VecDeque::new(); scenario.hosts],
