@@ -17,6 +17,7 @@ use common::needs_root;
 use holdfast::net::addresses::{AddressWriter, Written};
 use holdfast::net::announce::Announcer;
 use holdfast::net::frame;
+use holdfast::net::heard::AnnouncementListener;
 use holdfast::net::links::LinkChange;
 use holdfast::net::monitor::Monitor;
 use holdfast::net::socket::{AdvertSockets, Packet};
@@ -610,4 +611,53 @@ fn the_filter_holds_thousands_and_keeps_what_one_of_two_owners_still_needs() {
         writer.remove_filter();
     });
     assert_eq!(Lan::inside(&lan.a, || ip(&format!("netns exec {} nft list tables", lan.a))), "");
+}
+
+#[test]
+fn announcements_of_others_are_heard_with_their_link() {
+    needs_root!();
+    let lan = Lan::new();
+    Lan::inside(&lan.a, || {
+        let (_, link) = monitor();
+        let mut listener = AnnouncementListener::open().expect("packet socket");
+        let v6 = |text: &str| match address(text) {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(_) => unreachable!("a literal"),
+        };
+        let mac = [2, 0, 0, 0, 0, 0x0b];
+        let mut reply = frame::gratuitous_arp(mac, [192, 0, 2, 51].into());
+        reply[14 + 7] = 2;
+        reply[14 + 24..14 + 28].copy_from_slice(&[192, 0, 2, 1]);
+        let mut solicitation = frame::unsolicited_na(mac, v6("2001:db8::53"), false);
+        solicitation[14 + 40] = 135;
+        let mut data = frame::gratuitous_arp(mac, [192, 0, 2, 54].into());
+        data[12..14].copy_from_slice(&[8, 0]);
+        let send = |frames: &[Vec<u8>], index| {
+            let socket = sys::frame_socket().expect("packet socket");
+            for frame in frames {
+                sys::send_frame(&socket, index, frame).expect("sent");
+            }
+        };
+        // Our own, and other traffic, come first: what is heard is all that there was before the last one.
+        send(&[frame::gratuitous_arp(MAC_A, [192, 0, 2, 50].into())], link.index);
+        send(&[frame::unsolicited_na(MAC_A, v6("2001:db8::50"), false)], link.index);
+        Lan::inside(&lan.b, || {
+            let (_, other) = monitor();
+            let frames = [
+                solicitation.clone(),
+                data.clone(),
+                frame::gratuitous_arp(mac, [192, 0, 2, 50].into()),
+                reply.clone(),
+                frame::unsolicited_na(mac, v6("2001:db8::52"), true),
+            ];
+            send(&frames, other.index);
+        });
+        let mut heard = Vec::new();
+        while !heard.iter().any(|(_, heard)| *heard == address("2001:db8::52")) {
+            assert!(readable(&listener, PATIENCE), "only {heard:?}");
+            heard.extend(listener.drain());
+        }
+        let expected = ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(|text| (link.index, address(text)));
+        assert_eq!(heard, expected);
+    });
 }

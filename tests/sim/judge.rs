@@ -314,7 +314,10 @@ impl World {
                 continue;
             };
             let unheard = |other| !self.has_heard(master, name, other, segment, address);
-            let lost = |other| self.goodbyes.get(&(other, name.to_owned())) == Some(&false);
+            // A roll-out gives the router another VRID on one host after the other: they do not hear each other meanwhile.
+            let vrid = self.config(master, name).map(|config| config.vrid.value());
+            let goodbye = |other| self.goodbyes.get(&(other, name.to_owned()));
+            let lost = |other| goodbye(other).is_some_and(|(whole, last)| !whole || *last != vrid);
             let excused = !ours.undisturbed || learned.is_some_and(|other| unheard(other) && lost(other));
             if learned != Some(master) && !excused {
                 let text = format!("{name}: the client sends {address} to {learned:?}, but host {master} is master");

@@ -235,7 +235,7 @@ impl World {
                 };
                 let zero = transmit.pdu.get(2) == Some(&0);
                 let whole = transmit.socket.interface.is_none_or(|link| self.network.is_clean(segment(link)));
-                self.goodbyes.insert((host, name.clone()), whole);
+                self.goodbyes.insert((host, name.clone()), (whole, transmit.pdu.get(1).copied()));
                 if self.bug == Some(Bug::LastAdvertWithheld) && !zero && self.is_backup_by_now(host, &name) {
                     return;
                 }

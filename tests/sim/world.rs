@@ -109,8 +109,8 @@ pub struct World {
     pub bug: Option<Bug>,
     /// Until when a master that was told to stop may, and must, keep each address.
     pub lingering: BTreeMap<(HostId, IfIndex, IpAddr), Instant>,
-    /// Whether the last advert of a router on a host, its goodbye if it had one, went into a whole network.
-    pub goodbyes: BTreeMap<(HostId, String), bool>,
+    /// Whether the last advert of a router on a host, its goodbye if it had one, went into a whole network; its VRID.
+    pub goodbyes: BTreeMap<(HostId, String), (bool, Option<u8>)>,
     /// When addresses were removed behind a host's back.
     pub removals: Vec<Vec<Instant>>,
     /// The last fault, or its repair, that a host must be given time for.
