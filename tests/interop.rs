@@ -8,6 +8,8 @@ mod bytes;
 mod common;
 #[path = "common/forged.rs"]
 mod forged;
+#[path = "common/handover.rs"]
+mod handover;
 #[path = "common/life.rs"]
 mod life;
 #[path = "common/notify.rs"]
@@ -120,4 +122,11 @@ fn strict_routers_live_the_same_life_beside_keepalived() {
 fn a_vrrp_process_that_stands_still_loses_its_addresses_beside_keepalived() {
     needs_keepalived!();
     pair::stopped_vrrp(Make::Keepalived);
+}
+
+#[test]
+fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
+    needs_keepalived!();
+    handover::planned_stop(Variant::V2, Make::Keepalived);
+    handover::planned_stop(Variant::V3, Make::Keepalived);
 }

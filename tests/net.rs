@@ -17,6 +17,7 @@ use common::needs_root;
 use holdfast::net::addresses::{AddressWriter, Written};
 use holdfast::net::announce::Announcer;
 use holdfast::net::frame;
+use holdfast::net::heard::AnnouncementListener;
 use holdfast::net::links::LinkChange;
 use holdfast::net::monitor::Monitor;
 use holdfast::net::socket::{AdvertSockets, Packet};
@@ -24,7 +25,7 @@ use holdfast::net::sys::{self, Readiness};
 use holdfast::net::write_queue::{Announcement, Change, Owner};
 use holdfast::vrrp::config::AddressConfig;
 use holdfast::vrrp::engine::{BoundAddress, SocketKey, SocketSpec, Transmit};
-use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link};
+use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, Vrid};
 use lan::{Capture, Lan, ip, is_advert_v4, is_advert_v6, readable};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -159,6 +160,7 @@ fn with_sockets(namespace: &str, run: impl FnOnce(&mut AdvertSockets, &Monitor, 
                 groups: BTreeSet::from([address(group)]),
                 receive_buffer: None,
                 instances: 1,
+                vrids: BTreeSet::new(),
             };
             let desired = BTreeMap::from([
                 (key(&link, Family::V4), spec("224.0.0.18")),
@@ -249,6 +251,45 @@ fn adverts_are_received_with_ttl_and_destination_and_own_ones_are_not() {
 }
 
 #[test]
+fn packets_for_other_virtual_routers_stay_in_the_kernel() {
+    needs_root!();
+    let lan = Lan::new();
+    with_sockets(&lan.a, |sockets, monitor, link, readiness| {
+        let spec = |group: &str, vrids: &[u8]| SocketSpec {
+            groups: BTreeSet::from([address(group)]),
+            instances: 1,
+            vrids: vrids.iter().filter_map(|vrid| Vrid::new(*vrid)).collect(),
+            ..SocketSpec::default()
+        };
+        let want = |vrids: &[u8]| {
+            BTreeMap::from([
+                (key(link, Family::V4), spec("224.0.0.18", vrids)),
+                (key(link, Family::V6), spec("ff02::12", vrids)),
+            ])
+        };
+        let everyone: Vec<u8> = (1..=255).collect();
+        with_sockets(&lan.b, |peer, _, other, _| {
+            for (wanted, heard) in
+                [(&[3, 255][..], vec![3, 255]), (&everyone, vec![1, 2, 3, 254, 255]), (&[], vec![1, 2, 3, 254, 255])]
+            {
+                sockets.sync(want(wanted), monitor.table(), readiness);
+                for (source, destination) in [("192.0.2.2", "224.0.0.18"), ("fe80::2", "ff02::12")] {
+                    for vrid in [1, 2, 3, 254, 255] {
+                        let mut transmit = transmit(other, source, destination, Some(255));
+                        transmit.pdu[1] = vrid;
+                        peer.send(&transmit).expect("sent");
+                    }
+                    // The last of them is always heard, so that the silence of the others is no accident of time.
+                    let got: Vec<u8> = heard.iter().map(|_| receive(sockets).pdu[1]).collect();
+                    assert_eq!(got, heard, "{wanted:?} from {source}");
+                    assert_eq!(sockets.receive(), None);
+                }
+            }
+        });
+    });
+}
+
+#[test]
 fn groups_are_joined_left_and_kept() {
     needs_root!();
     let lan = Lan::new();
@@ -260,6 +301,7 @@ fn groups_are_joined_left_and_kept() {
             groups: BTreeSet::from([address("224.0.0.19")]),
             receive_buffer: Some(1 << 20),
             instances,
+            vrids: BTreeSet::new(),
         };
         for instances in [1, 1000] {
             let desired = BTreeMap::from([(key(link, Family::V4), spec(instances))]);
@@ -569,4 +611,53 @@ fn the_filter_holds_thousands_and_keeps_what_one_of_two_owners_still_needs() {
         writer.remove_filter();
     });
     assert_eq!(Lan::inside(&lan.a, || ip(&format!("netns exec {} nft list tables", lan.a))), "");
+}
+
+#[test]
+fn announcements_of_others_are_heard_with_their_link() {
+    needs_root!();
+    let lan = Lan::new();
+    Lan::inside(&lan.a, || {
+        let (_, link) = monitor();
+        let mut listener = AnnouncementListener::open().expect("packet socket");
+        let v6 = |text: &str| match address(text) {
+            IpAddr::V6(address) => address,
+            IpAddr::V4(_) => unreachable!("a literal"),
+        };
+        let mac = [2, 0, 0, 0, 0, 0x0b];
+        let mut reply = frame::gratuitous_arp(mac, [192, 0, 2, 51].into());
+        reply[14 + 7] = 2;
+        reply[14 + 24..14 + 28].copy_from_slice(&[192, 0, 2, 1]);
+        let mut solicitation = frame::unsolicited_na(mac, v6("2001:db8::53"), false);
+        solicitation[14 + 40] = 135;
+        let mut data = frame::gratuitous_arp(mac, [192, 0, 2, 54].into());
+        data[12..14].copy_from_slice(&[8, 0]);
+        let send = |frames: &[Vec<u8>], index| {
+            let socket = sys::frame_socket().expect("packet socket");
+            for frame in frames {
+                sys::send_frame(&socket, index, frame).expect("sent");
+            }
+        };
+        // Our own, and other traffic, come first: what is heard is all that there was before the last one.
+        send(&[frame::gratuitous_arp(MAC_A, [192, 0, 2, 50].into())], link.index);
+        send(&[frame::unsolicited_na(MAC_A, v6("2001:db8::50"), false)], link.index);
+        Lan::inside(&lan.b, || {
+            let (_, other) = monitor();
+            let frames = [
+                solicitation.clone(),
+                data.clone(),
+                frame::gratuitous_arp(mac, [192, 0, 2, 50].into()),
+                reply.clone(),
+                frame::unsolicited_na(mac, v6("2001:db8::52"), true),
+            ];
+            send(&frames, other.index);
+        });
+        let mut heard = Vec::new();
+        while !heard.iter().any(|(_, heard)| *heard == address("2001:db8::52")) {
+            assert!(readable(&listener, PATIENCE), "only {heard:?}");
+            heard.extend(listener.drain());
+        }
+        let expected = ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(|text| (link.index, address(text)));
+        assert_eq!(heard, expected);
+    });
 }

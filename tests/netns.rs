@@ -10,6 +10,8 @@ mod chaos;
 mod common;
 #[path = "common/forged.rs"]
 mod forged;
+#[path = "common/handover.rs"]
+mod handover;
 #[path = "netns/hostile.rs"]
 mod hostile;
 #[path = "common/life.rs"]
@@ -112,4 +114,23 @@ fn strict_routers_live_the_same_life() {
 fn a_vrrp_process_that_stands_still_loses_its_addresses() {
     needs_root!();
     pair::stopped_vrrp(Make::Holdfast);
+}
+
+#[test]
+fn a_client_does_not_notice_a_planned_stop() {
+    needs_root!();
+    handover::planned_stop(Variant::V2, Make::Holdfast);
+    handover::planned_stop(Variant::V3, Make::Holdfast);
+}
+
+#[test]
+fn addresses_are_released_at_once_where_that_is_asked_for() {
+    needs_root!();
+    handover::released_at_once();
+}
+
+#[test]
+fn an_address_that_somebody_removes_comes_back() {
+    needs_root!();
+    handover::address_removed(Make::Holdfast);
 }

@@ -67,7 +67,7 @@ pub struct DaemonArgs {
     /// File creation mask, octal; overrides the configuration.
     #[arg(short = 'u', long = "umask", value_name = "MASK", value_parser = octal)]
     pub umask: Option<u32>,
-    /// Drop virtual addresses on transition from signal (they always are).
+    /// At stop, drop virtual addresses at once, without waiting for the successor
     #[arg(short = 'X', long = "release-vips")]
     pub release_vips: bool,
     /// Leave virtual addresses in place at stop.

@@ -521,7 +521,7 @@ impl MainProcess {
         tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
         self.vrrp.cancel_restart();
-        self.vrrp.send(&ToVrrp::Stop);
+        self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
     }
 
     async fn finish(&mut self) {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::vrrp::config::FilterConfig;
-use crate::vrrp::types::IfIndex;
+use crate::vrrp::types::{IfIndex, InstanceId};
 
 use super::filter::Filter;
 use super::links::LinkTable;
@@ -103,6 +103,11 @@ impl AddressWriter {
     /// Queues an announcement behind the changes before it.
     pub fn announce(&mut self, announcement: Announcement) {
         self.queue.push_announcement(announcement);
+    }
+
+    /// Forgets the announcements of an instance that still wait.
+    pub fn forget_announcement(&mut self, instance: InstanceId) {
+        self.queue.forget_announcement(instance);
     }
 
     /// Whether everything is written.

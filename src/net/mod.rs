@@ -15,6 +15,7 @@ pub mod addresses;
 pub mod announce;
 pub mod filter;
 pub mod frame;
+pub mod heard;
 pub mod ip;
 pub mod links;
 pub mod monitor;

@@ -3,21 +3,23 @@
 //! Shell: owns them, decides nothing. IPv4 goes out with our own header (the kernel would set DF and choose its own
 //! TOS); IPv6 with source and hop limit as ancillary data. A socket that cannot be opened is logged once and tried
 //! again when a link changes; it never takes the others down.
+#![allow(clippy::disallowed_methods)] // Shell: compares the kernel's time of receipt with now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, sendto, setsockopt,
     sockopt,
 };
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use crate::vrrp::engine::{SocketKey, SocketSpec, Transmit};
-use crate::vrrp::types::{Family, IfIndex};
+use crate::vrrp::types::{Family, IfIndex, Vrid};
 
 use super::ip::{self, VRRP_PROTOCOL};
 use super::links::LinkTable;
@@ -46,6 +48,7 @@ pub struct AdvertSockets {
     burst: usize,
     /// The IPv4 identification of the next datagram.
     id: u16,
+    overflown: BTreeSet<SocketKey>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,10 @@ struct Open {
     socket: Socket,
     groups: BTreeSet<IpAddr>,
     buffer: usize,
+    /// The virtual routers that the kernel lets through.
+    vrids: BTreeSet<Vrid>,
+    /// Packets that the kernel has dropped because the buffer was full, as it counts them.
+    dropped: u32,
 }
 
 /// A packet as it was received.
@@ -74,13 +81,23 @@ pub struct Packet {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: Option<u8>,
+    /// How long it waited in the socket until it was read.
+    pub waited: Duration,
     /// The VRRP PDU.
     pub pdu: Vec<u8>,
 }
 
 impl Default for AdvertSockets {
     fn default() -> Self {
-        Self { sockets: BTreeMap::new(), buffer: vec![0; DATAGRAM], keys: Vec::new(), cursor: 0, burst: 0, id: 0 }
+        Self {
+            sockets: BTreeMap::new(),
+            buffer: vec![0; DATAGRAM],
+            keys: Vec::new(),
+            cursor: 0,
+            burst: 0,
+            id: 0,
+            overflown: BTreeSet::new(),
+        }
     }
 }
 
@@ -130,12 +147,25 @@ impl AdvertSockets {
         None
     }
 
+    /// The sockets that dropped packets, for want of room, since the last call.
+    pub fn take_overflown(&mut self) -> BTreeSet<SocketKey> {
+        std::mem::take(&mut self.overflown)
+    }
+
     fn receive_from(&mut self, key: SocketKey) -> Option<Packet> {
-        let Open { socket, .. } = self.sockets.get(&key)?.open.as_ref()?;
+        let Open { socket, dropped, .. } = self.sockets.get_mut(&key)?.open.as_mut()?;
         for _ in 0..BURST {
             match receive(socket, key, &mut self.buffer) {
-                Ok(Some(packet)) => return Some(packet),
-                Ok(None) | Err(Errno::EINTR) => {}
+                Ok((packet, Ancillary { dropped: total, .. })) => {
+                    if total.is_some_and(|total| total != *dropped) {
+                        *dropped = total.unwrap_or_default();
+                        self.overflown.insert(key);
+                    }
+                    if packet.is_some() {
+                        return packet;
+                    }
+                }
+                Err(Errno::EINTR) => {}
                 // Nothing waits; or an error about one packet or a link that went down, of which the monitor tells.
                 Err(_) => return None,
             }
@@ -179,7 +209,8 @@ impl Slot {
             match open(key, links).and_then(|socket| readiness.add(&socket).map(|()| socket)) {
                 Ok(socket) => {
                     self.complained.clear();
-                    self.open = Some(Open { socket, groups: BTreeSet::new(), buffer: 0 });
+                    self.open =
+                        Some(Open { socket, groups: BTreeSet::new(), buffer: 0, vrids: BTreeSet::new(), dropped: 0 });
                 }
                 Err(e) => {
                     self.complain(&format!("cannot open the {} advert socket{}: {e}", key.family, on(key, links)))
@@ -194,6 +225,13 @@ impl Slot {
                 let _ = open.socket.set_recv_buffer_size(buffer);
             }
             open.buffer = buffer;
+        }
+        if open.vrids != self.spec.vrids {
+            // Without it, what is for others is read and passed over.
+            match filter_vrids(&open.socket, key.family, &self.spec.vrids) {
+                Ok(()) => open.vrids.clone_from(&self.spec.vrids),
+                Err(e) => tracing::debug!("packet filter of the advert socket{}: {e}", on(key, links)),
+            }
         }
         let mut failures = Vec::new();
         let index = key.interface.map_or(0, |i| i.0);
@@ -214,6 +252,35 @@ impl Slot {
             self.complain(&failure);
         }
     }
+}
+
+/// Has the kernel drop the adverts of virtual routers that nobody here is part of: a LAN may have hundreds, and a flood for
+/// any other VRID never wakes us.
+fn filter_vrids(socket: &Socket, family: Family, vrids: &BTreeSet<Vrid>) -> io::Result<()> {
+    if vrids.is_empty() { socket.detach_filter() } else { socket.attach_filter(&vrid_filter(family, vrids)) }
+}
+
+/// Compares the VRID with each of `vrids`; too short a packet is refused by the load itself.
+fn vrid_filter(family: Family, vrids: &BTreeSet<Vrid>) -> Vec<SockFilter> {
+    const LOAD_IP_HEADER_LENGTH: u16 = 0xb1; // BPF_LDX | BPF_B | BPF_MSH
+    const LOAD_BEHIND_IT: u16 = 0x50; // BPF_LD | BPF_B | BPF_IND
+    const LOAD: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const JUMP_IF: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    // A raw IPv4 socket sees the IP header, an IPv6 one does not.
+    let mut program = match family {
+        Family::V4 => {
+            vec![SockFilter::new(LOAD_IP_HEADER_LENGTH, 0, 0, 0), SockFilter::new(LOAD_BEHIND_IT, 0, 0, 1)]
+        }
+        Family::V6 => vec![SockFilter::new(LOAD, 0, 0, 1)],
+    };
+    for vrid in vrids {
+        // Skips the return behind it unless it is this one: jumps have 8 bits, and there may be 255 of these.
+        program.push(SockFilter::new(JUMP_IF, 0, 1, u32::from(vrid.value())));
+        program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program
 }
 
 fn on(key: SocketKey, links: &LinkTable) -> String {
@@ -239,6 +306,9 @@ fn open(key: SocketKey, links: &LinkTable) -> io::Result<Socket> {
         socket.bind_device(Some(link.name.as_bytes()))?;
     }
     socket.set_priority(PRIORITY)?;
+    // When a packet came, and how many did not fit: after a stall of ours, silence on the wire must not be made up.
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     match key.family {
         Family::V4 => prepare_v4(&socket, key.interface)?,
         Family::V6 => prepare_v6(&socket, key.interface)?,
@@ -282,42 +352,79 @@ fn membership(socket: &Socket, group: IpAddr, interface: u32, member: bool) -> i
     }
 }
 
-/// One packet; `Ok(None)` for one that is no VRRP datagram.
-fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<Option<Packet>, Errno> {
-    match key.family {
-        Family::V4 => {
-            let mut parts = [IoSliceMut::new(buffer)];
-            let length = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?.bytes;
-            let packet = buffer.get(..length).and_then(ip::strip_v4);
-            Ok(packet.map(|p| Packet {
-                socket: key,
-                source: p.source.into(),
-                destination: p.destination.into(),
-                ttl: Some(p.ttl),
-                pdu: p.payload.to_vec(),
-            }))
+/// What comes with a packet.
+#[derive(Debug, Default)]
+struct Ancillary {
+    /// CLOCK_REALTIME when the kernel had it.
+    received: Option<Duration>,
+    /// Packets dropped so far because the buffer was full. Told only once there are any.
+    dropped: Option<u32>,
+    destination: Option<Ipv6Addr>,
+    hops: Option<u8>,
+}
+
+impl Ancillary {
+    fn of(controls: impl Iterator<Item = ControlMessageOwned>) -> Self {
+        let mut found = Self::default();
+        for control in controls {
+            match control {
+                ControlMessageOwned::ScmTimestampns(time) => found.received = Some(Duration::from(time)),
+                ControlMessageOwned::RxqOvfl(count) => found.dropped = Some(count),
+                ControlMessageOwned::Ipv6PacketInfo(info) => {
+                    found.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+                }
+                ControlMessageOwned::Ipv6HopLimit(hops) => found.hops = u8::try_from(hops).ok(),
+                _ => {}
+            }
         }
-        Family::V6 => receive_v6(socket, key, buffer),
+        found
+    }
+
+    fn waited(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.received.map_or(Duration::ZERO, |received| now.saturating_sub(received))
     }
 }
 
-fn receive_v6(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<Option<Packet>, Errno> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
+/// One packet; none if it is no VRRP datagram.
+fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<(Option<Packet>, Ancillary), Errno> {
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec, u32);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-    let (mut destination, mut ttl) = (None, None);
-    for control in message.cmsgs()? {
-        match control {
-            ControlMessageOwned::Ipv6PacketInfo(info) => destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr)),
-            ControlMessageOwned::Ipv6HopLimit(hops) => ttl = u8::try_from(hops).ok(),
-            _ => {}
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let (length, source, ancillary) = match key.family {
+        Family::V4 => {
+            let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+            (message.bytes, None, Ancillary::of(message.cmsgs()?))
         }
-    }
-    let (length, source) = (message.bytes, message.address.map(|a| a.ip()));
-    let (Some(source), Some(destination), Some(pdu)) = (source, destination, buffer.get(..length)) else {
-        return Ok(None);
+        Family::V6 => {
+            let message = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+            (message.bytes, message.address.map(|a| a.ip()), Ancillary::of(message.cmsgs()?))
+        }
     };
-    Ok(Some(Packet { socket: key, source: source.into(), destination: destination.into(), ttl, pdu: pdu.to_vec() }))
+    let packet = buffer.get(..length).and_then(|bytes| packet(key, bytes, source, &ancillary));
+    Ok((packet, ancillary))
+}
+
+fn packet(key: SocketKey, bytes: &[u8], source: Option<Ipv6Addr>, ancillary: &Ancillary) -> Option<Packet> {
+    let waited = ancillary.waited();
+    match key.family {
+        Family::V4 => ip::strip_v4(bytes).map(|p| Packet {
+            socket: key,
+            source: p.source.into(),
+            destination: p.destination.into(),
+            ttl: Some(p.ttl),
+            waited,
+            pdu: p.payload.to_vec(),
+        }),
+        Family::V6 => Some(Packet {
+            socket: key,
+            source: source?.into(),
+            destination: ancillary.destination?.into(),
+            ttl: ancillary.hops,
+            waited,
+            pdu: bytes.to_vec(),
+        }),
+    }
 }
 
 /// A group is on the link: no routing table may send the advert elsewhere.

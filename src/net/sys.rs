@@ -126,6 +126,27 @@ pub fn frame_socket() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Packet, SockType::Raw, flags, None)?)
 }
 
+/// Opens the ears of a packet socket that was made without a protocol: all protocols, all links.
+///
+/// # Errors
+/// Not a packet socket.
+#[allow(unsafe_code)]
+pub fn hear_all_links(socket: impl AsFd) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        sll_protocol: u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be(),
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the pointer and the length describe `address`, which outlives the call; the kernel only reads it.
+    check(unsafe {
+        libc::bind(socket.as_fd().as_raw_fd(), (&raw const address).cast(), length_of::<libc::sockaddr_ll>())
+    })
+}
+
 /// Sends one frame out of an interface.
 ///
 /// # Errors

@@ -96,6 +96,12 @@ impl WriteQueue {
         self.announcements.insert(instance, announcement);
     }
 
+    /// Forgets the announcements of an instance that still wait.
+    pub fn forget_announcement(&mut self, instance: InstanceId) {
+        self.announcements.remove(&instance);
+        self.order.retain(|ticket| *ticket != Ticket::Announce(instance));
+    }
+
     /// What to do next.
     pub fn pop(&mut self) -> Option<Work> {
         while let Some(ticket) = self.order.pop_front() {

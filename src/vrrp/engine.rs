@@ -28,6 +28,8 @@ use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
 pub enum Input<'a> {
     /// A VRRP packet arrived.
     Advert(Received<'a>),
+    /// A socket's buffer was full while this process was held up: adverts came and were dropped.
+    AdvertsLost(SocketKey),
     /// A link appeared or changed: its whole present state.
     Link(Link),
     /// A link is gone.
@@ -50,8 +52,19 @@ pub enum Input<'a> {
         /// What the kernel refused, one sentence each.
         failures: Vec<String>,
     },
-    /// Give up mastership in good order. When the effects of this input are carried out the process may end.
+    /// Another host announced an address on a link by gratuitous ARP, ARP reply or unsolicited NA. Only asked for while
+    /// [`VrrpEngine::listens_to_announcements`].
+    Announced {
+        /// Where.
+        interface: IfIndex,
+        /// What.
+        address: IpAddr,
+    },
+    /// Give up mastership in good order: resign, and keep each address until the successor has it. The process may end
+    /// when [`VrrpEngine::is_stopped`] and the effects are carried out.
     Stop,
+    /// Give up everything in this very turn.
+    StopAtOnce,
 }
 
 /// A VRRP packet as it came from a socket: the PDU without its IP header.
@@ -65,6 +78,8 @@ pub struct Received<'a> {
     pub destination: IpAddr,
     /// TTL or hop limit, if the socket told it.
     pub ttl: Option<u8>,
+    /// When the kernel had it, which is before now if we were held up. Deadlines start from there.
+    pub at: Instant,
     /// The VRRP PDU.
     pub pdu: &'a [u8],
 }
@@ -87,6 +102,8 @@ pub struct SocketSpec {
     pub receive_buffer: Option<u32>,
     /// How many instances share it, for sizing the buffer.
     pub instances: usize,
+    /// Virtual routers to hear; the kernel may keep others' packets away. Empty: all (`log_unknown_vrids`).
+    pub vrids: BTreeSet<Vrid>,
 }
 
 /// One packet to send.
@@ -152,6 +169,11 @@ pub enum Effect {
         /// Packets per address.
         repeat: u32,
     },
+    /// Send no announcement of this instance that has not gone out yet.
+    StopAnnouncing {
+        /// The instance.
+        instance: InstanceId,
+    },
     /// Have exactly these sockets open.
     SyncSockets {
         /// All of them.
@@ -197,6 +219,8 @@ enum Phase {
         until: Instant,
     },
     Running,
+    /// Told to stop; some instance still lingers.
+    Stopping,
     Stopped,
 }
 
@@ -244,16 +268,27 @@ impl VrrpEngine {
     /// Takes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         self.now = now;
-        // What the kernel refused of the last effects is worth a word even then.
-        if self.phase == Phase::Stopped && !matches!(input, Input::AddressesSynced { .. }) {
-            return;
+        match self.phase {
+            // What the kernel refused of the last effects is worth a word even then.
+            Phase::Stopped => {
+                if let Input::AddressesSynced { instance, generation, failures } = input {
+                    self.on_synced(instance, generation, failures);
+                }
+                return;
+            }
+            Phase::Stopping => return self.handle_input_while_stopping(now, input),
+            Phase::Starting { .. } | Phase::Running => {}
         }
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
+            Input::AdvertsLost(socket) => self.on_adverts_lost(now, socket),
             Input::Link(link) => {
                 let name = link.name.clone();
                 let after = self.essence(&link);
-                let before = self.links.set(link).map(|old| self.essence(&old));
+                let index = link.index;
+                let present: BTreeSet<IpAddr> = link.addresses.iter().map(|a| a.address).collect();
+                let old = self.links.set(link);
+                let before = old.as_ref().map(|old| self.essence(old));
                 // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
                 if before.as_ref() != Some(&after) {
                     // A link that was renamed is gone under its old name.
@@ -261,6 +296,13 @@ impl VrrpEngine {
                         self.on_links(now, &old.name);
                     }
                     self.on_links(now, &name);
+                }
+                if let Some(old) = old {
+                    let gone = old.addresses.iter().map(|a| a.address).filter(|a| !present.contains(a));
+                    self.on_addresses_gone(now, index, gone.collect());
+                    if !old.is_usable() && after.is_usable() {
+                        self.on_carrier(now, index);
+                    }
                 }
             }
             Input::LinkGone(index) => {
@@ -279,8 +321,35 @@ impl VrrpEngine {
                 self.review(now, &Cause::Reconfigured, |_| true);
             }
             Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
-            Input::Stop => self.stop(now),
+            // Nobody is leaving: nothing depends on it.
+            Input::Announced { .. } => {}
+            Input::Stop => self.stop(now, false),
+            Input::StopAtOnce => self.stop(now, true),
         }
+    }
+
+    fn handle_input_while_stopping(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Advert(received) => self.on_packet(now, &received),
+            Input::Announced { interface, address } => {
+                for id in self.all_ids() {
+                    self.with(now, id, |instance, turn| instance.on_announced(turn, interface, address));
+                }
+            }
+            Input::StopAtOnce => {
+                for id in self.all_ids() {
+                    self.with(now, id, Instance::release_lingering);
+                }
+            }
+            Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
+            Input::AdvertsLost(_)
+            | Input::Link(_)
+            | Input::LinkGone(_)
+            | Input::Tracker { .. }
+            | Input::Reconfigure(_)
+            | Input::Stop => {}
+        }
+        self.stop_when_all_left();
     }
 
     /// Judges all deadlines that have passed. Harmless when called early; afterwards `poll_timeout() > now`.
@@ -291,13 +360,18 @@ impl VrrpEngine {
                 self.phase = Phase::Running;
                 self.review(now, &Cause::Started, |_| true);
             }
-            Phase::Starting { .. } | Phase::Running | Phase::Stopped => {}
+            Phase::Starting { .. } | Phase::Running | Phase::Stopping | Phase::Stopped => {}
         }
         let due = self.timers.take_due(now);
         for id in &due {
             self.with(now, *id, |instance, turn| instance.on_timeout(turn));
         }
-        self.settle_groups_of(now, &due, &Cause::Started);
+        match self.phase {
+            Phase::Stopping => self.stop_when_all_left(),
+            Phase::Starting { .. } | Phase::Running | Phase::Stopped => {
+                self.settle_groups_of(now, &due, &Cause::Started);
+            }
+        }
     }
 
     /// The next effect to carry out, in order.
@@ -311,7 +385,7 @@ impl VrrpEngine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Starting { until } => Some(until),
-            Phase::Running => self.timers.next(),
+            Phase::Running | Phase::Stopping => self.timers.next(),
             Phase::Stopped => None,
         }
     }
@@ -346,6 +420,16 @@ impl VrrpEngine {
         }
     }
 
+    /// Whether the hand-over after [`Input::Stop`] has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.phase == Phase::Stopped
+    }
+
+    /// The links on which [`Input::Announced`] matters now: those of the addresses that wait for a successor.
+    pub fn listens_to_announcements(&self) -> BTreeSet<IfIndex> {
+        self.instances.values().flat_map(Instance::lingering_links).collect()
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &VrrpConfig {
         &self.config
@@ -366,7 +450,19 @@ impl VrrpEngine {
         // Where none is meant the first one counts the misdeed.
         let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
         self.with(now, id, |instance, turn| instance.on_packet(turn, received));
-        self.settle_groups_of(now, &[id], &Cause::Started);
+        if self.phase == Phase::Running {
+            self.settle_groups_of(now, &[id], &Cause::Started);
+        }
+    }
+
+    fn on_adverts_lost(&mut self, now: Instant, socket: SocketKey) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| {
+                if instance.binding.socket == Some(socket) {
+                    instance.on_adverts_lost(turn);
+                }
+            });
+        }
     }
 
     fn on_unknown_vrid(&mut self, received: &Received<'_>, vrid: u8) {
@@ -416,15 +512,44 @@ impl VrrpEngine {
         }
     }
 
-    fn stop(&mut self, now: Instant) {
+    /// Somebody removed addresses from a link.
+    fn on_addresses_gone(&mut self, now: Instant, link: IfIndex, gone: Vec<IpAddr>) {
+        for address in gone {
+            if let Some(holder) = self.holders.get(&(link, address)).copied() {
+                self.with(now, holder, |instance, turn| instance.on_address_gone(turn, link, address));
+            }
+        }
+    }
+
+    /// A cable was plugged in: what was announced before may have reached nobody.
+    fn on_carrier(&mut self, now: Instant, link: IfIndex) {
         for id in self.all_ids() {
-            self.with(now, id, |instance, turn| instance.enter_end(turn, StateName::Stop, Cause::Stopping));
+            self.with(now, id, |instance, turn| instance.on_carrier(turn, link));
+        }
+    }
+
+    fn stop(&mut self, now: Instant, at_once: bool) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| {
+                if at_once {
+                    instance.enter_end(turn, StateName::Stop, Cause::Stopping);
+                } else {
+                    instance.enter_leaving(turn);
+                }
+            });
         }
         for group in self.groups.keys() {
             let (group, to) = (group.clone(), StateName::Stop);
             self.effects.push_back(Effect::Emit(Event::GroupChanged { group, to, cause: Cause::Stopping }));
         }
-        self.phase = Phase::Stopped;
+        self.phase = Phase::Stopping;
+        self.stop_when_all_left();
+    }
+
+    fn stop_when_all_left(&mut self) {
+        if !self.instances.values().any(Instance::is_leaving) {
+            self.phase = Phase::Stopped;
+        }
     }
 
     // ---- configuration ----------------------------------------------------------------------------------------
@@ -523,6 +648,9 @@ impl VrrpEngine {
             if let Some(key) = binding.socket {
                 let spec = sockets.entry(key).or_default();
                 spec.instances += 1;
+                if !self.config.global.log_unknown_vrids {
+                    spec.vrids.insert(config.vrid);
+                }
                 spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);
                 if let Transport::Multicast { group } = config.transport {
                     spec.groups.insert(group);
@@ -585,7 +713,7 @@ impl VrrpEngine {
         self.timers.arm(id, instance.deadline());
         let next_advert_at = match &instance.state {
             State::Master(master) => Some(master.next_advert_at),
-            State::Init | State::Fault { .. } | State::Backup(_) => None,
+            State::Init | State::Fault { .. } | State::Backup(_) | State::Leaving(_) => None,
         };
         self.flight.insert(instance.name.clone(), next_advert_at);
     }

@@ -88,7 +88,7 @@ fn act_on_reasons(
         (State::Init | State::Fault { .. }, true) if instance.health.pending => {}
         (State::Init, true) => instance.start(turn, cause.clone()),
         (State::Fault { .. }, true) => instance.start(turn, Cause::FaultCleared),
-        (State::Backup(_) | State::Master(_), true) => {}
+        (State::Backup(_) | State::Master(_), true) | (State::Leaving(_), _) => {}
     }
 }
 

@@ -13,7 +13,7 @@ use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
 use super::event::{Cause, Event, FaultReason, Heard, StateName};
 use super::packet::{self, Advert};
 use super::snapshot::{Counters, InstanceSnapshot};
-use super::state::{Backup, DownTimer, GarpSchedule, Master, State, Wait};
+use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
 use super::types::{Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
@@ -111,13 +111,27 @@ impl Instance {
         match &self.state {
             State::Init | State::Fault { .. } => None,
             State::Backup(backup) => backup.deadline(&self.config, self.health.priority),
-            State::Master(master) => master.garp.deadline().into_iter().chain([master.next_advert_at]).min(),
+            State::Master(master) => {
+                let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
+                others.chain([master.next_advert_at]).min()
+            }
+            State::Leaving(leaving) => Some(leaving.deadline()),
         }
     }
 
     /// Whether it holds the addresses.
     pub fn is_master(&self) -> bool {
         matches!(self.state, State::Master(_))
+    }
+
+    /// Whether it has resigned and still holds addresses.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
+    }
+
+    /// The links of the addresses that wait for a successor.
+    pub fn lingering_links(&self) -> impl Iterator<Item = IfIndex> + '_ {
+        self.binding.addresses.iter().filter(|_| self.is_leaving()).map(|address| address.interface)
     }
 
     /// Whether its master-down timer has expired and it waits for its group.
@@ -155,6 +169,7 @@ impl Instance {
             effective_priority: self.health.priority.value(),
             master: match &self.state {
                 State::Backup(backup) => backup.master,
+                State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
             source: self.binding.source,
@@ -204,7 +219,7 @@ impl Instance {
             source: self.binding.source,
             master: match &self.state {
                 State::Backup(backup) => backup.master.map(|master| master.address),
-                State::Init | State::Fault { .. } | State::Master(_) => None,
+                State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => None,
             },
             advertised: &self.advertised,
         };
@@ -214,31 +229,49 @@ impl Instance {
                     Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
                     None => self.told.retain(|(peer, _)| *peer != received.source),
                 }
-                self.on_advert(turn, accepted.heard);
+                self.on_advert(turn, accepted.heard, received.at.min(turn.now));
             }
             Err(error) => self.tell_flaw(turn, received.source, error, false),
         }
     }
 
-    /// An advert that passed all checks.
-    fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+    /// Adverts came and found no room. A backup does not take silence for granted then: it waits once more, but only once,
+    /// lest a flood keep it from ever taking over.
+    pub fn on_adverts_lost(&mut self, turn: &mut Turn<'_>) {
+        let State::Backup(backup) = &mut self.state else { return };
+        if let DownTimer::Running { since, wait: Wait::MasterDown | Wait::InitialMaster } = &mut backup.timer
+            && !std::mem::replace(&mut backup.excused, true)
+        {
+            *since = turn.now;
+            turn.effects.push_back(Effect::Emit(Event::Warning {
+                instance: self.name.clone(),
+                message: "adverts were lost while this process was held up: waiting once more for the master"
+                    .to_owned(),
+            }));
+        }
+    }
+
+    /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.
+    fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         self.counters.advert_rcvd += 1;
         if heard.priority == 0 {
             self.counters.pri_zero_rcvd += 1;
         }
-        match &self.state {
+        match &mut self.state {
             State::Init | State::Fault { .. } => {}
-            State::Backup(_) => self.on_advert_as_backup(turn.now, heard),
-            State::Master(_) => self.on_advert_as_master(turn, heard),
+            State::Backup(_) => self.on_advert_as_backup(at, heard),
+            State::Master(_) => self.on_advert_as_master(turn, heard, at),
+            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(at, heard),
+            State::Leaving(_) => {}
         }
     }
 
     /// RFC 9568 §6.4.2 (430)–(460), RFC 3768 §6.4.2.
-    fn on_advert_as_backup(&mut self, now: Instant, heard: Heard) {
+    fn on_advert_as_backup(&mut self, at: Instant, heard: Heard) {
         let priority = self.health.priority;
         let deadline = match &self.state {
             State::Backup(backup) => backup.deadline(&self.config, priority),
-            State::Init | State::Fault { .. } | State::Master(_) => None,
+            State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => None,
         };
         let (preempt, preempt_delay) = (self.config.preempt, self.config.preempt_delay);
         let skew = super::timing::skew(self.config.version, priority, heard.interval);
@@ -246,11 +279,11 @@ impl Instance {
         if heard.priority == 0 {
             // "If the Priority is zero, set the timer to Skew_Time." Not if it is due sooner: a repeated, or forged,
             // resignation must not put the takeover off.
-            let sooner = deadline.is_some_and(|deadline| deadline <= now + skew);
+            let sooner = deadline.is_some_and(|deadline| deadline <= at + skew);
             let expired = matches!(backup.timer, DownTimer::Expired { .. });
             if !sooner && !expired {
                 backup.master_adver_interval = heard.interval;
-                backup.timer = DownTimer::Running { since: now, wait: Wait::Skew };
+                backup.timer = DownTimer::Running { since: at, wait: Wait::Skew };
             }
             backup.master = Some(heard);
             if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
@@ -263,11 +296,12 @@ impl Instance {
             backup.preempt_at = None;
         } else if preempt && !preempt_delay.is_zero() && backup.preempt_at.is_none() {
             // keepalived: the clock of preempt_delay starts at the first lower-priority advert.
-            backup.preempt_at = Some(now + preempt_delay);
+            backup.preempt_at = Some(at + preempt_delay);
         }
-        let delayed = backup.preempt_at.is_some_and(|at| now < at);
+        let delayed = backup.preempt_at.is_some_and(|end| at < end);
         if !preempt || heard.priority >= priority.value() || delayed {
-            backup.timer = DownTimer::Running { since: now, wait: Wait::MasterDown };
+            backup.timer = DownTimer::Running { since: at, wait: Wait::MasterDown };
+            backup.excused = false;
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
@@ -275,7 +309,7 @@ impl Instance {
         } else {
             // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
             backup.rejected = Some(heard);
-            backup.rejected_at = Some(now);
+            backup.rejected_at = Some(at);
         }
     }
 
@@ -296,7 +330,7 @@ impl Instance {
     }
 
     /// RFC 9568 §6.4.3 (700)–(770), RFC 3768 §6.4.3.
-    fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard) {
+    fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         let ours = self.health.priority.value();
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
@@ -307,10 +341,16 @@ impl Instance {
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
-            if self.config.higher_prio_send_advert {
+            // One last advert tells the winner of the contest, so that it announces its addresses again: behind a switch
+            // port that began to forward late its announcements were lost, and it never heard of us. Strict routers say
+            // nothing here, as the RFC has it.
+            if self.config.higher_prio_send_advert || !self.config.strict {
                 self.send_advert(turn, ours);
             }
             self.enter_backup(turn, Wait::MasterDown, Some(heard), Cause::BetterMaster { master: heard, ours });
+            if let State::Backup(Backup { timer: DownTimer::Running { since, .. }, .. }) = &mut self.state {
+                *since = at;
+            }
         } else {
             self.on_lower_priority(turn, heard);
         }
@@ -373,6 +413,17 @@ impl Instance {
                 }
             }
             State::Master(_) => self.on_timeout_as_master(turn),
+            State::Leaving(_) => self.on_timeout_as_leaving(turn),
+        }
+    }
+
+    fn on_timeout_as_leaving(&mut self, turn: &mut Turn<'_>) {
+        let State::Leaving(leaving) = &mut self.state else { return };
+        if leaving.repeat_at.take_if(|at| *at <= turn.now).is_some() {
+            self.send_advert(turn, 0);
+        }
+        if matches!(&self.state, State::Leaving(leaving) if leaving.until <= turn.now) {
+            self.release_lingering(turn);
         }
     }
 
@@ -389,8 +440,46 @@ impl Instance {
             self.send_advert(turn, self.health.priority.value());
         }
         let State::Master(master) = &mut self.state else { return };
+        let lost = master.losses.restore_at.take_if(|at| *at <= turn.now).is_some();
         if let Some(repeat) = master.garp.take_due(turn.now, &garp) {
             self.announce(turn, repeat);
+        }
+        if lost {
+            self.sync_addresses(turn, &[]);
+            self.announce(turn, garp.repeat);
+        }
+    }
+
+    /// Another host announced an address.
+    pub fn on_announced(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+        let ours = self.binding.addresses.iter().any(|a| (a.interface, a.config.address) == (interface, address));
+        let State::Leaving(leaving) = &mut self.state else { return };
+        if !ours || !leaving.released.insert((interface, address)) {
+            return;
+        }
+        let all = leaving.released.len() >= self.binding.addresses.len();
+        if all { self.release_lingering(turn) } else { self.sync_addresses(turn, &[]) }
+    }
+
+    /// Somebody removed one of its addresses.
+    pub fn on_address_gone(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+        let tracked = |a: &BoundAddress| (a.interface, a.config.address) == (interface, address) && a.config.track;
+        if !self.binding.addresses.iter().any(tracked) {
+            return;
+        }
+        let State::Master(master) = &mut self.state else { return };
+        master.losses.on_loss(turn.now);
+        self.counters.address_lost += 1;
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.clone(),
+            message: format!("{address} was removed by somebody else: it is put back"),
+        }));
+    }
+
+    /// The carrier of a link came back while it is master there.
+    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
+        if self.is_master() && self.binding.addresses.iter().any(|address| address.interface == link) {
+            self.announce(turn, self.config.garp.repeat);
         }
     }
 
@@ -477,6 +566,7 @@ impl Instance {
         let interval = self.config.advert_interval;
         match &mut self.state {
             State::Init | State::Fault { .. } => {}
+            State::Leaving(_) => {}
             // VRRPv3 learns the master's interval: it stays until that master says otherwise.
             State::Backup(backup) => {
                 if self.config.version == Version::V2 || backup.master.is_none() {
@@ -498,6 +588,7 @@ impl Instance {
             next_advert_at: turn.now + self.config.advert_interval.duration(),
             quiet_until: turn.now,
             garp: GarpSchedule::on_master(turn.now, &self.config.garp),
+            losses: Losses::default(),
         });
         self.counters.become_master += 1;
         // An adopted master's peers heard an advert within the interval; a second one at once tells them nothing new,
@@ -538,6 +629,26 @@ impl Instance {
         self.state = State::Fault { reasons: reasons.clone() };
         self.sync_addresses(turn, &[]);
         self.entered(turn, from, Cause::Fault { reasons });
+    }
+
+    /// Stops: a master resigns and lingers until its successor has the addresses, others end at once.
+    pub fn enter_leaving(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_master() || self.binding.addresses.is_empty() {
+            return self.enter_end(turn, StateName::Stop, Cause::Stopping);
+        }
+        self.send_advert(turn, 0);
+        turn.effects.push_back(Effect::StopAnnouncing { instance: self.id });
+        let from = self.leave(turn.now);
+        self.state = State::Leaving(Leaving::new(turn.now, self.config.advert_interval));
+        self.entered(turn, from, Cause::Stopping);
+    }
+
+    /// The end of lingering: no address is left.
+    pub fn release_lingering(&mut self, turn: &mut Turn<'_>) {
+        if self.is_leaving() {
+            self.state = State::Init;
+            self.sync_addresses(turn, &[]);
+        }
     }
 
     /// Gives everything up for good. The instance is not to be used afterwards.
@@ -619,9 +730,12 @@ impl Instance {
     /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
     fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
         self.generation += 1;
-        let ours = &self.binding.addresses;
-        let (present, mut absent) =
-            if self.is_master() { (ours.clone(), Vec::new()) } else { (Vec::new(), ours.clone()) };
+        let (present, mut absent): (Vec<_>, Vec<_>) =
+            self.binding.addresses.iter().cloned().partition(|address| match &self.state {
+                State::Master(_) => true,
+                State::Leaving(leaving) => !leaving.released.contains(&(address.interface, address.config.address)),
+                State::Init | State::Fault { .. } | State::Backup(_) => false,
+            });
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };

@@ -39,8 +39,10 @@ pub enum ToVrrp {
     },
     /// Send a [`FromVrrp::Snapshot`].
     SnapshotPlease,
-    /// Hand over and end.
+    /// Hand over and end: resign, and keep each address until the successor has it.
     Stop,
+    /// Give up everything and end (`--release-vips`).
+    StopAtOnce,
 }
 
 /// From the vrrp process.

@@ -34,6 +34,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::BUILD_ID;
 use crate::net::addresses::{AddressWriter, Written};
 use crate::net::announce::Announcer;
+use crate::net::heard::AnnouncementListener;
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::socket::AdvertSockets;
@@ -212,6 +213,8 @@ struct Process {
     sockets: AdvertSockets,
     writer: AddressWriter,
     announcer: Announcer,
+    /// Hears the successor's announcements while we linger.
+    listener: Option<AnnouncementListener>,
     statics: StaticAddresses,
     promotion: settings::Promotion,
     recorder: FlightRecorder,
@@ -220,6 +223,8 @@ struct Process {
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
+    /// When the advert sockets were last read.
+    looked_at: Instant,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
@@ -261,12 +266,14 @@ impl Process {
             sockets: AdvertSockets::default(),
             writer,
             announcer,
+            listener: None,
             recorder,
             main,
             readiness,
             timer,
             clock,
             heartbeat_at: now,
+            looked_at: now,
             known_links: BTreeSet::new(),
             stop_by: None,
         };
@@ -289,14 +296,14 @@ impl Process {
             let now = Instant::now();
             self.turn(now)?;
             if let Some(stop_by) = self.stop_by
-                && (self.writer.is_idle() || now >= stop_by)
+                && ((self.engine.is_stopped() && self.writer.is_idle()) || now >= stop_by)
             {
                 break;
             }
             let next = self.next_deadline(now);
             tokio::select! {
                 biased;
-                () = signals.stop() => self.stop(Instant::now()),
+                () = signals.stop() => self.stop(Instant::now(), Input::Stop),
                 ready = self.sleep(now, next) => ready?,
             }
         }
@@ -320,18 +327,27 @@ impl Process {
     }
 
     fn turn(&mut self, now: Instant) -> io::Result<()> {
-        if self.stop_by.is_none() {
-            for _ in 0..ADVERTS_PER_TURN {
-                let Some(packet) = self.sockets.receive() else { break };
-                let received = Received {
-                    socket: packet.socket,
-                    source: packet.source,
-                    destination: packet.destination,
-                    ttl: packet.ttl,
-                    pdu: &packet.pdu,
-                };
-                self.input(now, Input::Advert(received));
-            }
+        for _ in 0..ADVERTS_PER_TURN {
+            let Some(packet) = self.sockets.receive() else { break };
+            // It did not wait longer than since we last looked, whatever a clock that was set says.
+            let waited = packet.waited.min(now.saturating_duration_since(self.looked_at));
+            let received = Received {
+                socket: packet.socket,
+                source: packet.source,
+                destination: packet.destination,
+                ttl: packet.ttl,
+                at: now.checked_sub(waited).unwrap_or(now),
+                pdu: &packet.pdu,
+            };
+            self.input(now, Input::Advert(received));
+        }
+        for socket in self.sockets.take_overflown() {
+            self.input(now, Input::AdvertsLost(socket));
+        }
+        self.looked_at = now;
+        let announced = self.listener.as_mut().map(AnnouncementListener::drain).unwrap_or_default();
+        for (interface, address) in announced {
+            self.input(now, Input::Announced { interface, address });
         }
         let changes = self.monitor.drain()?;
         self.links_changed(now, changes);
@@ -344,12 +360,10 @@ impl Process {
         }
         if self.main.is_gone() && self.stop_by.is_none() {
             tracing::error!("main is gone: giving up mastership");
-            self.stop(now);
+            self.stop(now, Input::Stop);
         }
-        if self.stop_by.is_none() {
-            self.engine.handle_timeout(now);
-            self.settle();
-        }
+        self.engine.handle_timeout(now);
+        self.settle();
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
@@ -390,25 +404,41 @@ impl Process {
                 }
             }
             ToVrrp::SnapshotPlease => self.main.push(FromVrrp::Snapshot(Box::new(self.engine.snapshot()))),
-            ToVrrp::Stop => self.stop(now),
+            ToVrrp::Stop => self.stop(now, Input::Stop),
+            ToVrrp::StopAtOnce => self.stop(now, Input::StopAtOnce),
             ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),
         }
     }
 
-    fn stop(&mut self, now: Instant) {
-        if self.stop_by.is_none() {
-            self.stop_by = Some(now + STOP_PATIENCE);
-            self.input(now, Input::Stop);
-            let change = self.statics.remove(self.monitor.table());
-            self.writer.sync(Owner::Static, change);
+    /// `how`: [`Input::Stop`], or [`Input::StopAtOnce`], also after the former.
+    fn stop(&mut self, now: Instant, how: Input<'_>) {
+        self.input(now, how);
+        if self.stop_by.is_some() {
+            return;
+        }
+        self.stop_by = Some(now + STOP_PATIENCE);
+        let change = self.statics.remove(self.monitor.table());
+        self.writer.sync(Owner::Static, change);
+        if !self.engine.listens_to_announcements().is_empty() {
+            self.listen();
+        }
+    }
+
+    /// Without ears we linger for the longest time.
+    fn listen(&mut self) {
+        match AnnouncementListener::open() {
+            Ok(listener) => {
+                if let Err(e) = self.readiness.add(&listener) {
+                    tracing::debug!("listening for the successor's announcements: {e}");
+                }
+                self.listener = Some(listener);
+            }
+            Err(e) => tracing::warn!("cannot listen for the successor's announcements: {e}"),
         }
     }
 
     fn links_changed(&mut self, now: Instant, changes: Vec<LinkChange>) {
         if changes.is_empty() {
-            return;
-        }
-        if self.stop_by.is_some() {
             return;
         }
         let mut appeared = false;
@@ -423,6 +453,9 @@ impl Process {
                     self.input(now, Input::LinkGone(index));
                 }
             }
+        }
+        if self.stop_by.is_some() {
+            return;
         }
         if appeared {
             self.promotion.apply(self.engine.config(), self.monitor.table());
@@ -452,6 +485,10 @@ impl Process {
                 }
                 Effect::Announce { instance, generation, addresses, repeat } => {
                     self.writer.announce(Announcement { instance, generation, addresses, repeat });
+                }
+                Effect::StopAnnouncing { instance } => {
+                    self.announcer.retain(instance, |_, _| false);
+                    self.writer.forget_announcement(instance);
                 }
                 Effect::SyncSockets { desired } => self.sockets.sync(desired, self.monitor.table(), &self.readiness),
                 Effect::Emit(event) => self.emit(event),
@@ -513,8 +550,7 @@ impl Process {
         if self.writer.wants_turn() || self.main.has_input() {
             return now;
         }
-        let engine = self.engine.poll_timeout().filter(|_| self.stop_by.is_none());
-        let deadlines = [engine, self.announcer.poll_timeout(now), self.stop_by];
+        let deadlines = [self.engine.poll_timeout(), self.announcer.poll_timeout(now), self.stop_by];
         deadlines.into_iter().flatten().fold(self.heartbeat_at, Instant::min)
     }
 

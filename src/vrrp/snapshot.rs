@@ -86,6 +86,8 @@ pub struct Counters {
     pub own_advert: u64,
     /// Gratuitous ARPs and unsolicited NAs asked for.
     pub announcements: u64,
+    /// Addresses removed by somebody else and put back.
+    pub address_lost: u64,
     /// Timers that fired more than one advert interval late.
     pub timer_late: u64,
 }

@@ -10,15 +10,20 @@
 //!                └──────────▶ ┌───────┐ ◀─┘   │ no fault left                     │
 //!                             │ Fault │ ──────┘                                   │
 //!                             └───────┘ ◀─────────────────────────────────────────┘
+//!
+//!            ┌─────────┐ successor announced, or its advert and a moment, or nobody came
+//!  Master ─▶ │ Leaving │ ─────────────────────────────────────────────────────────────▶ the end
+//!   (stop)   └─────────┘
 //! ```
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::config::{GarpConfig, InstanceConfig};
 use super::event::{Cause, FaultReason, Heard, StateName};
 use super::timing;
-use super::types::{AdvertInterval, Priority};
+use super::types::{AdvertInterval, IfIndex, Priority};
 
 /// Where a virtual router is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub enum State {
     Backup(Backup),
     /// Advertises and holds the addresses (RFC 9568 §6.4.3).
     Master(Master),
+    /// Has resigned, and keeps each address until its successor has it.
+    Leaving(Leaving),
 }
 
 impl State {
@@ -44,6 +51,7 @@ impl State {
             Self::Fault { .. } => StateName::Fault,
             Self::Backup(_) => StateName::Backup,
             Self::Master(_) => StateName::Master,
+            Self::Leaving(_) => StateName::Stop,
         }
     }
 }
@@ -61,6 +69,8 @@ pub struct Backup {
     pub rejected: Option<Heard>,
     /// When that one was heard.
     pub rejected_at: Option<Instant>,
+    /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
+    pub excused: bool,
     /// End of `preempt_delay`, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
 }
@@ -102,6 +112,7 @@ impl Backup {
             master,
             rejected: None,
             rejected_at: None,
+            excused: false,
             preempt_at: None,
         }
     }
@@ -149,6 +160,89 @@ pub struct Master {
     pub quiet_until: Instant,
     /// When to announce again.
     pub garp: GarpSchedule,
+    /// Addresses that somebody else removed.
+    pub losses: Losses,
+}
+
+/// Addresses removed behind our back: put back at once, and ever more slowly when it goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// When to put them back.
+    pub restore_at: Option<Instant>,
+    in_a_row: u32,
+    last: Option<Instant>,
+}
+
+/// Losses further apart than this have nothing to do with each other.
+const CALM: Duration = Duration::from_secs(60);
+/// Wait after the second loss in a row; doubled with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Two fighting programs meet this often at the least.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+impl Losses {
+    /// An address is gone. Those that go before it is put back are one loss with it.
+    pub fn on_loss(&mut self, now: Instant) {
+        if self.restore_at.is_some() {
+            return;
+        }
+        let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
+        self.in_a_row = if calm { 0 } else { self.in_a_row.saturating_add(1) };
+        self.last = Some(now);
+        let wait = match self.in_a_row {
+            0 => Duration::ZERO,
+            n => FIRST_WAIT.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_WAIT),
+        };
+        self.restore_at = Some(now + wait);
+    }
+}
+
+/// A master that was told to stop: make before break.
+///
+/// RFC 9568 §6.4.3 (Shutdown) lets the addresses go with the resignation, and clients wait for the skew time until the
+/// backup takes them. We go on answering for them meanwhile, without adverts and without announcements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// The resignation is repeated then: one packet may be lost.
+    pub repeat_at: Option<Instant>,
+    /// All addresses are gone by then, whoever came.
+    pub until: Instant,
+    /// The successor was heard.
+    pub successor: Option<Heard>,
+    /// Addresses that the successor has announced.
+    pub released: BTreeSet<(IfIndex, IpAddr)>,
+}
+
+/// How long after the first resignation the second goes out.
+const REPEAT_RESIGNATION: Duration = Duration::from_millis(5);
+/// The longest linger, however long the advert interval is.
+const LONGEST_LINGER: Duration = Duration::from_secs(2);
+/// After the successor's first advert: the time that it takes to put the addresses on and announce them.
+const LINGER_AFTER_ADVERT: Duration = Duration::from_millis(20);
+
+impl Leaving {
+    /// Begins. The successor waits for its skew time, which is never longer than 255/256 of an interval.
+    pub fn new(now: Instant, interval: AdvertInterval) -> Self {
+        let longest_skew = interval.duration() * 255 / 256;
+        Self {
+            repeat_at: Some(now + REPEAT_RESIGNATION),
+            until: now + longest_skew.min(LONGEST_LINGER),
+            successor: None,
+            released: BTreeSet::new(),
+        }
+    }
+
+    /// Another router advertises.
+    pub fn on_successor(&mut self, now: Instant, heard: Heard) {
+        self.successor = Some(heard);
+        self.repeat_at = None;
+        self.until = self.until.min(now + LINGER_AFTER_ADVERT);
+    }
+
+    /// The next thing to do.
+    pub fn deadline(&self) -> Instant {
+        self.repeat_at.map_or(self.until, |at| at.min(self.until))
+    }
 }
 
 /// When gratuitous ARPs and unsolicited NAs are due again.

@@ -47,11 +47,13 @@ pub struct Node {
     pub make: Make,
     pub config: String,
     pub files: Vec<ExtraFile>,
+    /// Of the command line, beyond those that every start has.
+    pub options: Vec<String>,
 }
 
 impl Node {
     pub fn new(name: &'static str, make: Make, config: impl Into<String>) -> Self {
-        Self { name, make, config: config.into(), files: Vec::new() }
+        Self { name, make, config: config.into(), files: Vec::new(), options: Vec::new() }
     }
 
     /// An executable beside the configuration.
@@ -83,7 +85,8 @@ impl Rig {
                 }
                 lan.plug(&host, &format!("eth{l}"), &addresses).expect("a cable");
             }
-            directors.push(Director::new(host, node.make.daemon(), &node.config, node.files).expect("private mounts"));
+            let daemon = Daemon { options: node.options, ..node.make.daemon() };
+            directors.push(Director::new(host, daemon, &node.config, node.files).expect("private mounts"));
         }
         let mut wires = Vec::new();
         let mut sniffers = Vec::new();
@@ -98,6 +101,14 @@ impl Rig {
             wires.push(wire);
         }
         Self { sniffers, nodes: directors, lans, wires }
+    }
+
+    /// Another machine on the first switch.
+    pub fn plug(&mut self, host: &Host, addresses: &[(IpAddr, u8)]) {
+        let lan = &mut self.lans[0];
+        lan.plug(host, "eth0", addresses).expect("a cable");
+        lan.wait_ready().expect("ports forward");
+        lan.wait_host_ready(host, "eth0").expect("the link is up");
     }
 
     /// One switch, all daemons running.

@@ -8,7 +8,7 @@ use holdfast::vrrp::config::{ConfigDiff, VrrpConfig};
 use holdfast::vrrp::engine::{Input, VrrpEngine};
 use holdfast::vrrp::snapshot::FlightRecord;
 
-use crate::host::{Message, Process};
+use crate::host::{Message, Process, segment};
 use crate::network::Segment;
 use crate::planted::Bug;
 use crate::scenario::{Fault, HostId, tracker};
@@ -36,11 +36,16 @@ impl World {
             Fault::Kill(host, time) => self.kill(host, time),
             Fault::Stop(host) => self.say(host, Message::Stop),
             Fault::Start(host) => {
+                // Main starts the next process when the last one has ended.
+                if self.hosts[host].process.as_ref().is_some_and(|process| process.stopping) {
+                    return self.plan(self.scenario.write_time, Happening::Fault(Fault::Start(host)));
+                }
                 if self.hosts[host].process.is_none() && !self.hosts[host].restarting {
                     self.start_process(host, false);
                 }
             }
             Fault::Reload(host, config) => self.reload(host, config),
+            Fault::Remove(host, n) => self.remove_address(host, n),
             Fault::SlowTracker(host, time) => self.hosts[host].slow_tracker = Some(time),
             Fault::Tracker(host, status) => {
                 self.hosts[host].tracker = status;
@@ -103,7 +108,23 @@ impl World {
         self.plan(time, Happening::Restart { host, incarnation });
     }
 
+    /// Behind the back of the vrrp process. It may take its time when that happens again and again.
+    fn remove_address(&mut self, host: HostId, n: usize) {
+        let Some((interface, address)) = self.hosts[host].kernel.iter().cycle().nth(n).copied() else { return };
+        self.hosts[host].kernel.remove(&(interface, address));
+        self.disturb(host);
+        let recent = self.removals[host].iter().filter(|at| **at + Duration::from_secs(60) >= self.now).count();
+        if recent > 0 {
+            self.disturbed[host] += Duration::from_millis(100) * 2_u32.pow(u32::try_from(recent).expect("few"));
+        }
+        self.removals[host].push(self.now);
+        // Nobody puts back what is given up: it may be gone sooner.
+        self.lingering.remove(&(host, interface, address));
+        self.link_changed(host, segment(interface));
+    }
+
     pub fn end_process(&mut self, host: HostId) {
+        self.lingering.retain(|(h, _, _), _| *h != host);
         self.hosts[host].process = None;
         self.hosts[host].incarnation += 1;
         self.oracle.forget(host);

@@ -58,7 +58,8 @@ fn hear(engine: &mut VrrpEngine, now: Instant, priority: u8) -> Vec<Effect> {
     let (source, destination) = (own_address(1, 0, Family::V4), IpAddr::from([224, 0, 0, 18]));
     let pdu = packet::encode(&advert, source, destination, false);
     let socket = SocketKey { interface: Some(index(0)), family: Family::V4 };
-    engine.handle_input(now, Input::Advert(Received { socket, source, destination, ttl: Some(255), pdu: &pdu }));
+    engine
+        .handle_input(now, Input::Advert(Received { socket, source, destination, ttl: Some(255), at: now, pdu: &pdu }));
     drain(engine)
 }
 

@@ -31,6 +31,8 @@ pub struct Packet {
 #[derive(Debug, Clone)]
 pub struct Waiting {
     pub socket: SocketKey,
+    /// When it came in.
+    pub at: Instant,
     pub packet: Rc<Packet>,
 }
 
@@ -42,6 +44,7 @@ impl Waiting {
             source: self.packet.source,
             destination: self.packet.destination,
             ttl: self.packet.ttl,
+            at: self.at,
             pdu: &self.packet.pdu,
         }
     }
@@ -84,6 +87,10 @@ pub struct Process {
     pub engine: VrrpEngine,
     pub sockets: BTreeMap<SocketKey, SocketSpec>,
     pub inbox: VecDeque<Waiting>,
+    /// Sockets that had no room for a packet.
+    pub overflown: BTreeSet<SocketKey>,
+    /// What other hosts announced, while it listens to that.
+    pub announced: VecDeque<(IfIndex, IpAddr)>,
     pub links: BTreeSet<Segment>,
     pub messages: VecDeque<Message>,
     pub queue: WriteQueue,
@@ -109,6 +116,8 @@ impl Process {
             engine,
             sockets: BTreeMap::new(),
             inbox: VecDeque::new(),
+            overflown: BTreeSet::new(),
+            announced: VecDeque::new(),
             links: BTreeSet::new(),
             messages: VecDeque::new(),
             queue: WriteQueue::default(),

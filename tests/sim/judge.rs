@@ -178,10 +178,16 @@ impl World {
             return;
         }
         let expected = self.expected(host);
+        let lingering = self.lingering.iter().filter(|((h, _, _), _)| *h == host);
+        let lingering: Vec<_> = lingering.map(|((_, link, address), until)| ((*link, *address), *until)).collect();
+        let required: BTreeSet<_> = lingering.iter().filter(|(_, until)| self.now < *until).map(|(a, _)| *a).collect();
+        let late = self.hand_over();
+        let allowed: BTreeSet<_> =
+            lingering.iter().filter(|(_, until)| self.now <= *until + late).map(|(a, _)| *a).collect();
         let kernel = &self.hosts[host].kernel;
-        if *kernel != expected {
-            let missing: Vec<_> = expected.difference(kernel).collect();
-            let left: Vec<_> = kernel.difference(&expected).collect();
+        let missing: Vec<_> = expected.union(&required).filter(|a| !kernel.contains(a)).collect();
+        let left: Vec<_> = kernel.iter().filter(|a| !expected.contains(a) && !allowed.contains(a)).collect();
+        if !missing.is_empty() || !left.is_empty() {
             let masters = self.masters(host);
             let text = format!("host {host}, master of {masters:?}, lacks {missing:?} and should not have {left:?}");
             self.oracle.broken(Rule::Addresses, text);
@@ -308,7 +314,11 @@ impl World {
                 continue;
             };
             let unheard = |other| !self.has_heard(master, name, other, segment, address);
-            let excused = !ours.undisturbed || learned.is_some_and(unheard);
+            // A roll-out gives the router another VRID on one host after the other: they do not hear each other meanwhile.
+            let vrid = self.config(master, name).map(|config| config.vrid.value());
+            let goodbye = |other| self.goodbyes.get(&(other, name.to_owned()));
+            let lost = |other| goodbye(other).is_some_and(|(whole, last)| !whole || *last != vrid);
+            let excused = !ours.undisturbed || learned.is_some_and(|other| unheard(other) && lost(other));
             if learned != Some(master) && !excused {
                 let text = format!("{name}: the client sends {address} to {learned:?}, but host {master} is master");
                 self.oracle.broken(Rule::Client, text);
@@ -316,8 +326,8 @@ impl World {
         }
     }
 
-    /// Whether a master has heard another host since that one's last announcement. One that yields before it was heard
-    /// has misled clients, and nobody knows: VRRP has no word for it (keepalived: `higher_prio_send_advert`).
+    /// Whether a master has heard another host since that one's last announcement. One that yields says so, but that may
+    /// be lost in a network with faults: then it has misled clients, and nobody knows.
     fn has_heard(&self, master: HostId, name: &str, other: HostId, segment: Segment, address: IpAddr) -> bool {
         let family = Family::of(address);
         let heard = self.oracle.heard.get(&(master, name.to_owned(), own_address(other, segment, family)));

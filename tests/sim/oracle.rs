@@ -45,6 +45,8 @@ pub enum Rule {
     Adoption,
     /// Who resigns is no master any more.
     Resignation,
+    /// Who has resigned and keeps its addresses is quiet.
+    Linger,
     /// Clients send to the master.
     Client,
     /// Nothing moves without a reason.
@@ -76,6 +78,8 @@ pub struct Listener {
     resigned: bool,
     /// It has expired, and the sync group was not ready.
     expired: bool,
+    /// Adverts were lost since the last one that was accepted.
+    excused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +132,7 @@ impl Listener {
             self.wait = Wait::MasterDown;
             self.learned = Some(heard.interval);
             self.expired = false;
+            self.excused = false;
             self.discarded = None;
         } else {
             self.discarded = Some((now, heard));
@@ -175,7 +180,7 @@ pub struct Book {
     interval: Option<AdvertInterval>,
     sent: BTreeMap<IpAddr, VecDeque<Instant>>,
     /// An advert of a better master was heard, and which.
-    better: Option<Heard>,
+    better: Option<(Instant, Heard)>,
     lower: bool,
     pub resigned_at: Option<Instant>,
 }
@@ -231,8 +236,18 @@ impl Oracle {
                     listener.hear(now, config, ours, heard);
                 }
             }
-            StateName::Master if heard.priority >= ours => book.better = Some(heard),
+            StateName::Master if heard.priority >= ours => book.better = Some((now, heard)),
             _ => {}
+        }
+    }
+
+    /// Adverts were lost: the routers of that socket wait once more, but for those that know of a resignation.
+    pub fn on_lost(&mut self, now: Instant, host: HostId, concerns: impl Fn(&str) -> bool) {
+        let books = self.books.iter_mut().filter(|((h, name), _)| *h == host && concerns(name));
+        for listener in books.filter_map(|(_, book)| book.listener.as_mut()) {
+            if !listener.expired && listener.wait != Wait::Skew && !std::mem::replace(&mut listener.excused, true) {
+                listener.since = now;
+            }
         }
     }
 
@@ -301,6 +316,11 @@ impl Oracle {
             }
         }
         let book = self.book(host, name);
+        let since = match cause {
+            // The interval of its master began when that was heard.
+            Cause::BetterMaster { .. } => book.better.map_or(now, |(at, _)| at),
+            _ => now,
+        };
         book.state = to;
         book.priority = priority;
         book.interval = Some(config.advert_interval);
@@ -312,7 +332,7 @@ impl Oracle {
         }
         let first = from == StateName::Init && config.state == InitialState::Master && !config.priority.is_owner();
         book.listener = (to == StateName::Backup).then_some(Listener {
-            since: now,
+            since,
             wait: if first { Wait::Initial } else { Wait::MasterDown },
             learned: match cause {
                 Cause::BetterMaster { master, .. } => Some(master.interval),
@@ -322,6 +342,7 @@ impl Oracle {
             discarded: None,
             resigned: false,
             expired: false,
+            excused: false,
         });
     }
 
@@ -367,7 +388,8 @@ impl Book {
                 says(moves == (Backup, Master) && config.preempt && higher && self.lower, "it may not preempt")
             }
             Cause::BetterMaster { master, ours } => {
-                let heard = self.better.is_some_and(|b| (b.address, b.priority) == (master.address, master.priority));
+                let heard =
+                    self.better.is_some_and(|(_, b)| (b.address, b.priority) == (master.address, master.priority));
                 says(moves == (Master, Backup) && heard && master.priority >= *ours, "no such master was heard")
             }
             Cause::AddressOwner => says(to == Master && priority == 255, "it is no owner"),

@@ -41,6 +41,12 @@ pub enum Bug {
     BusyLoop,
     /// Each advert is sent several times.
     AdvertStorm,
+    /// A process that was told to stop never lets go.
+    LingersForEver,
+    /// It goes on announcing its addresses, with its successor there.
+    AnnouncesWhileLingering,
+    /// A master that yields does not say so.
+    LastAdvertWithheld,
 }
 
 impl Bug {
@@ -129,4 +135,20 @@ fn a_busy_loop_is_found() {
 #[test]
 fn an_advert_storm_is_found() {
     caught(Bug::AdvertStorm, &[Rule::AdvertRate]);
+}
+
+#[test]
+fn lingering_for_ever_is_found() {
+    // One that hears nothing more, and that no successor disturbs.
+    caught(Bug::LingersForEver, &[Rule::Addresses]);
+}
+
+#[test]
+fn announcing_while_lingering_is_found() {
+    caught(Bug::AnnouncesWhileLingering, &[Rule::Linger]);
+}
+
+#[test]
+fn a_last_advert_that_is_withheld_misleads_clients() {
+    caught(Bug::LastAdvertWithheld, &[Rule::Client]);
 }

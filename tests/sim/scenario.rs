@@ -48,6 +48,8 @@ pub enum Fault {
     SlowTracker(HostId, Duration),
     /// Another configuration.
     Reload(HostId, Box<VrrpConfig>),
+    /// Somebody removes one of the addresses that a host holds, if it holds any: the n-th.
+    Remove(HostId, usize),
     /// The tracked script has another result.
     Tracker(HostId, TrackerStatus),
 }
@@ -109,6 +111,11 @@ struct ClusterPlan {
 /// The name of the link to a segment.
 pub fn link_name(segment: Segment) -> String {
     format!("eth{segment}")
+}
+
+/// The segment of a link by name.
+pub fn segment_of(link: &str) -> Option<Segment> {
+    link.strip_prefix("eth")?.parse().ok()
 }
 
 /// A host's own address on a segment.
@@ -177,7 +184,7 @@ impl Scenario {
         let until = at + random.duration(base / 4, base * 12);
         let host = random.index(self.hosts);
         let segment = random.index(self.segments);
-        let (fault, repair) = match random.below(12) {
+        let (fault, repair) = match random.below(13) {
             0 => (Fault::Loss(random.between(5, 60)), Some(Fault::Loss(0))),
             1 => (Fault::Duplicate(random.between(5, 60)), Some(Fault::Duplicate(0))),
             2 => (Fault::Latency(random.duration(base / 8, base)), Some(Fault::Latency(self.latency))),
@@ -190,6 +197,7 @@ impl Scenario {
             7 => (Fault::Crash(host), Some(Fault::Start(host))),
             8 => (Fault::Kill(host, random.duration(base / 20, base * 4)), None),
             9 => (Fault::Stop(host), Some(Fault::Start(host))),
+            12 => (Fault::Remove(host, random.index(8)), None),
             10 => (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None),
             _ => {
                 let back = random.chance(70).then_some(Fault::Tracker(host, TrackerStatus::Up));

@@ -4,16 +4,23 @@
 //! Pure.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
+use holdfast::vrrp::config::InstanceConfig;
 use holdfast::vrrp::engine::{Effect, Input};
 use holdfast::vrrp::event::{Event, StateName};
 
-use crate::host::{Message, Process};
-use crate::oracle::{Change, Rule};
+use crate::host::{Message, Process, index, segment};
+use crate::oracle::{Change, Rule, read};
 use crate::planted::Bug;
-use crate::scenario::{HostId, tracker};
+use crate::scenario::{HostId, segment_of, tracker};
 use crate::world::{Happening, World};
+
+/// The longest linger, whatever the interval.
+const LONGEST_LINGER: Duration = Duration::from_secs(2);
+/// The linger after the successor's first advert.
+const AFTER_SUCCESSOR: Duration = Duration::from_millis(20);
 
 impl World {
     /// Something waits for the process: its turn comes soon.
@@ -29,7 +36,11 @@ impl World {
         if self.bug == Some(Bug::TimersBeforeInbox) {
             self.judge_timers(host);
         }
-        self.read_inbox(host);
+        let deaf = self.is_stopping(host) && self.bug == Some(Bug::LingersForEver);
+        if !deaf {
+            self.read_inbox(host);
+            self.read_announced(host);
+        }
         while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
             self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
         }
@@ -42,8 +53,12 @@ impl World {
         while let Some(message) = self.process(host).and_then(|p| p.messages.pop_front()) {
             self.read_message(host, message);
         }
-        if !self.is_stopping(host) {
+        if !deaf {
             self.judge_timers(host);
+        }
+        if self.is_stopping(host) {
+            self.misannounce(host);
+        } else {
             self.judge_turn(host);
         }
         self.advance_writer(host);
@@ -59,13 +74,17 @@ impl World {
     }
 
     pub fn read_inbox(&mut self, host: HostId) {
-        while !self.is_stopping(host) {
-            let Some(waiting) = self.process(host).and_then(|p| p.inbox.pop_front()) else { return };
+        while let Some(waiting) = self.process(host).and_then(|p| p.inbox.pop_front()) {
             let Some(name) = self.meant(host, &waiting) else { continue };
             let book = self.oracle.book(host, &name);
             let (state, ours) = (book.state, book.priority);
             if let Some(config) = self.hosts[host].config_of(&name) {
-                self.oracle.on_advert(self.now, host, &name, config, &waiting.packet);
+                self.oracle.on_advert(waiting.at, host, &name, config, &waiting.packet);
+                let addresses: Vec<_> = config.all_addresses().map(|a| a.address).collect();
+                let successor = read(config, &waiting.packet).is_some_and(|heard| heard.priority > 0);
+                if state == StateName::Stop && successor {
+                    self.successor_heard(host, &addresses, waiting.at);
+                }
             }
             if self.bug.is_some_and(|bug| bug.swallows(&waiting, state, ours)) {
                 continue;
@@ -75,6 +94,45 @@ impl World {
                 format!("host {host} {name} hears {} of {} as {state} {ours}", priority, waiting.packet.source)
             });
             self.input(host, Input::Advert(waiting.received()));
+        }
+        while let Some(socket) = self.process(host).and_then(|p| p.overflown.pop_first()) {
+            self.tell(|| format!("host {host} has lost adverts"));
+            let hosts = &self.hosts;
+            self.oracle.on_lost(self.now, host, |name| {
+                let config = hosts[host].config_of(name);
+                let link = config.and_then(|c| Some(index(segment_of(c.interface.as_deref()?)?)));
+                link == socket.interface && config.is_some_and(|c| c.family == socket.family)
+            });
+            self.input(host, Input::AdvertsLost(socket));
+        }
+    }
+
+    /// What other hosts announced, to a process that waits for its successor.
+    fn read_announced(&mut self, host: HostId) {
+        while let Some((interface, address)) = self.process(host).and_then(|p| p.announced.pop_front()) {
+            self.tell(|| format!("host {host} hears that another has {address}"));
+            if let Some(until) = self.lingering.get_mut(&(host, interface, address)) {
+                *until = self.now.min(*until);
+            }
+            self.input(host, Input::Announced { interface, address });
+        }
+    }
+
+    /// A successor has said that it is there.
+    fn successor_heard(&mut self, host: HostId, addresses: &[IpAddr], at: Instant) {
+        for ((h, _, address), until) in &mut self.lingering {
+            if *h == host && addresses.contains(address) {
+                *until = (at + AFTER_SUCCESSOR).min(*until);
+            }
+        }
+    }
+
+    /// For a planted bug.
+    fn misannounce(&mut self, host: HostId) {
+        if self.bug == Some(Bug::AnnouncesWhileLingering) {
+            for (interface, address) in self.hosts[host].kernel.clone() {
+                self.announce(host, segment(interface), address, 1);
+            }
         }
     }
 
@@ -133,13 +191,14 @@ impl World {
         let idle = process.writing.is_none() && process.queue.is_empty();
         process.timer += 1;
         let timer = process.timer;
+        let stopped = process.engine.is_stopped();
         let next = process.engine.poll_timeout().filter(|_| !std::mem::take(&mut process.timer_lost));
         self.hosts[host].flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
-        if stopping && idle {
+        if stopping && idle && stopped {
             self.tell(|| format!("host {host} has stopped"));
             return self.end_process(host);
         }
-        let Some(mut next) = next.filter(|_| !stopping) else { return };
+        let Some(mut next) = next.filter(|_| !stopping || self.bug != Some(Bug::LingersForEver)) else { return };
         if let Some(bug) = self.bug {
             next -= self.hurry(bug, host).min(next.saturating_duration_since(self.now));
             if bug == Bug::BusyLoop {
@@ -175,11 +234,20 @@ impl World {
                     return self.transmit(host, transmit);
                 };
                 let zero = transmit.pdu.get(2) == Some(&0);
+                let whole = transmit.socket.interface.is_none_or(|link| self.network.is_clean(segment(link)));
+                self.goodbyes.insert((host, name.clone()), (whole, transmit.pdu.get(1).copied()));
+                if self.bug == Some(Bug::LastAdvertWithheld) && !zero && self.is_backup_by_now(host, &name) {
+                    return;
+                }
                 self.tell(|| {
                     let priority = transmit.pdu.get(2).copied().unwrap_or(0);
                     format!("host {host} {name} sends {priority} to {}", transmit.destination)
                 });
                 let storm = if self.bug == Some(Bug::AdvertStorm) { 200 } else { 1 };
+                if self.is_stopping(host) && !zero {
+                    let text = format!("host {host} {name} advertises, but has resigned");
+                    self.oracle.broken(Rule::Linger, text);
+                }
                 if let Some(config) = self.hosts[host].config_of(&name) {
                     for _ in 0..storm {
                         self.oracle.on_send(self.now, host, &name, transmit.destination, config, zero);
@@ -192,6 +260,11 @@ impl World {
             }
             Effect::Announce { instance, generation, addresses, repeat } => {
                 self.queue_announcement(host, instance, generation, addresses, repeat);
+            }
+            Effect::StopAnnouncing { instance } => {
+                if let Some(process) = self.process(host) {
+                    process.queue.forget_announcement(instance);
+                }
             }
             Effect::SyncSockets { desired } => {
                 if let Some(process) = self.process(host) {
@@ -217,6 +290,9 @@ impl World {
                 let change =
                     Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
                 self.judge_change(host, &change);
+                if (*from, *to) == (StateName::Master, StateName::Stop) {
+                    self.lingers(host, &config);
+                }
                 self.oracle.on_state(self.now, host, &change);
             }
             Event::PriorityChanged { instance, to, .. } => {
@@ -227,6 +303,20 @@ impl World {
             }
             other => self.tell(|| format!("host {host}: {other:?}")),
         }
+    }
+
+    /// A master was told to stop: its addresses may stay for the longest skew of a successor, and must until then.
+    fn lingers(&mut self, host: HostId, config: &InstanceConfig) {
+        let until = self.now + (config.advert_interval.duration() * 255 / 256).min(LONGEST_LINGER);
+        let Some(segment) = config.interface.as_deref().and_then(segment_of) else { return };
+        for address in config.all_addresses() {
+            self.lingering.insert((host, index(segment), address.address), until);
+        }
+    }
+
+    fn is_backup_by_now(&mut self, host: HostId, name: &str) -> bool {
+        let shown = self.process(host).and_then(|p| p.engine.snapshot().instances.remove(name));
+        shown.is_some_and(|shown| shown.state == StateName::Backup)
     }
 
     /// The names of the routers that a host is master of.

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use holdfast::vrrp::types::IfIndex;
+
 use crate::host::{Host, Message, Packet, Process, Waiting};
 use crate::network::{Network, Segment};
 use crate::oracle::{Oracle, Rule, Violation};
@@ -20,6 +22,8 @@ use crate::scenario::{Fault, HostId, Scenario, own_address};
 pub enum Happening {
     /// A packet reaches a host.
     Arrive(HostId, Segment, Rc<Packet>),
+    /// An announcement reaches another host.
+    Overhear(HostId, Segment, IpAddr),
     /// An announcement reaches the client of a segment.
     Learn(Segment, IpAddr, HostId),
     /// A deadline of a process.
@@ -75,6 +79,9 @@ pub struct Summary {
     pub takeovers: u64,
 }
 
+/// Packets for which the sockets of a process have room.
+const INBOX: usize = 12;
+
 /// Happenings that a failure tells.
 const TRACE: usize = 60;
 
@@ -100,6 +107,12 @@ pub struct World {
     pub announced: BTreeMap<(HostId, IpAddr), Announced>,
     pub oracle: Oracle,
     pub bug: Option<Bug>,
+    /// Until when a master that was told to stop may, and must, keep each address.
+    pub lingering: BTreeMap<(HostId, IfIndex, IpAddr), Instant>,
+    /// Whether the last advert of a router on a host, its goodbye if it had one, went into a whole network; its VRID.
+    pub goodbyes: BTreeMap<(HostId, String), (bool, Option<u8>)>,
+    /// When addresses were removed behind a host's back.
+    pub removals: Vec<Vec<Instant>>,
     /// The last fault, or its repair, that a host must be given time for.
     pub disturbed: Vec<Instant>,
     pub timeouts: Vec<VecDeque<Instant>>,
@@ -151,6 +164,9 @@ impl World {
             announced: BTreeMap::new(),
             oracle: Oracle::default(),
             bug,
+            lingering: BTreeMap::new(),
+            goodbyes: BTreeMap::new(),
+            removals: vec![Vec::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
             timeouts: vec![VecDeque::new(); scenario.hosts],
             calm: false,
@@ -217,6 +233,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive(host, segment, packet) => self.arrive(host, segment, packet),
+            Happening::Overhear(host, segment, address) => self.overhear(host, segment, address),
             Happening::Learn(segment, address, host) => {
                 self.clients[segment].insert(address, host);
             }
@@ -271,7 +288,7 @@ impl World {
     }
 
     pub fn disturb(&mut self, host: HostId) {
-        self.disturbed[host] = self.now;
+        self.disturbed[host] = self.disturbed[host].max(self.now);
     }
 
     // ---- the network ------------------------------------------------------------------------------------------
@@ -279,10 +296,25 @@ impl World {
     pub fn arrive(&mut self, host: HostId, segment: Segment, packet: Rc<Packet>) {
         let Some(process) = &self.hosts[host].process else { return };
         let Some(socket) = process.listens(host, segment, &packet) else { return };
-        if let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.stopping) {
-            process.inbox.push_back(Waiting { socket, packet });
+        let at = self.now;
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            if process.inbox.len() < INBOX {
+                process.inbox.push_back(Waiting { socket, at, packet });
+            } else {
+                process.overflown.insert(socket);
+            }
         }
         self.wake(host);
+    }
+
+    /// The socket for announcements is open only while the engine listens to them.
+    fn overhear(&mut self, host: HostId, segment: Segment, address: IpAddr) {
+        let index = crate::host::index(segment);
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        if process.stopping && process.engine.listens_to_announcements().contains(&index) {
+            process.announced.push_back((index, address));
+            self.wake(host);
+        }
     }
 
     pub fn transmit(&mut self, host: HostId, transmit: holdfast::vrrp::engine::Transmit) {
@@ -310,6 +342,17 @@ impl World {
     pub fn announce(&mut self, host: HostId, segment: Segment, address: IpAddr, repeat: u32) {
         if self.bug == Some(Bug::SilentTakeover) {
             return;
+        }
+        if self.is_stopping(host) {
+            let text = format!("host {host} announces {address}, but has resigned");
+            self.oracle.broken(Rule::Linger, text);
+        }
+        for other in (0..self.hosts.len()).filter(|other| *other != host) {
+            if self.hosts[other].process.as_ref().is_some_and(|process| process.stopping) {
+                for time in self.network.route(&mut self.random, segment, host, other) {
+                    self.plan(time, Happening::Overhear(other, segment, address));
+                }
+            }
         }
         let client = self.hosts.len();
         let mut arrived = 0;

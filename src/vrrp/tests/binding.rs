@@ -76,16 +76,17 @@ fn one_socket_for_each_link_and_family() {
     sixth.vrid = Vrid::new(60).expect("not 0");
     config.instances.insert("S".to_owned(), sixth);
     let key = |family| SocketKey { interface: Some(IfIndex(1)), family };
-    let spec = |groups: &[&str], receive_buffer, instances| SocketSpec {
+    let spec = |groups: &[&str], receive_buffer, vrids: &[u8]| SocketSpec {
         groups: groups.iter().map(|group| ip(group)).collect(),
         receive_buffer,
-        instances,
+        instances: vrids.len(),
+        vrids: vrids.iter().filter_map(|vrid| Vrid::new(*vrid)).collect(),
     };
     assert_eq!(
         sockets(config),
         [
-            (key(Family::V4), spec(&["224.0.0.18", "224.0.0.99"], Some(3000), 2)),
-            (key(Family::V6), spec(&["ff02::12"], None, 1)),
+            (key(Family::V4), spec(&["224.0.0.18", "224.0.0.99"], Some(3000), &[51, 52])),
+            (key(Family::V6), spec(&["ff02::12"], None, &[60])),
         ]
     );
     let mut config = v3();
@@ -93,7 +94,7 @@ fn one_socket_for_each_link_and_family() {
     a(&mut config).interface = None;
     a(&mut config).source = Some(ip("10.0.0.2"));
     let anywhere = SocketKey { interface: None, family: Family::V4 };
-    assert_eq!(sockets(config), [(anywhere, spec(&[], None, 1))], "unicast needs no membership");
+    assert_eq!(sockets(config), [(anywhere, spec(&[], None, &[51]))], "unicast needs no membership");
 }
 
 /// Two unicast instances may have one VRID on one interface: their peers differ.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::config::{
     AddressConfig, ConfigDiff, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer, VrrpConfig,
 };
-use super::super::engine::{BoundAddress, Effect, Input, Received, Transmit, VrrpEngine};
+use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, Transmit, VrrpEngine};
 use super::super::event::{Event, TrackerStatus};
 use super::super::snapshot::{FlightRecord, InstanceSnapshot};
 use super::super::types::{
@@ -128,6 +128,7 @@ pub struct Host {
     /// What must always hold.
     pub invariants: Invariants,
     links: Vec<Link>,
+    stopping: bool,
     /// Names of all instances that ever had an effect.
     names: BTreeMap<InstanceId, String>,
 }
@@ -150,6 +151,7 @@ impl Host {
             sent: Vec::new(),
             invariants: Invariants::default(),
             links: vec![link(1), link(2)],
+            stopping: false,
             names: BTreeMap::new(),
         };
         for link in host.links.clone() {
@@ -166,11 +168,14 @@ impl Host {
     /// | `wait MS` | time passes, each deadline is judged when it is due |
     /// | `stall MS` | time passes, and the deadlines are judged once at the end |
     /// | `late MS` | time passes, nothing is judged |
-    /// | `hear [B] PRIO [.N] [every CS]` | an advert comes; `.1` is below, `.3` (the default) above our own `.2` |
+    /// | `hear [B] PRIO [.N] [every CS] [ago MS]` | an advert comes, or came (or will have: `ahead`); `.1` is below, `.3` (the default) above our `.2` |
     /// | `down`, `up`, `gone`, `back` `[eth1]` | the link |
     /// | `no-address`, `readdress` | eth0 loses its addresses; or gets 10.0.0.9 for 10.0.0.2 |
     /// | `script STATUS`, `file N` | tracker `s` or `f` |
-    /// | `reload`, `synced`, `refused`, `timeout`, `stop` | |
+    /// | `lose ADDRESS...` | somebody removes addresses from eth0, all at once |
+    /// | `announced ADDRESS [eth1]` | another host announces it |
+    /// | `overflow [eth1]` | the IPv4 socket had no room for adverts |
+    /// | `reload`, `synced`, `refused`, `timeout`, `stop`, `stop at once` | |
     pub fn play(&mut self, steps: &str) {
         for step in steps.split(';').map(str::trim).filter(|step| !step.is_empty()) {
             let words: Vec<&str> = step.split_whitespace().collect();
@@ -215,7 +220,13 @@ impl Host {
                 self.input(Input::AddressesSynced { instance: InstanceId(0), generation: 1, failures });
             }
             "timeout" => self.timeout(),
-            "stop" => self.input(Input::Stop),
+            "lose" => self.lose(&words[1..]),
+            "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]) }),
+            "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
+            "stop" => {
+                self.stopping = true;
+                self.input(if words.len() > 1 { Input::StopAtOnce } else { Input::Stop });
+            }
             other => panic!("no such step: {other}"),
         }
     }
@@ -224,7 +235,10 @@ impl Host {
     pub fn reconfigure(&mut self, config: &VrrpConfig) {
         let diff = ConfigDiff::between(self.engine.config(), config);
         self.input(Input::Reconfigure(diff));
-        assert_eq!(self.engine.config(), config, "apply(diff(a, b), a) == b");
+        // An engine that stops takes no other configuration.
+        if !self.stopping {
+            assert_eq!(self.engine.config(), config, "apply(diff(a, b), a) == b");
+        }
     }
 
     /// Takes an input and all that comes of it.
@@ -256,6 +270,16 @@ impl Host {
         self.input(Input::Link(link));
     }
 
+    /// The kernel tells that they are there, and then that they are not.
+    fn lose(&mut self, addresses: &[&str]) {
+        let before = self.links[0].clone();
+        let mut with = before.clone();
+        let entry = |text: &&str| LinkAddress { address: ip(text), ..link(1).addresses[0] };
+        with.addresses.extend(addresses.iter().map(entry));
+        self.set_link(0, with);
+        self.set_link(0, before);
+    }
+
     /// Gives eth0 and eth1 their first addresses again.
     pub fn restore_addresses(&mut self) {
         for (index, n) in (0..).zip(1..=2) {
@@ -273,21 +297,29 @@ impl Host {
         words = if name == words[0] { &words[1..] } else { words };
         let mut wire = Wire::from_peer(self.engine.config().instances.get(name).expect("configured"));
         wire.priority = words[0].parse().expect("a priority");
-        for pair in words[1..].chunks(2) {
-            match pair {
-                ["every", interval] => wire.interval_cs = interval.parse().expect("centiseconds"),
-                [host, ..] => wire.source = neighbour(wire.source, host.trim_start_matches('.')),
-                [] => {}
+        let mut at = self.now;
+        let mut words = words[1..].iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "every" => wire.interval_cs = words.next().and_then(|cs| cs.parse().ok()).expect("centiseconds"),
+                "ago" => at -= millis(words.next().expect("milliseconds")),
+                "ahead" => at += millis(words.next().expect("milliseconds")),
+                host => wire.source = neighbour(wire.source, host.trim_start_matches('.')),
             }
         }
-        self.receive(&wire);
+        self.receive_from(&wire, at);
     }
 
     /// A packet comes from the wire.
     pub fn receive(&mut self, wire: &Wire) {
+        self.receive_from(wire, self.now);
+    }
+
+    /// A packet has come from the wire, then.
+    fn receive_from(&mut self, wire: &Wire, at: Instant) {
         let pdu = wire.pdu();
         let (source, destination, ttl) = (wire.source, wire.destination, wire.ttl);
-        self.input(Input::Advert(Received { socket: wire.socket, source, destination, ttl, pdu: &pdu }));
+        self.input(Input::Advert(Received { socket: wire.socket, source, destination, ttl, at, pdu: &pdu }));
     }
 
     /// Forgets what was said.
@@ -374,6 +406,7 @@ impl Host {
                 let list: String = addresses.iter().map(|(_, address)| format!(" {address}")).collect();
                 format!("{}announce{list} x{repeat}", of(instance))
             }
+            Effect::StopAnnouncing { instance } => format!("{}no more announcements", of(instance)),
             Effect::SyncSockets { desired } => {
                 let list: Vec<String> = desired
                     .iter()

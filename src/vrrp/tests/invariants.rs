@@ -61,7 +61,10 @@ impl Invariants {
                     self.states.remove(instance);
                 }
             }
-            Effect::SendAdvert { .. } | Effect::SyncSockets { .. } | Effect::Emit(_) => {}
+            Effect::SendAdvert { .. }
+            | Effect::StopAnnouncing { .. }
+            | Effect::SyncSockets { .. }
+            | Effect::Emit(_) => {}
         }
     }
 
@@ -74,7 +77,8 @@ impl Invariants {
             assert!(told == shown.state || told == StateName::Stop, "{name}: told {told}, it is {}", shown.state);
             for address in config.all_addresses().filter(|_| !self.links_move) {
                 let here = self.has(address.address);
-                let master = shown.state == StateName::Master;
+                // A master that stops keeps them until its successor has them, in a bounded time.
+                let master = shown.state == StateName::Master || (here && shown.state == StateName::Stop);
                 assert_eq!(here, master, "{name} is {}, and {} is there: {here}", shown.state, address.address);
             }
         }

@@ -8,6 +8,8 @@ mod binding;
 mod groups;
 mod host;
 mod invariants;
+mod leaving;
+mod losses;
 mod options;
 mod packet;
 mod props;

@@ -90,7 +90,7 @@ proptest! {
         let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config().clone()));
         wire.ttl = Some(ttl);
         host.input(super::super::engine::Input::Advert(super::super::engine::Received {
-            socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, pdu: &bytes,
+            socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, at: host.now, pdu: &bytes,
         }));
     }
 
@@ -204,6 +204,8 @@ fn any_move() -> impl Strategy<Value = Move> {
             })).prop_map(play),
         2 => prop::sample::select(vec!["up", "down", "pending", "unknown"])
             .prop_map(|status| format!("script {status}")).prop_map(play),
+        1 => prop::sample::select(vec!["lose 10.0.0.100", "lose 10.0.1.100 10.0.9.9", "overflow", "overflow eth1",
+            "announced 10.0.0.100"]).prop_map(move |steps| play(steps.to_owned())),
         2 => any_config().prop_map(|config| Move::Reload(Box::new(config))),
     ]
 }
@@ -212,7 +214,7 @@ proptest! {
     /// Whatever happens, what must always hold does ([`super::invariants`]); and once all is well and nobody else
     /// speaks, every instance becomes master.
     #[test]
-    fn any_inputs(first in any_config(), moves in prop::collection::vec(any_move(), 1..60), stop in any::<bool>()) {
+    fn any_inputs(first in any_config(), moves in prop::collection::vec(any_move(), 1..60), stop in any::<Option<bool>>()) {
         let mut host = Host::start(first);
         for step in moves {
             match step {
@@ -232,12 +234,17 @@ proptest! {
         for (name, instance) in &shown {
             prop_assert_eq!(instance.state, StateName::Master, "{}: {:#?}", name, host.said);
         }
-        if stop {
+        if let Some(gently) = stop {
             host.forget();
-            host.play("stop");
+            host.play(if gently { "stop" } else { "stop at once" });
             let resigned = host.said.iter().filter(|line| line.ends_with("advert 0")).count();
             prop_assert_eq!(resigned, shown.len());
+            prop_assert_eq!(host.invariants.has_any(), gently);
+            // The longest linger.
+            host.play("wait 2000");
+            prop_assert!(host.engine.is_stopped());
             prop_assert!(!host.invariants.has_any(), "addresses are left behind");
+            prop_assert!(!host.said.iter().any(|line| line.contains("announce ")), "{:#?}", host.said);
         }
     }
 }

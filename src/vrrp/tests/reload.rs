@@ -77,7 +77,8 @@ fn of_an_instance() {
     changed(|c| a(c).vrid = Vrid::new(52).expect("not 0"), &[
         row("virtual_router_id", "is another virtual router: the old one resigns, the new one starts", as_is, "wait 4000", "reload",
             &["BACKUP 100, 3609.375 ms", "advert 0", "lacks 10.0.0.100", "MASTER -> INIT: configuration reloaded",
-              "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"]),
+              "sockets eth0/1",
+                "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"]),
     ]);
     changed(|c| a(c).interface = Some("eth1".to_owned()), &[
         row("interface", "the same", as_is, "wait 4000", "reload",

@@ -25,9 +25,12 @@ const IN_BACKUP: &[&str] = &["BACKUP 100, 2609.375 ms"];
 const IN_MASTER: &[&str] = &["MASTER 100, 900 ms"];
 const YIELD_200: &[&str] = &[
     "BACKUP 100, 3609.375 ms",
+    "advert 100",
     "lacks 10.0.0.100",
     "MASTER -> BACKUP: 10.0.0.3 (priority 200) is better than ours, 100",
 ];
+
+const LOST: &str = "warning: adverts were lost while this process was held up: waiting once more for the master";
 
 type Cell = &'static [&'static str];
 
@@ -49,12 +52,12 @@ fn every_state_and_input() {
             &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5", "lower priority 100 from 10.0.0.1"]]),
         Line("hear 100 .3", as_is, [IN_INIT, IN_FAULT,
             &["BACKUP 100, 3609.375 ms"],
-            &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100",
+            &["BACKUP 100, 3609.375 ms", "advert 100", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 100) has the same priority and a higher address"]]),
         Line("hear 200", as_is, [IN_INIT, IN_FAULT, &["BACKUP 100, 3609.375 ms"], YIELD_200]),
         Line("hear 255", as_is, [IN_INIT, IN_FAULT,
             &["BACKUP 100, 3609.375 ms"],
-            &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100",
+            &["BACKUP 100, 3609.375 ms", "advert 100", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 255) is better than ours, 100"]]),
         Line("timeout", as_is, [IN_INIT, IN_FAULT, IN_BACKUP, IN_MASTER]),
         Line("wait 2609.375", as_is, [IN_INIT, IN_FAULT,
@@ -121,13 +124,13 @@ fn every_state_and_input() {
             &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"],
             IN_FAULT, IN_BACKUP, IN_MASTER]),
         Line("reload", |c| a(c).vrid = Vrid::new(52).expect("not 0"), [
-            &["INIT 100, waits for nothing", "lacks 10.0.0.100"],
+            &["INIT 100, waits for nothing", "lacks 10.0.0.100", "sockets eth0/1"],
             &["FAULT 100, waits for nothing", "lacks 10.0.0.100", "FAULT -> INIT: configuration reloaded",
-              "lacks 10.0.0.100", "INIT -> FAULT: interface eth0 is down"],
+              "sockets eth0/1", "lacks 10.0.0.100", "INIT -> FAULT: interface eth0 is down"],
             &["BACKUP 100, 3609.375 ms", "lacks 10.0.0.100", "BACKUP -> INIT: configuration reloaded",
-              "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"],
+              "sockets eth0/1", "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"],
             &["BACKUP 100, 3609.375 ms", "advert 0", "lacks 10.0.0.100", "MASTER -> INIT: configuration reloaded",
-              "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"]]),
+              "sockets eth0/1", "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"]]),
         Line("reload", |c| c.instances.clear(), [
             &[", waits for nothing", "lacks 10.0.0.100", "INIT -> FAULT: removed by a reload", "sockets"],
             &[", waits for nothing", "lacks 10.0.0.100", "FAULT -> FAULT: removed by a reload", "sockets"],
@@ -139,17 +142,29 @@ fn every_state_and_input() {
             &["FAULT 100, waits for nothing", "address failed: 10.0.0.100: permission denied"],
             &["BACKUP 100, 2609.375 ms", "address failed: 10.0.0.100: permission denied"],
             &["MASTER 100, 900 ms", "address failed: 10.0.0.100: permission denied"]]),
+        Line("stop at once", as_is, [
+            &["INIT 100, waits for nothing", "lacks 10.0.0.100", "INIT -> STOP: stopping"],
+            &["INIT 100, waits for nothing", "lacks 10.0.0.100", "FAULT -> STOP: stopping"],
+            &["INIT 100, waits for nothing", "lacks 10.0.0.100", "BACKUP -> STOP: stopping"],
+            &["INIT 100, waits for nothing", "advert 0", "lacks 10.0.0.100", "MASTER -> STOP: stopping"]]),
+        // What comes then is in [`super::leaving`].
         Line("stop", as_is, [
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "INIT -> STOP: stopping"],
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "FAULT -> STOP: stopping"],
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "BACKUP -> STOP: stopping"],
-            &["INIT 100, waits for nothing", "advert 0", "lacks 10.0.0.100", "MASTER -> STOP: stopping"]]),
+            &["STOP 100, 5 ms", "advert 0", "no more announcements", "MASTER -> STOP: stopping"]]),
         // After its last word an engine says nothing more.
-        Line("stop; hear 0; wait 9999; up; script up; reload; stop", as_is, [
+        Line("stop at once; hear 0; wait 9999; up; script up; announced 10.0.0.100; reload; stop; stop at once", as_is, [
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "INIT -> STOP: stopping"],
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "FAULT -> STOP: stopping"],
             &["INIT 100, waits for nothing", "lacks 10.0.0.100", "BACKUP -> STOP: stopping"],
             &["INIT 100, waits for nothing", "advert 0", "lacks 10.0.0.100", "MASTER -> STOP: stopping"]]),
+        Line("lose 10.0.0.100", as_is, [IN_INIT, IN_FAULT, IN_BACKUP,
+            &["MASTER 100, 0 ms", "warning: 10.0.0.100 was removed by somebody else: it is put back"]]),
+        Line("overflow", as_is, [IN_INIT, IN_FAULT,
+            &["BACKUP 100, 3609.375 ms", LOST],
+            IN_MASTER]),
+        Line("announced 10.0.0.100", as_is, [IN_INIT, IN_FAULT, IN_BACKUP, IN_MASTER]),
     ];
     for Line(input, reload, cells) in lines {
         let states = [("INIT", INIT), ("FAULT", FAULT), ("BACKUP", BACKUP), ("MASTER", MASTER)];

@@ -51,7 +51,7 @@ fn of_trackers() {
             &["MASTER 80, 609.375 ms", "priority 100 -> 80: script s is down", "advert 80"]),
         row("weight -20", "and now a better one is heard", |c| a(c).tracks = vec![script(-20, false)],
             "wait 4000; script down", "hear 90",
-            &["BACKUP 80, 3687.5 ms", "lacks 10.0.0.100",
+            &["BACKUP 80, 3687.5 ms", "advert 80", "lacks 10.0.0.100",
               "MASTER -> BACKUP: 10.0.0.3 (priority 90) is better than ours, 80"]),
         row("weight 253", "254 at most: 255 is the owner's", |c| a(c).tracks = vec![script(253, false)], "", "script up",
             &["BACKUP 254, 3007.812 ms", "priority 100 -> 254: script s is up"]),
