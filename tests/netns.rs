@@ -134,3 +134,9 @@ fn an_address_that_somebody_removes_comes_back() {
     needs_root!();
     handover::address_removed(Make::Holdfast);
 }
+
+#[test]
+fn another_prefix_length_is_nobody_else_s_doing() {
+    needs_root!();
+    handover::prefix_changed();
+}

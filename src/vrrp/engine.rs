@@ -502,6 +502,9 @@ impl VrrpEngine {
     }
 
     fn on_synced(&mut self, id: InstanceId, generation: u64, failures: Vec<String>) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.on_synced(generation);
+        }
         let present = self.instances.get(&id).map(|instance| instance.name.clone());
         let Some(instance) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };
         if self.leaving.get(&id).is_some_and(|(_, last)| *last <= generation) {

@@ -81,6 +81,8 @@ pub struct Instance {
     cause: Cause,
     since: Instant,
     generation: u64,
+    /// The latest generation that has been carried out.
+    synced: u64,
     told: BTreeSet<(IpAddr, u8)>,
 }
 
@@ -102,6 +104,7 @@ impl Instance {
             cause,
             since: now,
             generation: 0,
+            synced: 0,
             told: BTreeSet::new(),
         }
     }
@@ -461,8 +464,17 @@ impl Instance {
         if all { self.release_lingering(turn) } else { self.sync_addresses(turn, &[]) }
     }
 
+    /// The kernel has what this generation says.
+    pub fn on_synced(&mut self, generation: u64) {
+        self.synced = self.synced.max(generation);
+    }
+
     /// Somebody removed one of its addresses.
     pub fn on_address_gone(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+        // Before that it is our own removal of a moment ago that we hear of, and the address is on its way.
+        if self.synced != self.generation {
+            return;
+        }
         let tracked = |a: &BoundAddress| (a.interface, a.config.address) == (interface, address) && a.config.track;
         if !self.binding.addresses.iter().any(tracked) {
             return;

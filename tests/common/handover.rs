@@ -11,7 +11,7 @@ use holdfast::net::{frame, sys};
 use holdfast::vrrp::types::IfIndex;
 
 use crate::rig::{
-    Make, Node, PATIENCE, Rig, advert, announced, holds, ip, logged, sh, wait_address, wait_line, wait_state,
+    Make, Node, PATIENCE, Rig, advert, announced, holds, ip, logged, reload, sh, wait_address, wait_line, wait_state,
     wait_until,
 };
 use crate::variant::{VRID, Variant};
@@ -105,4 +105,18 @@ pub fn address_removed(peer: Make) {
     assert!(!logged(rig.node(1), "Entering MASTER"));
     let changed = rig.node(0).log().iter().skip(log).any(|line| line.state_change().is_some());
     assert!(!changed, "its state is what it was");
+}
+
+/// A reload that gives an address another prefix length takes it off and puts it on: nobody else has removed it.
+pub fn prefix_changed() {
+    let variant = Variant::V3;
+    let config = variant.instance(0, 1, 150, "");
+    let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, config.clone())]);
+    rig.start_all();
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    wait_address(rig.node(0), "eth0", variant.vip(), true);
+    reload(rig.node(0), &config.replace("10.9.0.101/24", "10.9.0.101/25"));
+    wait_until("the other length", || sh(rig.node(0), "ip -o addr show dev eth0").contains("10.9.0.101/25"));
+    rig.wire().wait_adverts(rig.wire().mark(), "a", 3);
+    assert!(!logged(rig.node(0), "removed by somebody else"));
 }

@@ -301,6 +301,10 @@ impl World {
                     self.oracle.on_priority(host, instance, &config, *to);
                 }
             }
+            Event::Warning { message, .. } if message.contains("somebody else") && self.removals[host].is_empty() => {
+                let text = format!("host {host}: {message}, but nobody has removed anything");
+                self.oracle.broken(Rule::Cause, text);
+            }
             other => self.tell(|| format!("host {host}: {other:?}")),
         }
     }

@@ -173,6 +173,7 @@ impl Host {
     /// | `no-address`, `readdress` | eth0 loses its addresses; or gets 10.0.0.9 for 10.0.0.2 |
     /// | `script STATUS`, `file N` | tracker `s` or `f` |
     /// | `lose ADDRESS...` | somebody removes addresses from eth0, all at once |
+    /// | `unlink ADDRESS...` | the kernel tells of a removal, while our own last wish is not carried out yet |
     /// | `announced ADDRESS [eth1]` | another host announces it |
     /// | `overflow [eth1]` | the IPv4 socket had no room for adverts |
     /// | `reload`, `synced`, `refused`, `timeout`, `stop`, `stop at once` | |
@@ -221,6 +222,7 @@ impl Host {
             }
             "timeout" => self.timeout(),
             "lose" => self.lose(&words[1..]),
+            "unlink" => self.unlink(&words[1..]),
             "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]) }),
             "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
             "stop" => {
@@ -272,6 +274,14 @@ impl Host {
 
     /// The kernel tells that they are there, and then that they are not.
     fn lose(&mut self, addresses: &[&str]) {
+        for (instance, generation) in self.invariants.generations() {
+            self.input(Input::AddressesSynced { instance, generation, failures: Vec::new() });
+        }
+        self.unlink(addresses);
+    }
+
+    /// The same, and what we asked for last is not carried out yet.
+    fn unlink(&mut self, addresses: &[&str]) {
         let before = self.links[0].clone();
         let mut with = before.clone();
         let entry = |text: &&str| LinkAddress { address: ip(text), ..link(1).addresses[0] };

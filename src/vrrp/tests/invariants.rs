@@ -23,6 +23,11 @@ impl Invariants {
         self.generations.len()
     }
 
+    /// The latest generation of each instance.
+    pub fn generations(&self) -> BTreeMap<InstanceId, u64> {
+        self.generations.clone()
+    }
+
     /// Whether the kernel has an address.
     pub fn has(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|(_, a)| *a == address)

@@ -35,6 +35,8 @@ fn addresses() {
             "wait 500", &["BACKUP 100, 3109.375 ms"]),
         row("removed", "not with no_track", |c| a(c).addresses[0].track = false, "wait 4000", "lose 10.0.0.100; timeout",
             &["MASTER 100, 609.375 ms"]),
+        row("removed", "by ourselves a moment ago: no loss", as_is, "wait 4000", "unlink 10.0.0.100; timeout",
+            &["MASTER 100, 609.375 ms"]),
         row("removed", "an address that is nobody's", as_is, "wait 4000", "lose 10.0.0.77; timeout", &["MASTER 100, 609.375 ms"]),
     ]);
 }
