@@ -37,7 +37,7 @@ impl AnnouncementListener {
         Ok(Self { socket })
     }
 
-    /// What was announced since the last call, at the most [`PER_TURN`] packets.
+    /// What was announced since the last call, at the most 256 packets, which leaves the loop time for the rest.
     pub fn drain(&mut self) -> Vec<(IfIndex, IpAddr)> {
         let mut heard = Vec::new();
         let mut packet = [0; LARGEST];
