@@ -67,11 +67,7 @@ fn sent_by(make: Make, variant: Variant) -> Sent {
     assert!(last_words.len() <= if matches!(make, Make::Holdfast) { 2 } else { 1 }, "{last_words:?}");
     let mut last_words: Vec<_> = last_words.into_iter().map(normal).collect();
     last_words.dedup();
-    Sent {
-        adverts,
-        last_words,
-        announcements: announcements.into_iter().map(normal).collect(),
-    }
+    Sent { adverts, last_words, announcements: announcements.into_iter().map(normal).collect() }
 }
 
 fn normal(frame: &Frame) -> String {
