@@ -16,6 +16,8 @@ mod life;
 mod notify;
 #[path = "common/pair.rs"]
 mod pair;
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/rig.rs"]
 mod rig;
 #[path = "common/variant.rs"]
@@ -129,4 +131,11 @@ fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
     needs_keepalived!();
     handover::planned_stop(Variant::V2, Make::Keepalived);
     handover::planned_stop(Variant::V3, Make::Keepalived);
+}
+
+/// keepalived announces again when it hears a worse master; we tell it that there was one.
+#[test]
+fn clients_find_keepalived_after_a_contest() {
+    needs_keepalived!();
+    ports::late_switch_port(Make::Keepalived, Make::Holdfast);
 }

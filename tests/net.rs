@@ -41,7 +41,7 @@ fn monitor() -> (Monitor, Link) {
     let changes = monitor.load(PATIENCE).expect("dump");
     let mut links = changes.into_iter().filter_map(|c| match c {
         LinkChange::Present(link) => Some(link),
-        LinkChange::Gone(_) => None,
+        LinkChange::Gone(_) | LinkChange::PortForwards(_) => None,
     });
     let link = links.find(|l| l.name == "eth0").expect("eth0");
     (monitor, link)

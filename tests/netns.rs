@@ -20,6 +20,8 @@ mod life;
 mod notify;
 #[path = "common/pair.rs"]
 mod pair;
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/rig.rs"]
 mod rig;
 #[path = "netns/trackers.rs"]
@@ -139,4 +141,16 @@ fn an_address_that_somebody_removes_comes_back() {
 fn another_prefix_length_is_nobody_else_s_doing() {
     needs_root!();
     handover::prefix_changed();
+}
+
+#[test]
+fn clients_find_the_winner_of_a_contest() {
+    needs_root!();
+    ports::late_switch_port(Make::Holdfast, Make::Holdfast);
+}
+
+#[test]
+fn a_port_of_our_own_bridge_is_told_where_the_addresses_are() {
+    needs_root!();
+    ports::port_of_our_own_bridge();
 }

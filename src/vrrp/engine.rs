@@ -34,6 +34,8 @@ pub enum Input<'a> {
     Link(Link),
     /// A link is gone.
     LinkGone(IfIndex),
+    /// A port of this bridge began to forward: behind it are hosts that have heard nothing of us so far.
+    PortForwards(IfIndex),
     /// A tracker run by main has a new status.
     Tracker {
         /// Which.
@@ -300,7 +302,8 @@ impl VrrpEngine {
                 if let Some(old) = old {
                     let gone = old.addresses.iter().map(|a| a.address).filter(|a| !present.contains(a));
                     self.on_addresses_gone(now, index, gone.collect());
-                    if !old.is_usable() && after.is_usable() {
+                    // Or another MAC address, of which nobody knows.
+                    if (!old.is_usable() || old.hardware != after.hardware) && after.is_usable() {
                         self.on_carrier(now, index);
                     }
                 }
@@ -310,6 +313,7 @@ impl VrrpEngine {
                     self.on_links(now, &link.name);
                 }
             }
+            Input::PortForwards(bridge) => self.on_carrier(now, bridge),
             Input::Tracker { key, status } => {
                 if self.tracks.set(key.clone(), status) {
                     let cause = Cause::Tracker { tracker: key.clone(), status };
@@ -345,6 +349,7 @@ impl VrrpEngine {
             Input::AdvertsLost(_)
             | Input::Link(_)
             | Input::LinkGone(_)
+            | Input::PortForwards(_)
             | Input::Tracker { .. }
             | Input::Reconfigure(_)
             | Input::Stop => {}

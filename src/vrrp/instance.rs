@@ -18,6 +18,8 @@ use super::types::{Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
 const MAX_TOLD_FLAWS: usize = 64;
+/// A worse master that was silent for this long is a new contest when it is heard again.
+const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// What an instance does with the world in one turn.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ pub struct Instance {
     /// The latest generation that has been carried out.
     synced: u64,
     told: BTreeSet<(IpAddr, u8)>,
+    /// Worse masters, and when each was last heard.
+    rivals: BTreeMap<IpAddr, Instant>,
 }
 
 impl Instance {
@@ -106,6 +110,7 @@ impl Instance {
             generation: 0,
             synced: 0,
             told: BTreeSet::new(),
+            rivals: BTreeMap::new(),
         }
     }
 
@@ -338,9 +343,8 @@ impl Instance {
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
             // have told clients that the addresses are there, in a partition or while we were stalled.
-            if self.assert_mastership(turn, true) {
-                self.announce_again(turn);
-            }
+            self.assert_mastership(turn);
+            self.announce_again(turn);
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
@@ -362,24 +366,37 @@ impl Instance {
     /// RFC 9568 §6.4.3: "discard the Advertisement, send an Advertisement immediately to assert the state to the
     /// sending router and to update any learning bridges".
     fn on_lower_priority(&mut self, turn: &mut Turn<'_>, heard: Heard) {
-        let asserted = self.assert_mastership(turn, !self.config.lower_prio_no_advert);
-        if !asserted {
-            return;
+        if !self.config.lower_prio_no_advert {
+            self.assert_mastership(turn);
         }
         self.announce_again(turn);
-        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-            instance: self.name.clone(),
-            peer: heard.address,
-            priority: heard.priority,
-            ours: self.health.priority.value(),
-        }));
+        if self.is_news_of_rival(turn.now, heard.address) {
+            turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
+                instance: self.name.clone(),
+                peer: heard.address,
+                priority: heard.priority,
+                ours: self.health.priority.value(),
+            }));
+        }
+    }
+
+    /// Whether a worse master is a new one, or was not heard for a while: people are told of each contest once.
+    fn is_news_of_rival(&mut self, now: Instant, address: IpAddr) -> bool {
+        let over = |heard: &Instant| now.saturating_duration_since(*heard) > RIVAL_FORGOTTEN;
+        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+            self.rivals.retain(|_, heard| !over(heard));
+        }
+        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+            return false;
+        }
+        self.rivals.insert(address, now).is_none_or(|heard| over(&heard))
     }
 
     /// Clients may have heard another master: now, and once more later.
     fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
-            self.announce(turn, repeat);
+            self.announce_in_doubt(turn, repeat);
             let garp = self.config.garp;
             if let State::Master(master) = &mut self.state {
                 master.garp.on_lower_priority(turn.now, &garp);
@@ -387,19 +404,23 @@ impl Instance {
         }
     }
 
-    /// Answers an advert of another master, at most four times an interval. Returns whether it did.
-    fn assert_mastership(&mut self, turn: &mut Turn<'_>, advert: bool) -> bool {
+    /// Announces, or does so a little later if others gave reason for it a moment ago.
+    fn announce_in_doubt(&mut self, turn: &mut Turn<'_>, repeat: u32) {
+        let State::Master(master) = &mut self.state else { return };
+        let now = master.garp.on_doubt(turn.now, repeat);
+        self.announce(turn, now);
+    }
+
+    /// Answers an advert of another master, at most four times an interval.
+    fn assert_mastership(&mut self, turn: &mut Turn<'_>) {
         let interval = self.config.advert_interval.duration();
-        let State::Master(master) = &mut self.state else { return false };
+        let State::Master(master) = &mut self.state else { return };
         if turn.now < master.quiet_until {
-            return false;
+            return;
         }
         master.quiet_until = turn.now + interval / 4;
-        if advert {
-            master.next_advert_at = turn.now + interval;
-            self.send_advert(turn, self.health.priority.value());
-        }
-        true
+        master.next_advert_at = turn.now + interval;
+        self.send_advert(turn, self.health.priority.value());
     }
 
     /// Judges the deadlines that have passed.
@@ -488,10 +509,10 @@ impl Instance {
         }));
     }
 
-    /// The carrier of a link came back while it is master there.
+    /// The carrier of a link came back while it is master there, or a port of the bridge that the link is.
     pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
-        if self.is_master() && self.binding.addresses.iter().any(|address| address.interface == link) {
-            self.announce(turn, self.config.garp.repeat);
+        if self.binding.addresses.iter().any(|address| address.interface == link) {
+            self.announce_in_doubt(turn, self.config.garp.repeat);
         }
     }
 
@@ -692,6 +713,7 @@ impl Instance {
         self.cause = cause.clone();
         // A new state is a new beginning for complaints: the operator looks at the log now.
         self.told.clear();
+        self.rivals.clear();
         self.emit_state(turn, from, self.state.name(), cause);
     }
 

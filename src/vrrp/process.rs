@@ -452,6 +452,7 @@ impl Process {
                     self.known_links.remove(&index);
                     self.input(now, Input::LinkGone(index));
                 }
+                LinkChange::PortForwards(bridge) => self.input(now, Input::PortForwards(bridge)),
             }
         }
         if self.stop_by.is_some() {

@@ -170,6 +170,8 @@ impl Host {
     /// | `late MS` | time passes, nothing is judged |
     /// | `hear [B] PRIO [.N] [every CS] [ago MS]` | an advert comes, or came (or will have: `ahead`); `.1` is below, `.3` (the default) above our `.2` |
     /// | `down`, `up`, `gone`, `back` `[eth1]` | the link |
+    /// | `port [eth1]` | a port of the bridge that the link is begins to forward |
+    /// | `mac [eth1]` | the link gets another MAC address |
     /// | `no-address`, `readdress` | eth0 loses its addresses; or gets 10.0.0.9 for 10.0.0.2 |
     /// | `script STATUS`, `file N` | tracker `s` or `f` |
     /// | `lose ADDRESS...` | somebody removes addresses from eth0, all at once |
@@ -203,6 +205,8 @@ impl Host {
                 self.set_link(index, Link { addresses, ..link });
             }
             "gone" => self.input(Input::LinkGone(link.index)),
+            "port" => self.input(Input::PortForwards(link.index)),
+            "mac" => self.set_link(index, Link { hardware: vec![2, 0, 0, 0, 0, 0x77], ..link }),
             "script" => self.tracker(TrackerKey::Script("s".to_owned()), status(words[1])),
             "file" => {
                 let value = TrackerStatus::Value(words[1].parse().expect("a number"));
