@@ -21,13 +21,10 @@ const BY_ITSELF: Duration = Duration::from_secs(5);
 /// A router starts behind a switch port that does not forward yet and becomes master beside the one that is. When the
 /// port forwards, the worse of the two yields, and clients, who know that one only, find the other at once.
 pub fn late_switch_port(behind: Make, beside: Make) {
-    let mut rig = Rig::build(
-        1,
-        vec![
-            Node::new("a", behind, V.instance(0, 2, 150, FEW_BURSTS)),
-            Node::new("b", beside, V.instance(1, 2, 100, FEW_BURSTS)),
-        ],
-    );
+    // Its adverts are so far apart that it hears the better one first, which would not hear of the contest otherwise.
+    let slow = V.instance(1, 2, 100, &format!("state MASTER\n{FEW_BURSTS}")).replace("advert_int 0.2", "advert_int 3");
+    let mut rig =
+        Rig::build(1, vec![Node::new("a", behind, V.instance(0, 2, 150, FEW_BURSTS)), Node::new("b", beside, slow)]);
     let outside = Host::new("client").expect("a namespace");
     rig.plug(&outside, &[(ip("10.9.0.200"), 24)]);
     let servers: Vec<_> = (0..2).map(|n| Server::start(rig.node(n).host()).expect("a port")).collect();
