@@ -18,6 +18,8 @@ use super::types::{Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
 const MAX_TOLD_FLAWS: usize = 64;
+/// A flaw of one peer is told no more often than this.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// A worse master that was silent for this long is a new contest when it is heard again.
 const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,8 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
-    told: BTreeSet<(IpAddr, u8)>,
+    /// Flaws that people were told of, by peer and kind, and when.
+    told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
     rivals: BTreeMap<IpAddr, Instant>,
 }
@@ -109,7 +112,7 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             rivals: BTreeMap::new(),
         }
     }
@@ -235,7 +238,7 @@ impl Instance {
             Ok(accepted) => {
                 match accepted.flaw {
                     Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
-                    None => self.told.retain(|(peer, _)| *peer != received.source),
+                    None => self.forget_flaws(turn.now, received.source),
                 }
                 self.on_advert(turn, accepted.heard, received.at.min(turn.now));
             }
@@ -807,16 +810,22 @@ impl Instance {
         turn.effects.push_back(Effect::Announce { instance: self.id, generation: self.generation, addresses, repeat });
     }
 
-    /// Tells a flaw of a peer once, until that peer's adverts are good again.
+    /// Tells a flaw of a peer once, until that peer's adverts are good again, and at most once a minute.
     fn tell_flaw(&mut self, turn: &mut Turn<'_>, peer: IpAddr, error: AdvertError, heard: bool) {
         error.count(&mut self.counters);
         let known = (peer, error.kind());
-        if self.told.contains(&known) || self.told.len() >= MAX_TOLD_FLAWS {
+        if self.told.contains_key(&known) || self.told.len() >= MAX_TOLD_FLAWS {
             return;
         }
-        self.told.insert(known);
+        self.told.insert(known, turn.now);
         let instance = Some(self.name.clone());
         turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
+    }
+
+    /// A peer's advert was good. Its flaws are told again when they come back, but not every moment: somebody may be
+    /// forging its address between its own adverts.
+    fn forget_flaws(&mut self, now: Instant, peer: IpAddr) {
+        self.told.retain(|(source, _), at| *source != peer || now.saturating_duration_since(*at) < TOLD_AGAIN);
     }
 
     fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {

@@ -61,8 +61,8 @@ pub const EXIT_SOFTWARE: i32 = 70;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the kernel may take to list its links.
 const DUMP_PATIENCE: Duration = Duration::from_secs(5);
-/// Adverts per turn. A flood cannot keep timers and main from being served.
-const ADVERTS_PER_TURN: usize = 4096;
+/// The shortest pause after a turn in which more adverts came than a socket has room for.
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 /// Address batches per turn.
 const WRITES_PER_TURN: usize = 4;
 /// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
@@ -203,6 +203,14 @@ async fn next_message(main: &mut MainLink, readiness: &Readiness) -> io::Result<
     }
 }
 
+/// A flood gets half of one CPU: adverts that find no room meanwhile are dropped by the kernel, and counted. Under real-time
+/// scheduling a process that never sleeps would be killed (`vrrp_rlimit_rttime`), or starve all others.
+fn pause(turn_began: Instant, next_deadline: Instant) {
+    let now = Instant::now();
+    let wanted = now.saturating_duration_since(turn_began).max(FLOOD_PAUSE);
+    std::thread::sleep(wanted.min(next_deadline.saturating_duration_since(now)));
+}
+
 fn beat_every(config: &VrrpConfig) -> Duration {
     HEARTBEAT.min(timing::stall_limit(config) / 4)
 }
@@ -301,6 +309,9 @@ impl Process {
                 break;
             }
             let next = self.next_deadline(now);
+            if self.sockets.is_flooded() {
+                pause(now, next);
+            }
             tokio::select! {
                 biased;
                 () = signals.stop() => self.stop(Instant::now(), Input::Stop),
@@ -327,8 +338,8 @@ impl Process {
     }
 
     fn turn(&mut self, now: Instant) -> io::Result<()> {
-        for _ in 0..ADVERTS_PER_TURN {
-            let Some(packet) = self.sockets.receive() else { break };
+        self.sockets.begin_turn();
+        while let Some(packet) = self.sockets.receive() {
             // It did not wait longer than since we last looked, whatever a clock that was set says.
             let waited = packet.waited.min(now.saturating_duration_since(self.looked_at));
             let received = Received {
