@@ -16,6 +16,8 @@ mod handover;
 mod hostile;
 #[path = "common/life.rs"]
 mod life;
+#[path = "netns/links.rs"]
+mod links;
 #[path = "common/notify.rs"]
 mod notify;
 #[path = "common/pair.rs"]

@@ -111,6 +111,13 @@ impl Rig {
         lan.wait_host_ready(host, "eth0").expect("the link is up");
     }
 
+    /// A new interface `eth0` for a node that has lost its own. The wire does not show what it sends.
+    pub fn replug(&mut self, n: usize, addresses: &[(IpAddr, u8)]) {
+        let Self { lans, nodes, .. } = self;
+        lans[0].plug(nodes[n].host(), "eth0", addresses).expect("a cable");
+        lans[0].wait_host_ready(nodes[n].host(), "eth0").expect("the link is up");
+    }
+
     /// One switch, all daemons running.
     pub fn start(nodes: Vec<Node>) -> Self {
         let mut rig = Self::build(1, nodes);
