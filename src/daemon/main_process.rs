@@ -37,7 +37,7 @@ use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
-use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
@@ -397,7 +397,10 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
-                log_event(&event);
+                // Of our own silence the child has told the log when it was time.
+                if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
+                    log_event(&event);
+                }
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
                 {
@@ -415,8 +418,12 @@ impl MainProcess {
     }
 
     fn look_after_child(&mut self) {
-        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
-        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+        let (now, clock) = (Instant::now(), MonotonicClock::measure());
+        if let Err(error) = flight::beat_of_main(self.vrrp.recorder(), now, clock) {
+            tracing::debug!("flight recorder: {error}");
+        }
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), clock);
+        if let Some(silence) = self.watchdog.look(now, beat) {
             error!(
                 "the vrrp process has stood still for {} ms: killed, its addresses are removed",
                 silence.as_millis()

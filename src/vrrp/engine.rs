@@ -395,13 +395,14 @@ impl VrrpEngine {
         }
     }
 
-    /// Everything that can be shown.
+    /// Everything that can be shown, but for what the shell knows: whether main is there.
     pub fn snapshot(&self) -> Snapshot {
         let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
         Snapshot {
             instances: self.instances.values().map(named).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
+            trackers_stale: None,
         }
     }
 

@@ -118,6 +118,16 @@ pub enum Event {
         /// By how much.
         by: Duration,
     },
+    /// Main has turned its loop no more for this long: trackers are taken as they were, nothing is reloaded or notified.
+    MainSilent {
+        /// For how long.
+        silence: Duration,
+    },
+    /// Main goes on.
+    MainBack {
+        /// It was silent for this long.
+        silence: Duration,
+    },
     /// Something worth a warning that is no state change, in one sentence.
     Warning {
         /// The instance's name.

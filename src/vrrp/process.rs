@@ -16,6 +16,7 @@
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
 mod main_link;
+mod main_watch;
 mod settings;
 mod statics;
 
@@ -50,6 +51,7 @@ use super::message::{FromVrrp, ToVrrp};
 use super::timing;
 use super::types::IfIndex;
 use main_link::MainLink;
+use main_watch::{MainNews, MainWatch};
 use statics::StaticAddresses;
 
 /// Ended in good order.
@@ -227,6 +229,7 @@ struct Process {
     promotion: settings::Promotion,
     recorder: FlightRecorder,
     main: MainLink,
+    main_watch: MainWatch,
     readiness: Readiness,
     timer: TimerFd,
     clock: MonotonicClock,
@@ -277,6 +280,7 @@ impl Process {
             listener: None,
             recorder,
             main,
+            main_watch: MainWatch::new(now),
             readiness,
             timer,
             clock,
@@ -382,8 +386,23 @@ impl Process {
         if let Err(e) = self.recorder.beat(now) {
             tracing::debug!("flight recorder: {e}");
         }
+        self.watch_main(now);
         self.main.flush(&self.readiness);
         Ok(())
+    }
+
+    fn watch_main(&mut self, now: Instant) {
+        if !self.main_watch.is_due(now) || self.stop_by.is_some() {
+            return;
+        }
+        let event = match self.main_watch.look(now, self.recorder.last_beat_of_main()) {
+            Some(MainNews::Silent(silence)) => Event::MainSilent { silence },
+            Some(MainNews::Back(silence)) => Event::MainBack { silence },
+            None => return,
+        };
+        // Main, which logs all other events, is late with this one.
+        log_event(&event);
+        self.emit(event);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToVrrp) {
@@ -414,7 +433,11 @@ impl Process {
                     self.input(now, Input::Tracker { key, status });
                 }
             }
-            ToVrrp::SnapshotPlease => self.main.push(FromVrrp::Snapshot(Box::new(self.engine.snapshot()))),
+            ToVrrp::SnapshotPlease => {
+                let mut snapshot = self.engine.snapshot();
+                snapshot.trackers_stale = self.main_watch.stale(now);
+                self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
+            }
             ToVrrp::Stop => self.stop(now, Input::Stop),
             ToVrrp::StopAtOnce => self.stop(now, Input::StopAtOnce),
             ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),

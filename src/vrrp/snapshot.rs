@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub trackers: Vec<(TrackerKey, TrackerStatus)>,
     /// Adverts for a VRID that no instance has.
     pub unknown_vrid: u64,
+    /// For how long main has run no trackers, if it does not: their statuses are those of before.
+    pub trackers_stale: Option<Duration>,
 }
 
 /// One instance at one moment.

@@ -190,6 +190,26 @@ fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
 }
 
 #[test]
+fn a_main_that_is_stopped_is_told_and_no_reason_to_fail_over() {
+    let Some(rig) = Rig::start("silent") else { return };
+    let vrrp = rig.vrrp_pid();
+    let main = rig.daemon.id();
+    kill(main, libc::SIGSTOP);
+    let line = rig.daemon.wait_for_log("main has been silent for 10 s");
+    assert!(line.contains("VRRP goes on with the trackers' statuses of then"), "{line}");
+    assert!(rig.net.has_address() && rig.vrrp_pid() == vrrp, "the address stays where it was");
+    kill(main, libc::SIGCONT);
+    rig.daemon.wait_for_log("main is back after 1");
+    // It reads what it has missed, and logs none of it twice.
+    rig.daemon.signal(libc::SIGHUP);
+    let log = rig.daemon.lines_until("reload: 0 changed, 0 added, 0 removed, 1 unchanged");
+    for never in ["main has been silent", "main is back", "Entering", "stood still"] {
+        assert!(!log.iter().any(|line| line.contains(never)), "{never}: {log:#?}");
+    }
+    assert_eq!(rig.vrrp_pid(), vrrp);
+}
+
+#[test]
 fn a_vrrp_process_that_is_left_without_its_main_is_ended_by_the_next() {
     let Some(net) = Net::new("orphan") else { return };
     let bench = Bench::new("");

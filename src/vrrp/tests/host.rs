@@ -454,6 +454,7 @@ fn words(event: &Event) -> String {
         Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
         Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
         Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
+        Event::MainSilent { .. } | Event::MainBack { .. } => unreachable!("the shell's, not the engine's"),
     }
 }
 
