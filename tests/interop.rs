@@ -8,6 +8,8 @@ mod bytes;
 mod common;
 #[path = "common/forged.rs"]
 mod forged;
+#[path = "interop/frr.rs"]
+mod frr;
 #[path = "common/handover.rs"]
 mod handover;
 #[path = "common/life.rs"]

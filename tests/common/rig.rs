@@ -29,6 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Make {
     Holdfast,
     Keepalived,
+    /// FRR's vrrpd; its file is in FRR's words, and its log tells no states.
+    Frr,
 }
 
 impl Make {
@@ -36,6 +38,7 @@ impl Make {
         let program = match self {
             Self::Holdfast => env!("CARGO_BIN_EXE_holdfast"),
             Self::Keepalived => KEEPALIVED,
+            Self::Frr => concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/frr.sh"),
         };
         Daemon { program: program.into(), options: Vec::new() }
     }
