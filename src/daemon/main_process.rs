@@ -187,6 +187,8 @@ struct MainProcess {
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
+    /// This node takes no part in elections; each vrrp process is told when it starts.
+    maintenance: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -258,6 +260,7 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            maintenance: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -366,6 +369,7 @@ impl MainProcess {
             config: Box::new(self.config.vrrp.clone()),
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
+            maintenance: self.maintenance,
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -413,7 +417,7 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 

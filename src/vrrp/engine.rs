@@ -7,6 +7,8 @@
 //! [`VrrpEngine::poll_effect`] until `None`, carrying each effect out in order, then wait until
 //! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ use super::snapshot::{FlightRecord, Snapshot};
 use super::state::State;
 use super::track::{TrackTable, effective_priority};
 use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
+
+pub use command::FailoverRefusal;
 
 /// What a shell tells the engine.
 #[derive(Debug)]
@@ -62,6 +66,9 @@ pub enum Input<'a> {
         /// What.
         address: IpAddr,
     },
+    /// Take no part in elections: masters hand over, backups wait for nobody's silence. Or do so again, as one that has just
+    /// begun to listen. To be told anew to the next process.
+    Maintenance(bool),
     /// Give up mastership in good order: resign, and keep each address until the successor has it. The process may end
     /// when [`VrrpEngine::is_stopped`] and the effects are carried out.
     Stop,
@@ -192,6 +199,7 @@ pub struct VrrpEngine {
     /// Time of the latest input, for what is shown.
     now: Instant,
     phase: Phase,
+    maintenance: bool,
     instances: BTreeMap<InstanceId, Instance>,
     ids: BTreeMap<String, InstanceId>,
     next_id: u32,
@@ -240,6 +248,7 @@ impl VrrpEngine {
             config: VrrpConfig::default(),
             now,
             phase: Phase::Starting { until: now + delay },
+            maintenance: false,
             instances: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_id: 0,
@@ -325,8 +334,8 @@ impl VrrpEngine {
                 self.review(now, &Cause::Reconfigured, |_| true);
             }
             Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
-            // Nobody is leaving: nothing depends on it.
-            Input::Announced { .. } => {}
+            Input::Announced { interface, address } => self.on_announced(now, interface, address),
+            Input::Maintenance(on) => self.set_maintenance(now, on),
             Input::Stop => self.stop(now, false),
             Input::StopAtOnce => self.stop(now, true),
         }
@@ -335,11 +344,7 @@ impl VrrpEngine {
     fn handle_input_while_stopping(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
-            Input::Announced { interface, address } => {
-                for id in self.all_ids() {
-                    self.with(now, id, |instance, turn| instance.on_announced(turn, interface, address));
-                }
-            }
+            Input::Announced { interface, address } => self.on_announced(now, interface, address),
             Input::StopAtOnce => {
                 for id in self.all_ids() {
                     self.with(now, id, Instance::release_lingering);
@@ -352,6 +357,7 @@ impl VrrpEngine {
             | Input::PortForwards(_)
             | Input::Tracker { .. }
             | Input::Reconfigure(_)
+            | Input::Maintenance(_)
             | Input::Stop => {}
         }
         self.stop_when_all_left();
@@ -403,6 +409,7 @@ impl VrrpEngine {
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
             trackers_stale: None,
+            maintenance: self.maintenance,
         }
     }
 
@@ -530,6 +537,13 @@ impl VrrpEngine {
         }
     }
 
+    /// Another host announced an address. It matters to who has handed it over.
+    fn on_announced(&mut self, now: Instant, link: IfIndex, address: IpAddr) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| instance.on_announced(turn, link, address));
+        }
+    }
+
     /// A cable was plugged in: what was announced before may have reached nobody.
     fn on_carrier(&mut self, now: Instant, link: IfIndex) {
         for id in self.all_ids() {
@@ -617,7 +631,10 @@ impl VrrpEngine {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
         self.ids.insert(name.to_owned(), id);
-        self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
+        let mut instance = Instance::new(now, id, name, config, Cause::Reconfigured);
+        let mut turn = Turn { now, effects: &mut self.effects, holders: &mut self.holders };
+        instance.set_maintenance(&mut turn, self.maintenance);
+        self.instances.insert(id, instance);
     }
 
     fn regroup(&mut self) {

@@ -201,6 +201,10 @@ pub enum Cause {
     },
     /// The vrrp process was restarted and found itself still within its own advert deadline.
     Adopted,
+    /// It was told to hand over (`failover`).
+    Failover,
+    /// The node takes no part in elections (`maintenance`).
+    Maintenance,
     /// The daemon was told to stop.
     Stopping,
     /// A reload removed the instance.
@@ -331,6 +335,8 @@ impl fmt::Display for Cause {
             Self::SyncGroup { group, member } => write!(f, "{member} of sync group {group} moved"),
             Self::Tracker { tracker, status } => write!(f, "{tracker} is {status}"),
             Self::Adopted => f.write_str("restarted within its own advert deadline"),
+            Self::Failover => f.write_str("told to hand over"),
+            Self::Maintenance => f.write_str("maintenance"),
             Self::Stopping => f.write_str("stopping"),
             Self::Removed => f.write_str("removed by a reload"),
         }

@@ -3,6 +3,8 @@
 //! Pure: time is passed in. The state changes only in the `enter_*` functions, and each does all that entering means,
 //! including the idempotent "I hold no addresses" of BACKUP and FAULT. The sync group's part is in [`super::group`].
 
+mod handover;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -81,6 +83,9 @@ pub struct Instance {
     pub health: Health,
     /// A predecessor was master until it was killed; its next advert was due then.
     pub adopted: Option<Instant>,
+    /// Some other router's advert was ever good.
+    pub has_heard_others: bool,
+    maintenance: bool,
     advertised: Vec<IpAddr>,
     cause: Cause,
     since: Instant,
@@ -107,6 +112,8 @@ impl Instance {
             binding: Binding::default(),
             health,
             adopted: None,
+            has_heard_others: false,
+            maintenance: false,
             advertised: Vec::new(),
             cause,
             since: now,
@@ -121,7 +128,10 @@ impl Instance {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Init | State::Fault { .. } => None,
-            State::Backup(backup) => backup.deadline(&self.config, self.health.priority),
+            State::Backup(backup) => {
+                let down = backup.deadline(&self.config, self.health.priority).filter(|_| !self.maintenance);
+                down.into_iter().chain(backup.handover.as_ref().map(Leaving::deadline)).min()
+            }
             State::Master(master) => {
                 let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
                 others.chain([master.next_advert_at]).min()
@@ -133,16 +143,6 @@ impl Instance {
     /// Whether it holds the addresses.
     pub fn is_master(&self) -> bool {
         matches!(self.state, State::Master(_))
-    }
-
-    /// Whether it has resigned and still holds addresses.
-    pub fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Leaving(_))
-    }
-
-    /// The links of the addresses that wait for a successor.
-    pub fn lingering_links(&self) -> impl Iterator<Item = IfIndex> + '_ {
-        self.binding.addresses.iter().filter(|_| self.is_leaving()).map(|address| address.interface)
     }
 
     /// Whether its master-down timer has expired and it waits for its group.
@@ -183,6 +183,7 @@ impl Instance {
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
+            handing_over: self.handover().is_some(),
             source: self.binding.source,
             counters: self.counters,
         }
@@ -193,7 +194,11 @@ impl Instance {
     /// Leaves INIT or FAULT when nothing stands against it any more (RFC 9568 §6.4.1).
     pub fn start(&mut self, turn: &mut Turn<'_>, cause: Cause) {
         // In a sync group, who would be master at once waits for the others: `expire` sees to that.
-        match self.adopted.take().filter(|due| turn.now < *due) {
+        let adopted = self.adopted.take().filter(|due| turn.now < *due);
+        if self.maintenance {
+            return self.enter_backup(turn, Wait::MasterDown, None, cause);
+        }
+        match adopted {
             Some(due) if self.group.is_none() => {
                 self.enter_master(turn, Cause::Adopted);
                 if let State::Master(master) = &mut self.state {
@@ -265,15 +270,15 @@ impl Instance {
     /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.
     fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         self.counters.advert_rcvd += 1;
+        self.has_heard_others = true;
         if heard.priority == 0 {
             self.counters.pri_zero_rcvd += 1;
         }
-        match &mut self.state {
-            State::Init | State::Fault { .. } => {}
+        self.on_successor(at, heard);
+        match &self.state {
+            State::Init | State::Fault { .. } | State::Leaving(_) => {}
             State::Backup(_) => self.on_advert_as_backup(at, heard),
             State::Master(_) => self.on_advert_as_master(turn, heard, at),
-            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(at, heard),
-            State::Leaving(_) => {}
         }
     }
 
@@ -303,11 +308,12 @@ impl Instance {
             }
             return;
         }
+        let delay = preempt_delay.max(backup.hold);
         if heard.priority >= priority.value() {
             backup.preempt_at = None;
-        } else if preempt && !preempt_delay.is_zero() && backup.preempt_at.is_none() {
+        } else if preempt && !delay.is_zero() && backup.preempt_at.is_none() {
             // keepalived: the clock of preempt_delay starts at the first lower-priority advert.
-            backup.preempt_at = Some(at + preempt_delay);
+            backup.preempt_at = Some(at + delay);
         }
         let delayed = backup.preempt_at.is_some_and(|end| at < end);
         if !preempt || heard.priority >= priority.value() || delayed {
@@ -430,27 +436,23 @@ impl Instance {
     pub fn on_timeout(&mut self, turn: &mut Turn<'_>) {
         match &self.state {
             State::Init | State::Fault { .. } => {}
-            State::Backup(backup) => {
-                let due = backup.deadline(&self.config, self.health.priority).filter(|due| *due <= turn.now);
-                if let Some(due) = due {
-                    let late = turn.now - due;
-                    let cause = backup.cause(turn.now, late, self.health.priority);
-                    self.tell_late(turn, late);
-                    self.expire(turn, cause);
-                }
+            State::Backup(_) => {
+                self.on_timeout_of_handover(turn);
+                self.on_timeout_as_backup(turn);
             }
             State::Master(_) => self.on_timeout_as_master(turn),
-            State::Leaving(_) => self.on_timeout_as_leaving(turn),
+            State::Leaving(_) => self.on_timeout_of_handover(turn),
         }
     }
 
-    fn on_timeout_as_leaving(&mut self, turn: &mut Turn<'_>) {
-        let State::Leaving(leaving) = &mut self.state else { return };
-        if leaving.repeat_at.take_if(|at| *at <= turn.now).is_some() {
-            self.send_advert(turn, 0);
-        }
-        if matches!(&self.state, State::Leaving(leaving) if leaving.until <= turn.now) {
-            self.release_lingering(turn);
+    fn on_timeout_as_backup(&mut self, turn: &mut Turn<'_>) {
+        let State::Backup(backup) = &self.state else { return };
+        let due = backup.deadline(&self.config, self.health.priority).filter(|due| *due <= turn.now);
+        if let Some(due) = due.filter(|_| !self.maintenance) {
+            let late = turn.now - due;
+            let cause = backup.cause(turn.now, late, self.health.priority);
+            self.tell_late(turn, late);
+            self.expire(turn, cause);
         }
     }
 
@@ -475,17 +477,6 @@ impl Instance {
             self.sync_addresses(turn, &[]);
             self.announce(turn, garp.repeat);
         }
-    }
-
-    /// Another host announced an address.
-    pub fn on_announced(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
-        let ours = self.binding.addresses.iter().any(|a| (a.interface, a.config.address) == (interface, address));
-        let State::Leaving(leaving) = &mut self.state else { return };
-        if !ours || !leaving.released.insert((interface, address)) {
-            return;
-        }
-        let all = leaving.released.len() >= self.binding.addresses.len();
-        if all { self.release_lingering(turn) } else { self.sync_addresses(turn, &[]) }
     }
 
     /// The kernel has what this generation says.
@@ -521,6 +512,9 @@ impl Instance {
 
     /// The master-down timer has expired: master at once, or when the sync group is ready.
     pub fn expire(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        if self.maintenance {
+            return;
+        }
         if self.group.is_none() {
             self.enter_master(turn, cause);
         } else if let State::Backup(backup) = &mut self.state {
@@ -578,7 +572,13 @@ impl Instance {
         }
         let old = std::mem::replace(&mut self.binding, binding);
         self.advertised = self.fitting_addresses();
-        if self.is_master() && old.addresses != self.binding.addresses {
+        if old.addresses == self.binding.addresses {
+            return;
+        }
+        if self.handover().is_some() {
+            self.sync_addresses(turn, &old.addresses);
+        }
+        if self.is_master() {
             self.sync_addresses(turn, &old.addresses);
             let fresh = self.binding.addresses.iter().filter(|address| !old.addresses.contains(address));
             let fresh: Vec<_> = fresh.map(|address| (address.interface, address.config.address)).collect();
@@ -667,26 +667,6 @@ impl Instance {
         self.entered(turn, from, Cause::Fault { reasons });
     }
 
-    /// Stops: a master resigns and lingers until its successor has the addresses, others end at once.
-    pub fn enter_leaving(&mut self, turn: &mut Turn<'_>) {
-        if !self.is_master() || self.binding.addresses.is_empty() {
-            return self.enter_end(turn, StateName::Stop, Cause::Stopping);
-        }
-        self.send_advert(turn, 0);
-        turn.effects.push_back(Effect::StopAnnouncing { instance: self.id });
-        let from = self.leave(turn.now);
-        self.state = State::Leaving(Leaving::new(turn.now, self.config.advert_interval));
-        self.entered(turn, from, Cause::Stopping);
-    }
-
-    /// The end of lingering: no address is left.
-    pub fn release_lingering(&mut self, turn: &mut Turn<'_>) {
-        if self.is_leaving() {
-            self.state = State::Init;
-            self.sync_addresses(turn, &[]);
-        }
-    }
-
     /// Gives everything up for good. The instance is not to be used afterwards.
     pub fn enter_end(&mut self, turn: &mut Turn<'_>, to: StateName, cause: Cause) {
         // RFC 9568 §6.4.3 (Shutdown): cancel the timer, send an advert of priority 0.
@@ -767,12 +747,12 @@ impl Instance {
     /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
     fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
         self.generation += 1;
+        let lingers = |address: &BoundAddress| {
+            let key = (address.interface, address.config.address);
+            self.handover().is_some_and(|handover| !handover.released.contains(&key))
+        };
         let (present, mut absent): (Vec<_>, Vec<_>) =
-            self.binding.addresses.iter().cloned().partition(|address| match &self.state {
-                State::Master(_) => true,
-                State::Leaving(leaving) => !leaving.released.contains(&(address.interface, address.config.address)),
-                State::Init | State::Fault { .. } | State::Backup(_) => false,
-            });
+            self.binding.addresses.iter().cloned().partition(|address| self.is_master() || lingers(address));
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };

@@ -171,7 +171,9 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         }
         loop {
             match next_message(&mut main, &readiness).await? {
-                Some(ToVrrp::Start { config, trackers, adopt }) => return Ok(Ok((config, trackers, adopt))),
+                Some(ToVrrp::Start { config, trackers, adopt, maintenance }) => {
+                    return Ok(Ok((config, trackers, adopt, maintenance)));
+                }
                 Some(ToVrrp::Stop) | None => return Ok(Err(EXIT_OK)),
                 Some(_) => {}
             }
@@ -181,13 +183,14 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         () = signals.stop() => return Ok(EXIT_OK),
         started = tokio::time::timeout(START_PATIENCE, start) => started,
     };
-    let (config, trackers, adopt) = match started {
+    let (config, trackers, adopt, maintenance) = match started {
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "main did not say what to do")),
         Ok(Err(e)) => return Err(e),
         Ok(Ok(Err(code))) => return Ok(code),
         Ok(Ok(Ok(start))) => start,
     };
-    let process = Process::start(*config, &trackers, adopt, main, options.flight, readiness)?;
+    let mut process = Process::start(*config, adopt, main, options.flight, readiness)?;
+    process.begin(&trackers, maintenance)?;
     process.run(signals).await
 }
 
@@ -243,20 +246,12 @@ struct Process {
 }
 
 impl Process {
-    fn start(
-        config: VrrpConfig,
-        trackers: &[(TrackerKey, TrackerStatus)],
-        adopt: bool,
-        main: MainLink,
-        flight: File,
-        readiness: Readiness,
-    ) -> io::Result<Self> {
+    fn start(config: VrrpConfig, adopt: bool, main: MainLink, flight: File, readiness: Readiness) -> io::Result<Self> {
         settings::apply(&config.global, &Default::default());
         let clock = MonotonicClock::measure();
         let records = if adopt { flight::read(&flight, clock) } else { Vec::new() };
         let recorder = FlightRecorder::open(flight, clock, adopt)?;
-        let mut monitor = Monitor::open()?;
-        let links = monitor.load(DUMP_PATIENCE)?;
+        let monitor = Monitor::open()?;
         let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let mut writer = AddressWriter::open()?;
         writer.set_filter(&config.global.filter);
@@ -294,13 +289,23 @@ impl Process {
             let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from);
             process.engine.hold_until(now + delay_after_boot.saturating_sub(up));
         }
-        process.settle();
-        for (key, status) in trackers {
-            process.input(now, Input::Tracker { key: key.clone(), status: *status });
-        }
-        process.links_changed(now, links);
-        process.main.push(FromVrrp::Ready);
         Ok(process)
+    }
+
+    /// Tells the engine what there is.
+    fn begin(&mut self, trackers: &[(TrackerKey, TrackerStatus)], maintenance: bool) -> io::Result<()> {
+        let links = self.monitor.load(DUMP_PATIENCE)?;
+        let now = Instant::now();
+        self.settle();
+        if maintenance {
+            self.input(now, Input::Maintenance(true));
+        }
+        for (key, status) in trackers {
+            self.input(now, Input::Tracker { key: key.clone(), status: *status });
+        }
+        self.links_changed(now, links);
+        self.main.push(FromVrrp::Ready);
+        Ok(())
     }
 
     async fn run(mut self, mut signals: Signals) -> io::Result<i32> {
@@ -379,6 +384,9 @@ impl Process {
         }
         self.engine.handle_timeout(now);
         self.settle();
+        if self.listener.is_some() {
+            self.listen_for_successors();
+        }
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
@@ -438,6 +446,18 @@ impl Process {
                 snapshot.trackers_stale = self.main_watch.stale(now);
                 self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
             }
+            ToVrrp::Failover { request, instance } => {
+                let outcome = self.engine.failover(now, &instance);
+                self.settle();
+                self.listen_for_successors();
+                self.main.push(FromVrrp::Failover { request, outcome });
+            }
+            ToVrrp::Maintenance(on) => {
+                if self.stop_by.is_none() {
+                    self.input(now, Input::Maintenance(on));
+                    self.listen_for_successors();
+                }
+            }
             ToVrrp::Stop => self.stop(now, Input::Stop),
             ToVrrp::StopAtOnce => self.stop(now, Input::StopAtOnce),
             ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),
@@ -453,13 +473,18 @@ impl Process {
         self.stop_by = Some(now + STOP_PATIENCE);
         let change = self.statics.remove(self.monitor.table());
         self.writer.sync(Owner::Static, change);
-        if !self.engine.listens_to_announcements().is_empty() {
-            self.listen();
-        }
+        self.listen_for_successors();
     }
 
-    /// Without ears we linger for the longest time.
-    fn listen(&mut self) {
+    /// Opens our ears while some address waits for a successor. Without them we linger for the longest time.
+    fn listen_for_successors(&mut self) {
+        if self.engine.listens_to_announcements().is_empty() {
+            self.listener = None;
+            return;
+        }
+        if self.listener.is_some() {
+            return;
+        }
         match AnnouncementListener::open() {
             Ok(listener) => {
                 if let Err(e) = self.readiness.add(&listener) {

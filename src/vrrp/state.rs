@@ -71,8 +71,12 @@ pub struct Backup {
     pub rejected_at: Option<Instant>,
     /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
     pub excused: bool,
-    /// End of `preempt_delay`, running since the first lower-priority advert.
+    /// End of `preempt_delay`, or of the hold, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
+    /// It handed over on command: a lower-priority master is left alone for this long.
+    pub hold: Duration,
+    /// It handed over on command, and its successor does not have all addresses yet.
+    pub handover: Option<Leaving>,
 }
 
 /// The master-down timer. The deadline follows from it, the configuration and the priority: nothing to keep in step.
@@ -114,6 +118,8 @@ impl Backup {
             rejected_at: None,
             excused: false,
             preempt_at: None,
+            hold: Duration::ZERO,
+            handover: None,
         }
     }
 
@@ -197,7 +203,7 @@ impl Losses {
     }
 }
 
-/// A master that was told to stop: make before break.
+/// A master that was told to stop, or to hand over: make before break.
 ///
 /// RFC 9568 §6.4.3 (Shutdown) lets the addresses go with the resignation, and clients wait for the skew time until the
 /// backup takes them. We go on answering for them meanwhile, without adverts and without announcements.

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::{AddressConfig, ConfigDiff, InitialState, InstanceConfig, VrrpConfig};
+use holdfast::vrrp::engine::FailoverRefusal;
 use holdfast::vrrp::event::{Cause, Event, StateName};
 use holdfast::vrrp::flight::{self, MonotonicClock};
 use holdfast::vrrp::message::{FromVrrp, ToVrrp};
@@ -94,7 +95,7 @@ impl FakeMain {
     pub fn begin(&mut self, config: &VrrpConfig, adopt: bool) {
         self.say(&ToVrrp::Hello { build: BUILD_ID.to_owned() });
         assert_eq!(self.hear(), FromVrrp::Hello { build: BUILD_ID.to_owned() });
-        self.say(&ToVrrp::Start { config: Box::new(config.clone()), trackers: Vec::new(), adopt });
+        self.say(&ToVrrp::Start { config: Box::new(config.clone()), trackers: Vec::new(), adopt, maintenance: false });
         self.until(|m| (*m == FromVrrp::Ready).then_some(()));
     }
 
@@ -188,6 +189,47 @@ fn a_master_alone_hands_over_when_told_to_stop() {
     setup.main.say(&ToVrrp::Stop);
     setup.main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
     assert_handed_over(&mut setup);
+}
+
+/// Alone, it takes up what nobody else wants; in maintenance it does not.
+#[test]
+fn a_master_that_is_told_to_hand_over_does_and_says_so() {
+    needs_root!();
+    let mut setup = master();
+    let ask = |main: &mut FakeMain, request: u64, instance: &str| {
+        main.say(&ToVrrp::Failover { request, instance: instance.to_owned() });
+        main.until(|m| match m {
+            FromVrrp::Failover { request: answered, outcome } if *answered == request => Some(outcome.clone()),
+            _ => None,
+        })
+    };
+    let unknown = FailoverRefusal::Unknown { instance: "VI_2".to_owned() };
+    assert_eq!(ask(&mut setup.main, 7, "VI_2"), Err(unknown));
+    for round in 0..2 {
+        match round {
+            0 => assert_eq!(ask(&mut setup.main, 8, "VI_1"), Ok(())),
+            _ => setup.main.say(&ToVrrp::Maintenance(true)),
+        }
+        let resigned = setup.capture.next(PATIENCE, |f| is_advert_v4(f) && priority(f) == Some(0));
+        assert!(resigned.is_some(), "priority 0 on the wire");
+        let end = Instant::now() + PATIENCE;
+        while addresses(&setup.lan).contains("192.0.2.100") {
+            assert!(Instant::now() < end, "the address goes when nobody comes");
+        }
+        if round == 0 {
+            assert!(matches!(setup.main.until_master(), Cause::MasterSilent { .. }));
+        }
+    }
+    let refused = ask(&mut setup.main, 9, "VI_1");
+    assert!(matches!(refused, Err(FailoverRefusal::NotMaster { state: StateName::Backup, .. })), "{refused:?}");
+    setup.main.say(&ToVrrp::SnapshotPlease);
+    let shown = setup.main.until(|m| if let FromVrrp::Snapshot(shown) = m { Some(shown.clone()) } else { None });
+    assert!(shown.maintenance && !shown.instances["VI_1"].handing_over);
+    setup.main.say(&ToVrrp::Maintenance(false));
+    setup.main.until_master();
+    setup.main.say(&ToVrrp::Stop);
+    setup.main.until(|m| (*m == FromVrrp::Stopped).then_some(()));
+    assert_eq!(setup.main.exit_code(), Some(0));
 }
 
 /// Nanoseconds that all threads were on a CPU so far.

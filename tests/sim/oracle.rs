@@ -396,6 +396,7 @@ impl Book {
             Cause::Adopted => says(to == Master, "adoption makes a master"),
             Cause::Fault { reasons } => says(to == Fault && !reasons.is_empty(), "no fault"),
             Cause::FaultCleared => says(from == Fault && to == Backup, "it was not in FAULT"),
+            Cause::Failover | Cause::Maintenance => says(moves == (Master, Backup), "only a master hands over"),
             Cause::Stopping => says(to == Stop, "nobody stopped it"),
             Cause::Removed => says(matches!(to, Fault | Deleted), "nobody removed it"),
             Cause::SyncGroup { .. } => says(matches!(to, Backup | Master), "a group moves between these"),

@@ -178,6 +178,7 @@ impl Host {
     /// | `unlink ADDRESS...` | the kernel tells of a removal, while our own last wish is not carried out yet |
     /// | `announced ADDRESS [eth1]` | another host announces it |
     /// | `overflow [eth1]` | the IPv4 socket had no room for adverts |
+    /// | `failover [B]`, `maintenance on`, `maintenance off` | an operator's commands |
     /// | `reload`, `synced`, `refused`, `timeout`, `stop`, `stop at once` | |
     pub fn play(&mut self, steps: &str) {
         for step in steps.split(';').map(str::trim).filter(|step| !step.is_empty()) {
@@ -229,6 +230,15 @@ impl Host {
             "unlink" => self.unlink(&words[1..]),
             "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]) }),
             "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
+            "maintenance" => self.input(Input::Maintenance(words[1] == "on")),
+            "failover" => {
+                let name = words.get(1).copied().unwrap_or("A");
+                match self.engine.failover(self.now, name) {
+                    Ok(()) => {}
+                    Err(refusal) => self.said.push(format!("refused: {refusal}")),
+                }
+                self.drain();
+            }
             "stop" => {
                 self.stopping = true;
                 self.input(if words.len() > 1 { Input::StopAtOnce } else { Input::Stop });
