@@ -48,6 +48,7 @@ use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
+use super::receive_clock::ReceiveClock;
 use super::timing;
 use super::types::IfIndex;
 use main_link::MainLink;
@@ -216,6 +217,10 @@ fn pause(turn_began: Instant, next_deadline: Instant) {
     std::thread::sleep(wanted.min(next_deadline.saturating_duration_since(now)));
 }
 
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn beat_every(config: &VrrpConfig) -> Duration {
     HEARTBEAT.min(timing::stall_limit(config) / 4)
 }
@@ -237,8 +242,8 @@ struct Process {
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
-    /// When the advert sockets were last read.
-    looked_at: Instant,
+    /// Of the advert sockets.
+    receive_clock: ReceiveClock,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
@@ -280,7 +285,7 @@ impl Process {
             timer,
             clock,
             heartbeat_at: now,
-            looked_at: now,
+            receive_clock: ReceiveClock::new(now, wall_clock()),
             known_links: BTreeSet::new(),
             stop_by: None,
         };
@@ -348,15 +353,14 @@ impl Process {
 
     fn turn(&mut self, now: Instant) -> io::Result<()> {
         self.sockets.begin_turn();
+        self.receive_clock.begin_turn(now, wall_clock());
         while let Some(packet) = self.sockets.receive() {
-            // It did not wait longer than since we last looked, whatever a clock that was set says.
-            let waited = packet.waited.min(now.saturating_duration_since(self.looked_at));
             let received = Received {
                 socket: packet.socket,
                 source: packet.source,
                 destination: packet.destination,
                 ttl: packet.ttl,
-                at: now.checked_sub(waited).unwrap_or(now),
+                at: self.receive_clock.received_at(packet.waited),
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
@@ -364,7 +368,6 @@ impl Process {
         for socket in self.sockets.take_overflown() {
             self.input(now, Input::AdvertsLost(socket));
         }
-        self.looked_at = now;
         let announced = self.listener.as_mut().map(AnnouncementListener::drain).unwrap_or_default();
         for (interface, address) in announced {
             self.input(now, Input::Announced { interface, address });
@@ -571,8 +574,7 @@ impl Process {
             log_event(&event);
             return;
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.main.event(event, at);
+        self.main.event(event, wall_clock());
     }
 
     fn write_addresses(&mut self, now: Instant) -> io::Result<()> {
