@@ -68,6 +68,10 @@ impl Instance {
     }
 
     fn resign(&mut self, turn: &mut Turn<'_>) -> Leaving {
+        // An address that is about to be put back is wanted until the successor has it, like the others.
+        if matches!(&self.state, State::Master(master) if master.losses.restore_at.is_some()) {
+            self.sync_addresses(turn, &[]);
+        }
         self.send_advert(turn, 0);
         turn.effects.push_back(Effect::StopAnnouncing { instance: self.id });
         Leaving::new(turn.now, self.config.advert_interval)

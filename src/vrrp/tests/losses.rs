@@ -33,6 +33,8 @@ fn addresses() {
             &["BACKUP 100, 3609.375 ms"]),
         row("removed", "mastership is given up meanwhile", as_is, "wait 4000; lose 10.0.0.100; timeout; lose 10.0.0.100; hear 200",
             "wait 500", &["BACKUP 100, 3109.375 ms"]),
+        row("removed", "a stop in that moment: it is put back for as long as it takes", as_is, "wait 4000; lose 10.0.0.100", "stop",
+            &["STOP 100, 5 ms", "has 10.0.0.100", "advert 0", "no more announcements", "MASTER -> STOP: stopping"]),
         row("removed", "not with no_track", |c| a(c).addresses[0].track = false, "wait 4000", "lose 10.0.0.100; timeout",
             &["MASTER 100, 609.375 ms"]),
         row("removed", "by ourselves a moment ago: no loss", as_is, "wait 4000", "unlink 10.0.0.100; timeout",
