@@ -131,8 +131,7 @@ fn a_vrrp_process_that_stands_still_loses_its_addresses_beside_keepalived() {
 #[test]
 fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
     needs_keepalived!();
-    handover::planned_stop(Variant::V2, Make::Keepalived);
-    handover::planned_stop(Variant::V3, Make::Keepalived);
+    each(&[Variant::V2, Variant::V3, Variant::V6], |variant| handover::planned_stop(*variant, Make::Keepalived));
 }
 
 /// keepalived announces again when it hears a worse master; we tell it that there was one.
@@ -140,4 +139,16 @@ fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
 fn clients_find_keepalived_after_a_contest() {
     needs_keepalived!();
     ports::late_switch_port(Make::Keepalived, Make::Holdfast);
+}
+
+#[test]
+fn of_two_live_masters_the_better_stays_whatever_nopreempt_says_beside_keepalived() {
+    needs_keepalived!();
+    pair::nopreempt_of_two_masters(Make::Keepalived);
+}
+
+#[test]
+fn a_weight_in_a_sync_group_moves_all_its_members_beside_keepalived() {
+    needs_keepalived!();
+    pair::sync_group_weight(Make::Keepalived);
 }
