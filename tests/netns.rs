@@ -26,6 +26,8 @@ mod pair;
 mod ports;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "netns/stalls.rs"]
+mod stalls;
 #[path = "netns/trackers.rs"]
 mod trackers;
 #[path = "common/variant.rs"]

@@ -176,6 +176,25 @@ fn a_killed_vrrp_process_is_replaced_and_goes_on() {
     rig.wait_for_address(true);
 }
 
+/// Nobody renews the claim to the address while it is waited: it goes.
+#[test]
+fn a_vrrp_process_that_keeps_dying_is_started_ever_more_slowly() {
+    let Some(rig) = Rig::start("crashloop") else { return };
+    for (deaths, told) in
+        [(1, "restarting the vrrp process at once"), (2, "died 2 times soon after its start: restarted in 1s")]
+    {
+        let pid = rig.vrrp_pid();
+        kill(pid, libc::SIGKILL);
+        rig.daemon.wait_for_log(told);
+        if deaths == 2 {
+            rig.wait_for_address(false);
+        }
+        wait_until("another process", || rig.vrrp_pid() != pid);
+        rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    }
+    rig.wait_for_address(true);
+}
+
 #[test]
 fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
     let Some(rig) = Rig::start("stuck") else { return };

@@ -55,6 +55,8 @@ pub enum Bug {
     OverflowUnheeded,
     /// What an operator said is forgotten.
     MaintenanceForgotten,
+    /// Who handed over takes back what it gave.
+    HoldForgotten,
 }
 
 impl Bug {
@@ -174,6 +176,11 @@ fn a_wall_clock_that_is_believed_is_found() {
 #[test]
 fn adverts_without_room_that_nobody_cares_for_are_found() {
     caught(Bug::OverflowUnheeded, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn a_hand_over_that_is_taken_back_is_found() {
+    caught(Bug::HoldForgotten, &[Rule::EarlyTakeover]);
 }
 
 #[test]

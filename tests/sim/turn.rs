@@ -169,6 +169,10 @@ impl World {
                 let outcome = self.process(host).map(|process| process.engine.failover(now, &name));
                 self.tell(|| format!("host {host} {name} is told to hand over: {outcome:?}"));
                 self.settle(host);
+                if self.bug == Some(Bug::HoldForgotten) {
+                    self.input(host, Input::Maintenance(true));
+                    self.input(host, Input::Maintenance(false));
+                }
             }
             Message::Maintenance(on) if self.hosts[host].maintenance == on => {}
             Message::Maintenance(on) => {
