@@ -3,3 +3,4 @@
 //! [`config`] says what is asked. Retry and delay logic is pure; the probes are shells.
 
 pub mod config;
+pub mod report;
