@@ -20,6 +20,8 @@
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
+//! | [`checkers`] | pure: `config` | is this real server fit to serve |
+//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane` | virtual servers: who gets the traffic, and what carries it |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
@@ -34,11 +36,13 @@
 //! - State changes happen in `enter_*` functions, and every one carries its [`vrrp::event::Cause`].
 //! - Addresses are written by one ordered writer; what is written says what should be, so doing it twice is harmless.
 
+pub mod checkers;
 pub mod cli;
 pub mod command;
 pub mod conf;
 pub mod daemon;
 pub mod ipc;
+pub mod ipvs;
 pub mod lab;
 pub mod net;
 pub mod notify;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, RunAs};
+use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::NotifyConfig;
 use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
 use crate::vrrp::config::VrrpConfig;
@@ -20,6 +21,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// For the vrrp process.
     pub vrrp: VrrpConfig,
+    /// For the balancer process.
+    pub balancer: BalancerConfig,
     /// `vrrp_script` blocks by name; only those that some instance or group tracks are ever run.
     pub scripts: BTreeMap<String, ScriptConfig>,
     /// `track_file` and `vrrp_track_file` blocks by name.

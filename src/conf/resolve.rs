@@ -12,6 +12,7 @@ use super::parse::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::vrrp::{self, Instance};
+use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::{NotifyConfig, NotifyScripts};
 use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transport, VrrpConfig};
 
@@ -40,6 +41,7 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
     Config {
         daemon: globals.daemon,
         vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
+        balancer: BalancerConfig::default(),
         scripts: trackers.scripts.into_iter().map(|(name, script)| (name, script.config)).collect(),
         files: trackers.files.into_iter().map(|(name, file)| (name, file.config)).collect(),
         processes: trackers.processes.into_iter().map(|(name, process)| (name, process.config)).collect(),

@@ -1,0 +1,110 @@
+//! The seam between the balancer and whoever carries the traffic: kernel IPVS, the userspace forwarder, and, one day,
+//! TC eBPF.
+//!
+//! Pure: the trait and its plain values. Implementations are shells.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{Operation, ServiceTable};
+use super::types::{ServiceKey, SocketKey};
+
+/// A data plane. Calls come from the balancer's thread; they may take a system call's time and never wait for a peer.
+pub trait Dataplane {
+    /// `kernel` or `userspace`, for messages and status.
+    fn name(&self) -> &'static str;
+
+    /// Carries out the operations in their order. What exists already on an add, and what is gone already on a removal,
+    /// is success. An operation that is refused does not hold up the next ones.
+    fn apply(&mut self, operations: &[Operation]) -> Vec<Refusal>;
+
+    /// What there is now.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn dump(&mut self) -> Result<ServiceTable, DataplaneError>;
+
+    /// Counters of all services and destinations.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn counters(&mut self) -> Result<BTreeMap<ServiceKey, ServiceCounters>, DataplaneError>;
+}
+
+/// An operation that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its place in the list.
+    pub operation: usize,
+    /// Why.
+    pub error: DataplaneError,
+}
+
+/// Why a data plane did not do something. `lasting` says that trying the same again is of no use until the
+/// configuration or the machine changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{reason}")]
+pub struct DataplaneError {
+    /// For people: what was refused and what helps.
+    pub reason: String,
+    /// Of no use to try again.
+    pub lasting: bool,
+}
+
+/// What a service has carried.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServiceCounters {
+    /// Of the whole service.
+    pub total: Counters,
+    /// Of each destination.
+    pub destinations: BTreeMap<SocketKey, DestinationCounters>,
+}
+
+/// Since the service was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Connections (UDP: flows).
+    pub connections: u64,
+    /// Packets from clients (the forwarder: reads).
+    pub in_packets: u64,
+    /// Packets to clients.
+    pub out_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes to clients.
+    pub out_bytes: u64,
+    /// Per second, as the kernel estimates it: connections.
+    pub connections_per_second: u64,
+    /// Packets from clients, per second.
+    pub in_packets_per_second: u64,
+    /// Packets to clients, per second.
+    pub out_packets_per_second: u64,
+    /// Bytes from clients, per second.
+    pub in_bytes_per_second: u64,
+    /// Bytes to clients, per second.
+    pub out_bytes_per_second: u64,
+}
+
+/// Of one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DestinationCounters {
+    /// What it carried.
+    pub total: Counters,
+    /// Connections now.
+    pub active: u32,
+    /// The kernel's connections in a closing state; a proxy has none.
+    pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+}
+
+/// One client that is bound to one destination, for handing affinity over to a new view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// The client's address, masked by the service's granularity.
+    pub client: IpAddr,
+    /// Where it goes.
+    pub destination: SocketKey,
+}
