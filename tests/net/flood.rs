@@ -165,17 +165,17 @@ fn adverts_without_room_are_as_good_as_heard() {
     // The master-down interval is 3 s and the skew of half a second.
     instance.priority = holdfast::vrrp::types::Priority::new(128).expect("legal");
     main.begin(&quick, false);
-    let master = good(200).frame();
-    flood(&lan, &[master.clone()], PATIENCE, 1);
+    let master = [good(200).frame()];
+    flood(&lan, &master, PATIENCE, 1);
     let mut seen = Vec::new();
     assert_eq!(snapshot(&mut main, &mut seen).state, StateName::Backup);
     let child = Pid::from_raw(i32::try_from(main.child.id()).expect("a pid"));
     kill(child, Signal::SIGSTOP).expect("our child");
-    let sent = flood(&lan, &[master.clone()], PATIENCE, 5000);
+    let sent = flood(&lan, &master, PATIENCE, 5000);
     assert_eq!(sent, 5000);
     std::thread::sleep(Duration::from_millis(3700));
     // No room for this one either.
-    flood(&lan, &[master], PATIENCE, 1);
+    flood(&lan, &master, PATIENCE, 1);
     kill(child, Signal::SIGCONT).expect("our child");
     let told = main.until(|message| match message {
         FromVrrp::Event { event: Event::Warning { message, .. }, .. } => Some(message.clone()),

@@ -24,6 +24,9 @@ const LETS_GO: Duration = Duration::from_millis(40);
 /// One that was killed, frozen or left without its main, and its successor: half a master-down interval until main sees it,
 /// and a start.
 const LETS_GO_AFTER_ALL: Duration = Duration::from_secs(3);
+/// A machine that is busy is so for longer than a moment.
+const ABOUT: Duration = Duration::from_millis(100);
+
 /// What can happen to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Misfortune {
@@ -165,8 +168,8 @@ fn judge(makes: [Make; 3], watched: &[Watched], machine: &Watch<Vec<(Duration, D
             let shaken = fate.shaken.iter().any(shaken);
             let bound = if shaken { LETS_GO_AFTER_ALL } else { LETS_GO };
             let took = end.map_or(Duration::MAX, |end| end.saturating_sub(heard));
-            // The router and the one who watches it both wait for a CPU.
-            let excuse = lateness(&late, heard, heard + bound) * 2;
+            // The router and the one who watches it both wait for a CPU, as others do about that time.
+            let excuse = lateness(&late, heard.saturating_sub(ABOUT), heard + bound + ABOUT) * 4;
             contests += 1;
             if !shaken {
                 longest = longest.max(took);

@@ -84,7 +84,7 @@ fn of_a_group() {
 #[test]
 #[rustfmt::skip] // A table.
 fn maintenance() {
-    run(v3, |c| super::host::add_b(c), &[
+    run(v3, super::host::add_b, &[
         row("maintenance", "a master hands over", as_is, "wait 4000", "maintenance on",
             &["BACKUP 100, 5 ms", "advert 0", "no more announcements", "MASTER -> BACKUP: maintenance"]),
         row("maintenance", "and waits for nobody", as_is, "wait 4000; maintenance on", "wait 60000",

@@ -1,5 +1,6 @@
 //! Who held an address when, what came in when, and how late the machine itself was: what it takes to say that a router has
 //! held on for too long.
+#![allow(clippy::disallowed_methods)] // A test in real time.
 
 use std::io::IoSliceMut;
 use std::net::IpAddr;
