@@ -34,7 +34,11 @@ fn short_host_name() -> String {
 
 /// Reads the daemon's configuration.
 pub fn load(args: &DaemonArgs) -> Loaded {
-    conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config))
+    let mut loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
+    if let Some(config) = &mut loaded.config {
+        config.vrrp.shrink_to_fit();
+    }
+    loaded
 }
 
 /// Logs each diagnostic, one line each.

@@ -190,7 +190,8 @@ pub struct VrrpEngine {
     /// Time of the latest input, for what is shown.
     now: Instant,
     phase: Phase,
-    instances: BTreeMap<InstanceId, Instance>,
+    /// Boxed: the nodes of a map have room for eleven values, half of it unused.
+    instances: BTreeMap<InstanceId, Box<Instance>>,
     ids: BTreeMap<String, InstanceId>,
     next_id: u32,
     /// Instances that are gone and whose last generation of addresses has not been answered: people are told, under
@@ -224,6 +225,8 @@ enum Phase {
     Stopped,
 }
 
+/// Room kept for the effects of one turn.
+const MOST_ROOM: usize = 64;
 /// Strangers remembered so that each unknown VRID is told once.
 const MAX_UNKNOWN_TOLD: usize = 256;
 
@@ -377,7 +380,12 @@ impl VrrpEngine {
     /// The next effect to carry out, in order.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front();
+        if effect.is_none() {
+            // A thousand takeovers at once leave much room behind.
+            self.effects.shrink_to(MOST_ROOM);
+        }
+        effect
     }
 
     /// The next deadline. May change after any input or timeout.
@@ -392,7 +400,7 @@ impl VrrpEngine {
 
     /// Everything that can be shown.
     pub fn snapshot(&self) -> Snapshot {
-        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
+        let named = |instance: &Box<Instance>| (instance.name.clone(), instance.snapshot(self.now));
         Snapshot {
             instances: self.instances.values().map(named).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
@@ -427,7 +435,7 @@ impl VrrpEngine {
 
     /// The links on which [`Input::Announced`] matters now: those of the addresses that wait for a successor.
     pub fn listens_to_announcements(&self) -> BTreeSet<IfIndex> {
-        self.instances.values().flat_map(Instance::lingering_links).collect()
+        self.instances.values().flat_map(|instance| instance.lingering_links()).collect()
     }
 
     /// The configuration in force.
@@ -550,7 +558,7 @@ impl VrrpEngine {
     }
 
     fn stop_when_all_left(&mut self) {
-        if !self.instances.values().any(Instance::is_leaving) {
+        if !self.instances.values().any(|instance| instance.is_leaving()) {
             self.phase = Phase::Stopped;
         }
     }
@@ -611,7 +619,7 @@ impl VrrpEngine {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
         self.ids.insert(name.to_owned(), id);
-        self.instances.insert(id, Instance::new(now, id, name, config, Cause::Reconfigured));
+        self.instances.insert(id, Box::new(Instance::new(now, id, name, config, Cause::Reconfigured)));
     }
 
     fn regroup(&mut self) {
@@ -712,13 +720,17 @@ impl VrrpEngine {
     }
 
     fn note(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else { return };
         self.timers.arm(id, instance.deadline());
         let next_advert_at = match &instance.state {
             State::Master(master) => Some(master.next_advert_at),
             State::Init | State::Fault { .. } | State::Backup(_) | State::Leaving(_) => None,
         };
-        self.flight.insert(instance.name.clone(), next_advert_at);
+        // A backup's adverts change nothing that is recorded.
+        if instance.recorded != Some(next_advert_at) {
+            instance.recorded = Some(next_advert_at);
+            self.flight.insert(instance.name.clone(), next_advert_at);
+        }
     }
 
     fn all_ids(&self) -> Vec<InstanceId> {
@@ -726,7 +738,7 @@ impl VrrpEngine {
     }
 
     fn instance_named(&mut self, name: &str) -> Option<&mut Instance> {
-        self.ids.get(name).and_then(|id| self.instances.get_mut(id))
+        self.ids.get(name).and_then(|id| self.instances.get_mut(id)).map(|instance| &mut **instance)
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Instance {
     pub health: Health,
     /// A predecessor was master until it was killed; its next advert was due then.
     pub adopted: Option<Instant>,
+    /// What the flight recorder was last told of it; `None`: nothing yet.
+    pub recorded: Option<Option<Instant>>,
     advertised: Vec<IpAddr>,
     cause: Cause,
     since: Instant,
@@ -100,6 +102,7 @@ impl Instance {
             binding: Binding::default(),
             health,
             adopted: None,
+            recorded: None,
             advertised: Vec::new(),
             cause,
             since: now,

@@ -38,7 +38,7 @@ use crate::net::heard::AnnouncementListener;
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::socket::AdvertSockets;
-use crate::net::sys::Readiness;
+use crate::net::sys::{self, Readiness};
 use crate::net::write_queue::{Announcement, Change, Owner};
 
 use super::config::{TrackerKey, VrrpConfig};
@@ -287,6 +287,8 @@ impl Process {
             process.input(now, Input::Tracker { key: key.clone(), status: *status });
         }
         process.links_changed(now, links);
+        sys::release_free_memory();
+        settings::lock_memory(&process.engine.config().global, &Default::default());
         process.main.push(FromVrrp::Ready);
         Ok(process)
     }
@@ -388,6 +390,7 @@ impl Process {
                 self.beat_every = beat_every(config);
                 if global_changed {
                     settings::apply(&config.global, &old);
+                    settings::lock_memory(&config.global, &old);
                     self.announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
                     self.writer.set_filter(&config.global.filter);
                 }

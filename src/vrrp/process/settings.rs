@@ -31,14 +31,24 @@ pub(super) fn apply(new: &VrrpGlobal, old: &VrrpGlobal) {
     if new.nice != old.nice {
         report("vrrp_priority", sys::set_nice(new.nice.unwrap_or(0)));
     }
-    if new.no_swap != old.no_swap {
-        let result =
-            if new.no_swap { mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) } else { munlockall() };
-        report("vrrp_no_swap", result.map_err(Into::into));
-    }
     if new.cpu_affinity != old.cpu_affinity && !new.cpu_affinity.is_empty() {
         report("vrrp_cpu_affinity", set_affinity(&new.cpu_affinity));
     }
+}
+
+/// `vrrp_no_swap`. What was read or written once stays in memory; what never was, such as the better part of the
+/// program, takes none. At the start this comes last: locked memory that is freed cannot be given back.
+pub(super) fn lock_memory(new: &VrrpGlobal, old: &VrrpGlobal) {
+    if new.no_swap == old.no_swap {
+        return;
+    }
+    let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
+    let result = match new.no_swap {
+        // Kernels before 4.4 know no better than everything.
+        true => mlockall(all | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT)).or_else(|_| mlockall(all)),
+        false => munlockall(),
+    };
+    report("vrrp_no_swap", result.map_err(Into::into));
 }
 
 fn report(keyword: &str, result: io::Result<()>) {
