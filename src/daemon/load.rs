@@ -8,7 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use crate::cli::{CheckArgs, DaemonArgs};
+use crate::conf::config::Config;
 use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
+use crate::net::sys::release_free_memory;
 
 /// keepalived's exit code for a configuration that nothing can run on.
 const EXIT_CONFIG: u8 = 2;
@@ -32,11 +34,16 @@ fn short_host_name() -> String {
     name.trim().split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Reads the daemon's configuration.
+/// Reads the daemon's configuration. Reading takes many times the memory of what is kept, and what is kept lies
+/// scattered all over it: it is packed, all memory is given back, and then it is unpacked into little room.
 pub fn load(args: &DaemonArgs) -> Loaded {
     let mut loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
-    if let Some(config) = &mut loaded.config {
+    if let Some(packed) = loaded.config.as_ref().and_then(|config| postcard::to_allocvec(config).ok()) {
+        loaded.config = None;
+        release_free_memory();
+        let mut config: Config = postcard::from_bytes(&packed).expect("this very program packed it");
         config.vrrp.shrink_to_fit();
+        loaded.config = Some(config);
     }
     loaded
 }

@@ -187,6 +187,8 @@ struct MainProcess {
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
+    /// Events came since freed memory was last given back.
+    untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -258,6 +260,7 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -397,6 +400,7 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
+                self.untidy = true;
                 log_event(&event);
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
@@ -423,6 +427,9 @@ impl MainProcess {
             );
             self.killed_stuck = true;
             self.vrrp.kill();
+        }
+        if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_free_memory();
         }
     }
 

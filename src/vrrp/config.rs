@@ -432,6 +432,20 @@ impl ConfigDiff {
         }
     }
 
+    /// What leads from the default configuration, which says nothing, to `new`.
+    pub fn from_nothing(new: VrrpConfig) -> Self {
+        let VrrpConfig { global, instances, groups, static_addresses, trackers } = new;
+        Self {
+            global: Some(Box::new(global)),
+            instances,
+            removed_instances: BTreeSet::new(),
+            groups,
+            removed_groups: BTreeSet::new(),
+            static_addresses: Some(static_addresses),
+            trackers: Some(trackers),
+        }
+    }
+
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::between(&VrrpConfig::default(), &VrrpConfig::default())

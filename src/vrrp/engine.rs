@@ -234,7 +234,8 @@ impl VrrpEngine {
     /// An engine that knows no links yet: the shell tells them before the first [`Self::handle_timeout`]. `adopt` is
     /// what a predecessor that was killed has left ([`FlightRecord`]): a master whose own advert deadline has not
     /// passed goes on as master.
-    pub fn new(now: Instant, config: VrrpConfig, adopt: &[FlightRecord]) -> Self {
+    pub fn new(now: Instant, mut config: VrrpConfig, adopt: &[FlightRecord]) -> Self {
+        config.shrink_to_fit();
         // A restarted process has waited before, and its cluster is alive.
         let delay = if adopt.is_empty() { config.global.startup_delay } else { Duration::ZERO };
         let mut engine = Self {
@@ -258,8 +259,7 @@ impl VrrpEngine {
             unknown_vrid: 0,
             unknown_told: BTreeSet::new(),
         };
-        let everything = ConfigDiff::between(&VrrpConfig::default(), &config);
-        engine.reconfigure(now, everything);
+        engine.reconfigure(now, ConfigDiff::from_nothing(config));
         for record in adopt {
             if let Some(instance) = engine.instance_named(&record.instance) {
                 instance.adopted = record.next_advert_at;

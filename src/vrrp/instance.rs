@@ -745,12 +745,14 @@ impl Instance {
     /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
     fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
         self.generation += 1;
-        let (present, mut absent): (Vec<_>, Vec<_>) =
+        let (mut present, mut absent): (Vec<_>, Vec<_>) =
             self.binding.addresses.iter().cloned().partition(|address| match &self.state {
                 State::Master(_) => true,
                 State::Leaving(leaving) => !leaving.released.contains(&(address.interface, address.config.address)),
                 State::Init | State::Fault { .. } | State::Backup(_) => false,
             });
+        // A thousand of these wait at a takeover.
+        present.shrink_to_fit();
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };

@@ -67,6 +67,9 @@ const ADVERTS_PER_TURN: usize = 4096;
 const WRITES_PER_TURN: usize = 4;
 /// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Memory is locked this long after the start: locked memory that is freed cannot be given back, and by then the first
+/// election, which takes most of it, is over.
+const LOCK_AFTER: Duration = Duration::from_secs(5);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long main may take to read our last words.
@@ -227,6 +230,8 @@ struct Process {
     looked_at: Instant,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
+    /// When memory is locked; `None` once it is.
+    lock_at: Option<Instant>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
     stop_by: Option<Instant>,
 }
@@ -275,6 +280,7 @@ impl Process {
             heartbeat_at: now,
             looked_at: now,
             known_links: BTreeSet::new(),
+            lock_at: Some(now + LOCK_AFTER),
             stop_by: None,
         };
         // A process that replaces another one is not the start that the delay is meant for.
@@ -287,8 +293,6 @@ impl Process {
             process.input(now, Input::Tracker { key: key.clone(), status: *status });
         }
         process.links_changed(now, links);
-        sys::release_free_memory();
-        settings::lock_memory(&process.engine.config().global, &Default::default());
         process.main.push(FromVrrp::Ready);
         Ok(process)
     }
@@ -374,6 +378,11 @@ impl Process {
             tracing::debug!("flight recorder: {e}");
         }
         self.main.flush(&self.readiness);
+        if self.lock_at.is_some_and(|at| at <= now) {
+            self.lock_at = None;
+            sys::release_free_memory();
+            settings::lock_memory(&self.engine.config().global, &Default::default());
+        }
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub(super) fn apply(new: &VrrpGlobal, old: &VrrpGlobal) {
 }
 
 /// `vrrp_no_swap`. What was read or written once stays in memory; what never was, such as the better part of the
-/// program, takes none. At the start this comes last: locked memory that is freed cannot be given back.
+/// program, takes none.
 pub(super) fn lock_memory(new: &VrrpGlobal, old: &VrrpGlobal) {
     if new.no_swap == old.no_swap {
         return;
