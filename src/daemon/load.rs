@@ -34,18 +34,22 @@ fn short_host_name() -> String {
     name.trim().split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Reads the daemon's configuration. Reading takes many times the memory of what is kept, and what is kept lies
-/// scattered all over it: it is packed, all memory is given back, and then it is unpacked into little room.
+/// Reads the daemon's configuration.
 pub fn load(args: &DaemonArgs) -> Loaded {
-    let mut loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
-    if let Some(packed) = loaded.config.as_ref().and_then(|config| postcard::to_allocvec(config).ok()) {
-        loaded.config = None;
-        release_free_memory();
-        let mut config: Config = postcard::from_bytes(&packed).expect("this very program packed it");
-        config.vrrp.shrink_to_fit();
-        loaded.config = Some(config);
-    }
-    loaded
+    let Loaded { config, diagnostics, files } =
+        conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
+    Loaded { config: config.map(repack), diagnostics, files }
+}
+
+/// Reading takes many times the memory of what is kept, and what is kept lies scattered all over it: it is packed, all
+/// memory is given back, and then it is unpacked into little room.
+fn repack(config: Config) -> Config {
+    let Ok(packed) = postcard::to_allocvec(&config) else { return config };
+    drop(config);
+    release_free_memory();
+    let mut config: Config = postcard::from_bytes(&packed).expect("this very program packed it");
+    config.vrrp.shrink_to_fit();
+    config
 }
 
 /// Logs each diagnostic, one line each.
@@ -115,4 +119,17 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
         writeln!(out)?;
     }
     Ok(if errors { 2 } else { u8::from(warnings && args.strict) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_in_repacking() {
+        let text = include_bytes!("../../examples/nginx-pair/node-a.conf");
+        let config = conf::load_text(Path::new("keepalived.conf"), text, &options(None, false)).config.expect("usable");
+        assert_ne!(config, Config::default());
+        assert_eq!(repack(config.clone()), config);
+    }
 }

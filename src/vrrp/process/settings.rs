@@ -113,3 +113,26 @@ impl Promotion {
 fn path(interface: &str) -> String {
     format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::needs_root;
+
+    /// kB.
+    fn locked() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn memory_is_locked_and_let_go_again() {
+        needs_root!();
+        let with = VrrpGlobal { no_swap: true, ..VrrpGlobal::default() };
+        lock_memory(&with, &VrrpGlobal::default());
+        assert!(locked() > 0);
+        lock_memory(&VrrpGlobal::default(), &with);
+        assert_eq!(locked(), 0);
+    }
+}
