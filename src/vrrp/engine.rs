@@ -400,9 +400,9 @@ impl VrrpEngine {
 
     /// Everything that can be shown.
     pub fn snapshot(&self) -> Snapshot {
-        let named = |instance: &Box<Instance>| (instance.name.clone(), instance.snapshot(self.now));
+        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
         Snapshot {
-            instances: self.instances.values().map(named).collect(),
+            instances: self.instances.values().map(|instance| named(instance)).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
         }
