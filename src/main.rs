@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
+    holdfast::net::sys::keep_large_buffers_apart();
     if let Some(ChildKind::Vrrp) = args.child {
         return vrrp_child(&args);
     }

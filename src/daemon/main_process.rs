@@ -189,6 +189,8 @@ struct MainProcess {
     killed_stuck: bool,
     /// This node takes no part in elections; each vrrp process is told when it starts.
     maintenance: bool,
+    /// Events came since freed memory was last given back.
+    untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -261,6 +263,7 @@ impl MainProcess {
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
             maintenance: false,
+            untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -401,6 +404,7 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
+                self.untidy = true;
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
@@ -434,6 +438,9 @@ impl MainProcess {
             );
             self.killed_stuck = true;
             self.vrrp.kill();
+        }
+        if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_free_memory();
         }
     }
 

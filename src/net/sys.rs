@@ -245,6 +245,18 @@ pub fn set_extended_answers(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Buffers of this size and larger are mapped by themselves: what they never touch takes no memory, and the rest goes
+/// back to the kernel when they are freed, even in a process that has its memory locked. The C library would raise the
+/// limit with the first one that is freed.
+#[allow(unsafe_code)]
+pub fn keep_large_buffers_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 10);
+    }
+}
+
 /// Gives memory that was freed back to the kernel. The C library keeps it otherwise.
 #[allow(unsafe_code)]
 pub fn release_free_memory() {

@@ -41,7 +41,8 @@ pub struct VrrpEngine {
     now: Instant,
     phase: Phase,
     maintenance: bool,
-    instances: BTreeMap<InstanceId, Instance>,
+    /// Boxed: the nodes of a map have room for eleven values, half of it unused.
+    instances: BTreeMap<InstanceId, Box<Instance>>,
     ids: BTreeMap<String, InstanceId>,
     next_id: u32,
     /// Instances that are gone and whose last generation of addresses has not been answered: people are told, under
@@ -75,6 +76,8 @@ enum Phase {
     Stopped,
 }
 
+/// Room kept for the effects of one turn.
+const MOST_ROOM: usize = 64;
 /// Strangers remembered so that each unknown VRID is told once.
 const MAX_UNKNOWN_TOLD: usize = 256;
 
@@ -82,7 +85,8 @@ impl VrrpEngine {
     /// An engine that knows no links yet: the shell tells them before the first [`Self::handle_timeout`]. `adopt` is
     /// what a predecessor that was killed has left ([`FlightRecord`]): a master whose own advert deadline has not
     /// passed goes on as master.
-    pub fn new(now: Instant, config: VrrpConfig, adopt: &[FlightRecord]) -> Self {
+    pub fn new(now: Instant, mut config: VrrpConfig, adopt: &[FlightRecord]) -> Self {
+        config.shrink_to_fit();
         // A restarted process has waited before, and its cluster is alive.
         let delay = if adopt.is_empty() { config.global.startup_delay } else { Duration::ZERO };
         let mut engine = Self {
@@ -107,8 +111,7 @@ impl VrrpEngine {
             unknown_vrid: 0,
             unknown_told: BTreeSet::new(),
         };
-        let everything = ConfigDiff::between(&VrrpConfig::default(), &config);
-        engine.reconfigure(now, everything);
+        engine.reconfigure(now, ConfigDiff::from_nothing(config));
         for record in adopt {
             if let Some(instance) = engine.instance_named(&record.instance) {
                 instance.adopted = record.next_advert_at;
@@ -229,7 +232,12 @@ impl VrrpEngine {
     /// The next effect to carry out, in order.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front();
+        if effect.is_none() {
+            // A thousand takeovers at once leave much room behind.
+            self.effects.shrink_to(MOST_ROOM);
+        }
+        effect
     }
 
     /// The next deadline. May change after any input or timeout.
@@ -246,7 +254,7 @@ impl VrrpEngine {
     pub fn snapshot(&self) -> Snapshot {
         let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
         Snapshot {
-            instances: self.instances.values().map(named).collect(),
+            instances: self.instances.values().map(|instance| named(instance)).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
             trackers_stale: None,
@@ -281,7 +289,7 @@ impl VrrpEngine {
 
     /// The links on which [`Input::Announced`] matters now: those of the addresses that wait for a successor.
     pub fn listens_to_announcements(&self) -> BTreeSet<IfIndex> {
-        self.instances.values().flat_map(Instance::lingering_links).collect()
+        self.instances.values().flat_map(|instance| instance.lingering_links()).collect()
     }
 
     /// The configuration in force.
@@ -333,13 +341,17 @@ impl VrrpEngine {
     }
 
     fn note(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else { return };
         self.timers.arm(id, instance.deadline());
         let next_advert_at = match &instance.state {
             State::Master(master) => Some(master.next_advert_at),
             State::Init | State::Fault { .. } | State::Backup(_) | State::Leaving(_) => None,
         };
-        self.flight.insert(instance.name.clone(), next_advert_at);
+        // A backup's adverts change nothing that is recorded.
+        if instance.recorded != Some(next_advert_at) {
+            instance.recorded = Some(next_advert_at);
+            self.flight.insert(instance.name.clone(), next_advert_at);
+        }
     }
 
     fn all_ids(&self) -> Vec<InstanceId> {
@@ -347,6 +359,6 @@ impl VrrpEngine {
     }
 
     fn instance_named(&mut self, name: &str) -> Option<&mut Instance> {
-        self.ids.get(name).and_then(|id| self.instances.get_mut(id))
+        self.ids.get(name).and_then(|id| self.instances.get_mut(id)).map(|instance| &mut **instance)
     }
 }

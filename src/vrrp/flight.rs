@@ -1,7 +1,7 @@
 //! The flight recorder: when each master's next advert is due, kept where a `SIGKILL` of the vrrp process cannot reach.
 //!
-//! Shell. Main creates an anonymous file in memory and gives it to each vrrp process; writing a record is one
-//! `pwrite` of one slot. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
+//! Shell. Main creates an anonymous file in memory and gives it to each vrrp process; neighbouring slots are written by
+//! one `pwrite`. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
 //!
 //! ```text
 //!  the file: | our heartbeat ns | main's heartbeat ns | slot | slot | …    heartbeat: when the loop last turned
@@ -151,18 +151,31 @@ impl FlightRecorder {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&mut self, records: &[FlightRecord]) -> io::Result<()> {
+        let (mut first, mut run) = (0, Vec::new());
         for record in records {
             let deadline = record.next_advert_at.map_or(Duration::ZERO, |at| self.clock.since_boot(at));
             let Some(bytes) = encode(&record.instance, u64::try_from(deadline.as_nanos()).unwrap_or(0)) else {
                 continue;
             };
-            let slot = *self.slots.entry(record.instance.clone()).or_insert_with(|| {
-                self.next += 1;
-                self.next - 1
-            });
-            self.file.write_all_at(&bytes, offset(slot))?;
+            let slot = self.slot(&record.instance);
+            if offset(first) + run.len() as u64 != offset(slot) {
+                self.file.write_all_at(&run, offset(first))?;
+                run.clear();
+                first = slot;
+            }
+            run.extend_from_slice(&bytes);
         }
-        Ok(())
+        self.file.write_all_at(&run, offset(first))
+    }
+
+    fn slot(&mut self, instance: &str) -> u64 {
+        if let Some(slot) = self.slots.get(instance) {
+            return *slot;
+        }
+        let slot = self.next;
+        self.next += 1;
+        self.slots.insert(instance.to_owned(), slot);
+        slot
     }
 }
 
@@ -213,10 +226,12 @@ fn decode(bytes: &[u8; SLOT]) -> Option<Slot> {
     })
 }
 
-/// FNV-1a over everything but the checksum.
+/// FNV-1a over everything but the checksum, by words: it is made with each advert.
 fn checksum(bytes: &[u8; SLOT]) -> u64 {
-    let covered = bytes[..16].iter().chain(&bytes[NAME..]);
-    covered.fold(0xcbf2_9ce4_8422_2325, |sum, b| (sum ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+    let (words, _) = bytes.as_chunks();
+    let covered = words[..2].iter().chain(&words[NAME / 8..]);
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    covered.fold(0xcbf2_9ce4_8422_2325, |sum, bytes| (sum ^ word(bytes)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -260,6 +275,9 @@ mod tests {
         let records = read(&file, later);
         let names: Vec<_> = records.iter().map(|r| (r.instance.as_str(), r.next_advert_at.is_some())).collect();
         assert_eq!(names, [("VI_1", true), ("VI_2", false), ("VI_3", true)]);
+        recorder.write(&[due("VI_1", None), due("VI_3", None), due("VI_2", Some(at))]).expect("write");
+        let due: Vec<_> = read(&file, later).iter().map(|r| r.next_advert_at.is_some()).collect();
+        assert_eq!(due, [false, true, false], "neighbours and others in one call");
 
         FlightRecorder::open(file.try_clone().expect("fd"), clock, false).expect("open");
         assert_eq!(read(&file, later), []);

@@ -87,6 +87,8 @@ pub struct Instance {
     /// Some other router's advert was ever good.
     pub has_heard_others: bool,
     maintenance: bool,
+    /// What the flight recorder was last told of it; `None`: nothing yet.
+    pub recorded: Option<Option<Instant>>,
     advertised: Vec<IpAddr>,
     cause: Cause,
     since: Instant,
@@ -115,6 +117,7 @@ impl Instance {
             adopted: None,
             has_heard_others: false,
             maintenance: false,
+            recorded: None,
             advertised: Vec::new(),
             cause,
             since: now,

@@ -39,7 +39,7 @@ use crate::net::heard::AnnouncementListener;
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::socket::AdvertSockets;
-use crate::net::sys::Readiness;
+use crate::net::sys::{self, Readiness};
 use crate::net::write_queue::{Announcement, Change, Owner};
 
 use super::config::{TrackerKey, VrrpConfig};
@@ -70,6 +70,9 @@ const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 const WRITES_PER_TURN: usize = 4;
 /// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Memory is locked this long after the start: locked memory that is freed cannot be given back, and by then the first
+/// election, which takes most of it, is over.
+const LOCK_AFTER: Duration = Duration::from_secs(5);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long main may take to read our last words.
@@ -246,6 +249,8 @@ struct Process {
     receive_clock: ReceiveClock,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
+    /// When memory is locked; `None` once it is.
+    lock_at: Option<Instant>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
     stop_by: Option<Instant>,
 }
@@ -287,6 +292,7 @@ impl Process {
             heartbeat_at: now,
             receive_clock: ReceiveClock::new(now, wall_clock()),
             known_links: BTreeSet::new(),
+            lock_at: Some(now + LOCK_AFTER),
             stop_by: None,
         };
         // A process that replaces another one is not the start that the delay is meant for.
@@ -399,6 +405,11 @@ impl Process {
         }
         self.watch_main(now);
         self.main.flush(&self.readiness);
+        if self.lock_at.is_some_and(|at| at <= now) {
+            self.lock_at = None;
+            sys::release_free_memory();
+            settings::lock_memory(&self.engine.config().global, &Default::default());
+        }
         Ok(())
     }
 
@@ -429,6 +440,7 @@ impl Process {
                 self.beat_every = beat_every(config);
                 if global_changed {
                     settings::apply(&config.global, &old);
+                    settings::lock_memory(&config.global, &old);
                     self.announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
                     self.writer.set_filter(&config.global.filter);
                 }

@@ -55,7 +55,7 @@ impl VrrpEngine {
         let group = asked.group.as_ref().and_then(|group| self.groups.get(group));
         let ids = group.map_or_else(|| vec![asked.id], |group| group.members.clone());
         let members = || ids.iter().filter_map(|id| self.instances.get(id));
-        if !members().any(Instance::is_master) {
+        if !members().any(|instance| instance.is_master()) {
             return Err(FailoverRefusal::NotMaster { instance: name.to_owned(), state: asked.state.name() });
         }
         if let Some(owner) = members().find(|member| member.config.priority.is_owner() && !member.has_heard_others) {

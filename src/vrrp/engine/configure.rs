@@ -62,7 +62,7 @@ impl VrrpEngine {
         let mut instance = Instance::new(now, id, name, config, Cause::Reconfigured);
         let mut turn = Turn { now, effects: &mut self.effects, holders: &mut self.holders };
         instance.set_maintenance(&mut turn, self.maintenance);
-        self.instances.insert(id, instance);
+        self.instances.insert(id, Box::new(instance));
     }
 
     pub(super) fn regroup(&mut self) {

@@ -125,7 +125,7 @@ impl VrrpEngine {
     }
 
     pub(super) fn stop_when_all_left(&mut self) {
-        if !self.instances.values().any(Instance::is_leaving) {
+        if !self.instances.values().any(|instance| instance.is_leaving()) {
             self.phase = Phase::Stopped;
         }
     }

@@ -44,8 +44,10 @@ impl Instance {
             let key = (address.interface, address.config.address);
             self.handover().is_some_and(|handover| !handover.released.contains(&key))
         };
-        let (present, mut absent): (Vec<_>, Vec<_>) =
+        let (mut present, mut absent): (Vec<_>, Vec<_>) =
             self.binding.addresses.iter().cloned().partition(|address| self.is_master() || lingers(address));
+        // A thousand of these wait at a takeover.
+        present.shrink_to_fit();
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };
