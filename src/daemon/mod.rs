@@ -11,6 +11,7 @@
 //! ```
 
 pub mod backoff;
+pub mod check;
 pub mod detach;
 pub mod exec;
 pub mod load;
