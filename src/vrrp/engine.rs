@@ -586,6 +586,9 @@ impl VrrpEngine {
         self.flight.insert(from.to_owned(), None);
         if let Some(instance) = self.instances.get_mut(&id) {
             to.clone_into(&mut instance.name);
+            let state = instance.state.name();
+            let (instance, was) = (to.to_owned(), from.to_owned());
+            self.effects.push_back(Effect::Emit(Event::Renamed { instance, was, state }));
         }
         self.note(id);
     }

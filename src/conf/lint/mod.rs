@@ -6,6 +6,8 @@
 mod elections;
 mod network;
 mod scripts;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use super::config::Config;

@@ -448,6 +448,7 @@ fn words(event: &Event) -> String {
             format!("{}{verdict} {peer}: {error}", of(instance.as_deref().unwrap_or("nobody")))
         }
         Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
+        Event::Renamed { instance, was, state } => format!("{}was {was}, {state}", of(instance)),
         Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
         Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
     }

@@ -66,6 +66,11 @@ impl Invariants {
                     self.states.remove(instance);
                 }
             }
+            Effect::Emit(Event::Renamed { instance, was, state }) => {
+                let known = self.states.remove(was).unwrap_or(StateName::Init);
+                assert_eq!(known, *state, "{was}: people believed something else");
+                self.states.insert(instance.clone(), known);
+            }
             Effect::SendAdvert { .. }
             | Effect::StopAnnouncing { .. }
             | Effect::SyncSockets { .. }

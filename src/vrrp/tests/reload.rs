@@ -100,7 +100,7 @@ fn a_new_name_is_not_a_new_virtual_router() {
     host.play("wait 4000");
     host.forget();
     host.play("reload; wait 700");
-    assert_eq!(host.said, ["advert 100"], "nothing moves, and the adverts go on in time");
+    assert_eq!(host.said, ["New: was A, MASTER", "New: advert 100"], "nothing moves, and the adverts go on in time");
     assert_eq!(host.snapshot("New").state, StateName::Master);
 
     // Under another id it is another router.
