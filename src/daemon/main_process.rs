@@ -21,6 +21,7 @@ use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::KnownErrors;
+use super::reload_files::Schedule;
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::Watchdog;
@@ -200,6 +201,9 @@ struct MainProcess {
     told: Told,
     announced: bool,
     loading: Option<Loading>,
+    schedule: Schedule,
+    /// Since the start.
+    reloads: u64,
     stopping: Option<Stopping>,
     /// A reload left nothing for the vrrp process to do: it was told to end.
     retiring: Option<Retiring>,
@@ -211,6 +215,8 @@ struct Loading {
     task: JoinHandle<Loaded>,
     /// Another SIGHUP came meanwhile: read it all again, once, however many came.
     again: bool,
+    /// There while files are read (`reload_file`).
+    marker: Option<std::path::PathBuf>,
 }
 
 struct Stopping {
@@ -226,6 +232,8 @@ struct Retiring {
 /// What woke main.
 enum Wake {
     Signal(Request),
+    /// The time of the `reload_time_file` has come.
+    ReloadDue,
     Child(Happening),
     Tracker(Update),
     /// A notify script ended and the next was started.
@@ -270,6 +278,8 @@ impl MainProcess {
             told: Told::default(),
             announced: false,
             loading: None,
+            schedule: Schedule::default(),
+            reloads: 0,
             stopping: None,
             retiring: None,
             exit_code: 0,
@@ -283,6 +293,7 @@ impl MainProcess {
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
         self.apply_trackers();
+        self.schedule.apply(&self.config.daemon);
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
@@ -314,6 +325,7 @@ impl MainProcess {
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
+            () = self.schedule.due() => Wake::ReloadDue,
             happening = self.vrrp.next() => Wake::Child(happening),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
@@ -328,6 +340,11 @@ impl MainProcess {
         match wake {
             Wake::Signal(Request::Stop) => self.stop(),
             Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::ReloadDue => {
+                info!("the time of the reload has come");
+                self.schedule.taken();
+                self.begin_reload();
+            }
             Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
