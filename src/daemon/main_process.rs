@@ -49,6 +49,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
 const UPDATES: usize = 1024;
+/// Between two reloads: what is asked for meanwhile is one.
+const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -201,6 +203,9 @@ struct MainProcess {
     told: Told,
     announced: bool,
     loading: Option<Loading>,
+    /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
+    reload_at: Option<tokio::time::Instant>,
+    last_reload: Option<tokio::time::Instant>,
     schedule: Schedule,
     /// Since the start.
     reloads: u64,
@@ -234,6 +239,8 @@ enum Wake {
     Signal(Request),
     /// The time of the `reload_time_file` has come.
     ReloadDue,
+    /// A reload has waited long enough.
+    ReloadNow,
     Child(Happening),
     Tracker(Update),
     /// A notify script ended and the next was started.
@@ -278,6 +285,8 @@ impl MainProcess {
             told: Told::default(),
             announced: false,
             loading: None,
+            reload_at: None,
+            last_reload: None,
             schedule: Schedule::default(),
             reloads: 0,
             stopping: None,
@@ -330,6 +339,7 @@ impl MainProcess {
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
+            () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
@@ -340,6 +350,7 @@ impl MainProcess {
         match wake {
             Wake::Signal(Request::Stop) => self.stop(),
             Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::ReloadNow => self.begin_reload(),
             Wake::ReloadDue => {
                 info!("the time of the reload has come");
                 self.schedule.taken();

@@ -1,7 +1,7 @@
 //! Putting a configuration into effect: at start, and the difference at a reload.
 //!
 //! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any new error, and
-//! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
+//! nothing changes. SIGHUPs that come meanwhile, or a moment after, make one more reload, however many there were.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
-use super::{Loading, MainProcess, Retiring, namespace, runner_for, tell_systemd};
+use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, KnownErrors, Summary};
@@ -30,6 +30,12 @@ impl MainProcess {
             loading.again = true;
             return;
         }
+        let now = tokio::time::Instant::now();
+        if let Some(next) = self.last_reload.map(|last| last + RELOAD_PAUSE).filter(|next| *next > now) {
+            self.reload_at = Some(next);
+            return;
+        }
+        self.reload_at = None;
         info!("Reloading");
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell_systemd(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]);
@@ -58,6 +64,7 @@ impl MainProcess {
 
     pub(super) fn end_reload(&mut self, loaded: Result<Loaded, JoinError>) {
         let Some(Loading { since, again, marker, .. }) = self.loading.take() else { return };
+        self.last_reload = Some(tokio::time::Instant::now());
         // Whoever waits for its end waits for the last one.
         if let Some(marker) = marker.filter(|_| !again || self.stopping.is_some()) {
             reload_files::remove_marker(&marker);
