@@ -38,6 +38,11 @@ impl Invariants {
         !self.addresses.is_empty()
     }
 
+    /// All addresses that the kernel has, and where.
+    pub fn addresses(&self) -> &BTreeSet<(IfIndex, IpAddr)> {
+        &self.addresses
+    }
+
     /// Carries an effect out.
     pub fn on_effect(&mut self, effect: &Effect) {
         match effect {
