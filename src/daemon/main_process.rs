@@ -522,6 +522,7 @@ impl MainProcess {
             TrackerKey::Script(name) => self.config.scripts.contains_key(name),
             TrackerKey::File(name) => self.config.files.contains_key(name),
             TrackerKey::Process(name) => self.config.processes.contains_key(name),
+            TrackerKey::VirtualServer(_) => self.config.vrrp.trackers.contains(key),
             TrackerKey::Interface(_) => false,
         }
     }
