@@ -179,7 +179,7 @@ impl Builder<'_, '_, '_> {
     }
 
     /// The family of the first address; without addresses, of whatever else has one.
-    fn family(&self, addresses: &[AddressConfig]) -> Family {
+    fn family(&mut self, addresses: &[AddressConfig]) -> Family {
         let other = || {
             let source = ["unicast_src_ip", "mcast_src_ip", "mcast_dst_ip"];
             let mut words = source.iter().filter_map(|keyword| self.section.word(keyword)).map(|word| &word.text);
@@ -189,6 +189,13 @@ impl Builder<'_, '_, '_> {
                 .or_else(|| peers.find_map(|text| text.parse().ok()))
                 .map(Family::of)
         };
+        if let Some(entry) = self.section.entry("native_ipv6")
+            && addresses.first().is_some_and(|first| first.address.is_ipv4())
+        {
+            self.reporter
+                .error(entry.span, format!("`native_ipv6` has no effect: the addresses of `{}` are IPv4", self.name))
+                .help("remove the line");
+        }
         let native = if self.section.flag("native_ipv6") { Family::V6 } else { Family::V4 };
         addresses.first().map(|first| Family::of(first.address)).or_else(other).unwrap_or(native)
     }
@@ -313,18 +320,21 @@ impl Builder<'_, '_, '_> {
 
     fn peer(&mut self, node: &Node, family: Family) -> Option<UnicastPeer> {
         let word = node.keyword();
-        let address = word.text.parse::<IpAddr>().ok();
+        let address = word.text.parse::<IpAddr>().ok().or_else(|| {
+            // keepalived takes the address and says nothing.
+            let (address, length) = lex::address(&word.text)?;
+            length?;
+            let message = format!("the prefix length of peer `{}` is ignored", word.text);
+            self.reporter.warning(word.span, message).help("write the address alone");
+            Some(address)
+        });
         let Some(address) = address.filter(|address| Family::of(*address) == family) else {
             let what = if address.is_some() {
                 format!("not {family} like the instance")
             } else {
                 "not an IP address".to_owned()
             };
-            let report =
-                self.reporter.error(word.span, format!("peer `{}` is {what}: the line is left out", word.text));
-            if word.text.contains('/') {
-                report.help("without the prefix length");
-            }
+            self.reporter.error(word.span, format!("peer `{}` is {what}: the line is left out", word.text));
             return None;
         };
         let mut peer = UnicastPeer { address, min_ttl: None, max_ttl: None };

@@ -29,7 +29,7 @@ const BASE: [(&str, &str, &[&str]); 8] = [
     ("vrrp_script", "vrrp_script s1", &["script \"/usr/bin/test -e /\""]),
     ("vrrp_script", "vrrp_script s2", &["script \"/usr/bin/test -e /\""]),
     ("vrrp_track_process", "vrrp_track_process p1", &["process init"]),
-    ("vrrp_track_file", "vrrp_track_file f1", &["file /tmp/number"]),
+    ("", "track_file f1", &["file /tmp/number"]),
     (
         "vrrp_instance",
         "vrrp_instance VI_1",
@@ -63,7 +63,7 @@ pub fn generate() -> Vec<Case> {
 }
 
 fn is_of_virtual_servers(block: &str) -> bool {
-    let known = ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file"];
+    let known = ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file", "vrrp_track_file"];
     !known.contains(&block) && !BASE.iter().any(|(name, ..)| *name == block)
 }
 
@@ -79,11 +79,15 @@ fn enclose(block: &'static str, line: String) -> (&'static str, Vec<String>) {
         "auth_hmac" => ("vrrp_instance", vec![format!("version 3\n auth_hmac {{\n  {line}\n }}")]),
         "garp_group" => ("(root)", vec![format!("garp_group {{\n {line}\n interfaces {{\n  eth2\n }}\n}}")]),
         "bfd_instance" => {
-            ("(root)", vec![format!("bfd_instance B1 {{\n neighbor_ip 192.168.200.9\n {line}\n}}")])
+            let neighbour = if line.starts_with("neighb") { "" } else { " neighbor_ip 192.168.200.9\n" };
+            ("(root)", vec![format!("bfd_instance B1 {{\n{neighbour} {line}\n}}")])
         }
         "track_group" => ("(root)", vec![format!("track_group T1 {{\n {line}\n}}")]),
         "SSL" => ("(root)", vec![format!("SSL {{\n {line}\n}}")]),
-        "track_file" => ("(root)", vec![format!("track_file f2 {{\n file /tmp/x\n {line}\n}}")]),
+        "track_file" | "vrrp_track_file" => {
+            let file = if line.starts_with("file") { "" } else { " file /tmp/x\n" };
+            ("(root)", vec![format!("{block} f2 {{\n{file} {line}\n}}")])
+        }
         block => (block, vec![line]),
     }
 }
@@ -144,6 +148,15 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
             ways.push(line("surplus", &format!("{} surplus", choices[0])));
             ways
         }
+        Args::OptionalInt { min, max, .. } => vec![
+            line("bare", ""),
+            line("least", &min.to_string()),
+            line("most", &max.to_string()),
+            line("low", &(min - 1).to_string()),
+            line("high", &(i128::from(max) + 1).to_string()),
+            line("bad", "x"),
+            line("surplus", &format!("{min} surplus")),
+        ],
         Args::Weight { limit } => vec![
             line("good", "10"),
             line("reverse", "-10 reverse"),
@@ -152,9 +165,14 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
             line("missing", ""),
             line("surplus", "10 surplus"),
         ],
-        Args::Word | Args::Words { .. } | Args::Any => {
+        Args::Word | Args::Words { .. } | Args::Any | Args::Address | Args::Escaped => {
             let good = word(block, name);
-            vec![line("good", &good), line("missing", ""), line("bad", "b/a.d"), line("surplus", &format!("{good} surplus"))]
+            let mut ways = vec![line("good", &good), line("missing", ""), line("bad", "b/a.d")];
+            ways.push(line("surplus", &format!("{good} surplus")));
+            if good.contains("192.168.") {
+                ways.push(line("prefix", &format!("{good}/24")));
+            }
+            ways
         }
         Args::Script | Args::OptionalScript => vec![
             line("good", "/usr/bin/true"),
