@@ -126,6 +126,14 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
             }
         }
     }
+    for word in section.words("include_check").unwrap_or_default() {
+        let name = word.text.trim_start_matches(['+', '-']);
+        if !["read", "match", "wildcard_match", "brace_match"].contains(&name) {
+            reporter
+                .error(word.span, format!("`include_check` has no `{name}`"))
+                .help("`read`, `match`, `wildcard_match` and `brace_match`, each with `+` or `-` or neither");
+        }
+    }
     set_some(&mut globals.default_interface, text(section, "default_interface"));
 }
 
