@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::not_built::NotBuilt;
 use crate::command::{Command, RunAs};
 use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::NotifyConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub processes: BTreeMap<String, ProcessConfig>,
     /// Notify scripts.
     pub notify: NotifyConfig,
+    /// What is read and not carried out yet.
+    pub not_built: NotBuilt,
 }
 
 /// What main itself needs of `global_defs` and the root keywords.

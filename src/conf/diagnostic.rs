@@ -393,7 +393,14 @@ impl Report {
 
 /// Messages end in logs and tickets; passwords must not.
 fn mask_secrets(line: String) -> String {
-    let Some(at) = line.find("auth_pass").map(|at| at + "auth_pass".len()) else { return line };
+    // Where a secret may stand: `key 1 hex:…` and `password …` begin their lines.
+    let begins = |word: &str| {
+        let blank = line.len() - line.trim_start().len();
+        let rest = line.get(blank..)?.strip_prefix(word)?;
+        rest.starts_with([' ', '\t']).then_some(blank + word.len())
+    };
+    let pass = line.find("auth_pass").map(|at| at + "auth_pass".len());
+    let Some(at) = pass.or_else(|| begins("key")).or_else(|| begins("password")) else { return line };
     let (head, tail) = line.split_at(at);
     let masked = tail.chars().map(|c| if c.is_whitespace() || c == '{' || c == '}' { c } else { '*' });
     head.chars().chain(masked).collect()

@@ -135,6 +135,14 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
             }
         }
     }
+    for word in section.words("include_check").unwrap_or_default() {
+        let name = word.text.trim_start_matches(['+', '-']);
+        if !["read", "match", "wildcard_match", "brace_match"].contains(&name) {
+            reporter
+                .error(word.span, format!("`include_check` has no `{name}`"))
+                .help("`read`, `match`, `wildcard_match` and `brace_match`, each with `+` or `-` or neither");
+        }
+    }
     set_some(&mut globals.default_interface, text(section, "default_interface"));
 }
 
@@ -181,7 +189,15 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
     set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
     set(&mut vrrp.gna_interval, section.duration("vrrp_gna_interval"));
-    vrrp.dynamic_interfaces |= section.flag("dynamic_interfaces");
+    if let Some(words) = section.words("dynamic_interfaces") {
+        match words.first() {
+            Some(word) if word.text != "allow_if_changes" => {
+                let message = format!("`dynamic_interfaces` takes `allow_if_changes` or nothing, not `{}`", word.text);
+                reporter.error(word.span, message).help("the line is left out");
+            }
+            _ => vrrp.dynamic_interfaces = true,
+        }
+    }
 }
 
 fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, reporter: &mut Reporter) {

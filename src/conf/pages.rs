@@ -46,10 +46,11 @@ fn tls(section: &Section<'_>) -> TlsConfig {
 }
 
 fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter) -> Option<UrlConfig> {
-    let Some(path) = section.word("path") else {
+    let path = section.word("path");
+    if path.is_none() {
+        // Nothing comes of it, but its other problems are told too.
         reporter.error(section.span, "this `url` has no `path`: it is left out").help("`path /`");
-        return None;
-    };
+    }
     let text = |keyword| section.word(keyword).map(|word| word.text.clone());
     let mut method = None;
     if let Some(word) = section.word("method") {
@@ -75,7 +76,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
     });
     let compliant = section.block.find("tls_compliant").and_then(|_| section.bool("tls_compliant"));
     Some(UrlConfig {
-        path: path.text.clone(),
+        path: path?.text.clone(),
         virtualhost: text("virtualhost").or_else(|| virtualhost.map(str::to_owned)),
         digest: section.word("digest").and_then(|word| digest(word, reporter)),
         status: status(section, reporter),

@@ -366,6 +366,14 @@ impl Parser<'_> {
                     None => self.wrong(keyword, word, &seconds(min, max, whole)),
                 }
             }
+            Args::Milliseconds { min, max } => {
+                let word = first?;
+                let micros = lex::microseconds(&word.text).map(|value| value / 1000);
+                match micros.filter(|v| (min..=max).contains(v)) {
+                    Some(value) => Some(Value::Duration(Duration::from_micros(value))),
+                    None => self.wrong(keyword, word, &format!("milliseconds from {} to {}", min / 1000, max / 1000)),
+                }
+            }
             Args::Choice(choices) => {
                 let word = first?;
                 if choices.contains(&word.text.as_str()) {

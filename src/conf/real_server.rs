@@ -65,6 +65,8 @@ fn real_server(
         reporter.error(section.span, message).help("only a tunnel or a proxy takes one family to the other");
         return None;
     }
+    // What its checkers connect to: the port that is written, whatever becomes of it.
+    let probed = if address.port == 0 { parent.port.unwrap_or(0) } else { address.port };
     match parent.port {
         // All ports: each goes to the same one.
         Some(0) if port_given => {
@@ -90,7 +92,6 @@ fn real_server(
     let (upper_threshold, lower_threshold) = thresholds(section, reporter);
     let alpha = section.bool("alpha").unwrap_or_else(|| virtual_server.flag("alpha"));
     let virtualhost = section.word("virtualhost").or_else(|| virtual_server.word("virtualhost"));
-    let probed = if address.port == 0 { parent.port.unwrap_or(0) } else { address.port };
     let server = Server {
         address: SocketKey::new(address.ip, probed),
         alpha,

@@ -11,7 +11,7 @@ use super::address::address;
 use super::diagnostic::Reporter;
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
-use super::parse::Section;
+use super::parse::{Entry, Section};
 use super::source::Span;
 use super::trackers::{TrackLine, Trackers, tracks};
 use super::tree::{Node, Word};
@@ -291,7 +291,16 @@ impl Builder<'_, '_, '_> {
         };
         let own = section.word("mcast_dst_ip").and_then(|word| global::group(word, Some(family), self.reporter));
         let multicast = Transport::Multicast { group: own.or(global).unwrap_or(default_group(family)) };
-        let Some(block) = section.entry("unicast_peer") else { return multicast };
+        let Some(block) = section.entry("unicast_peer") else {
+            let unicast = |e: &&Entry<'_>| {
+                matches!(e.keyword, "unicast_src_ip" | "check_unicast_src" | "unicast_ttl" | "unicast_fault_no_peer")
+            };
+            if let Some(entry) = section.entries.iter().find(unicast) {
+                let message = format!("`{}` without `unicast_peer`: `{}` uses multicast", entry.keyword, self.name);
+                self.reporter.warning(entry.span, message).help("`unicast_peer { ADDR … }`, or remove the line");
+            }
+            return multicast;
+        };
         if strict {
             self.reporter
                 .fatal(block.span, format!("`{}` is strict and unicast: the RFC knows multicast only", self.name))

@@ -24,7 +24,7 @@ impl Case {
 }
 
 /// A good file, block by block. A keyword under test takes the place of the line that has it.
-const BASE: [(&str, &str, &[&str]); 8] = [
+const BASE: [(&str, &str, &[&str]); 9] = [
     ("global_defs", "global_defs", &["router_id node", "script_user root", "enable_script_security"]),
     ("vrrp_script", "vrrp_script s1", &["script \"/usr/bin/test -e /\""]),
     ("vrrp_script", "vrrp_script s2", &["script \"/usr/bin/test -e /\""]),
@@ -41,15 +41,25 @@ const BASE: [(&str, &str, &[&str]); 8] = [
         &["interface eth1", "virtual_router_id 52", "priority 100", "virtual_ipaddress {\n  192.168.201.1/24\n }"],
     ),
     ("vrrp_sync_group", "vrrp_sync_group G1", &["group {\n  VI_1\n  VI_2\n }"]),
+    (
+        "virtual_server",
+        "virtual_server 192.168.200.100 80",
+        &[
+            "lb_algo rr",
+            "lb_kind NAT",
+            "protocol TCP",
+            "real_server 192.168.205.2 80 {\n  weight 1\n  TCP_CHECK {\n   connect_timeout 3\n  }\n }",
+        ],
+    ),
 ];
 
-/// Every keyword of the blocks of VRRP in every way.
+/// Every keyword in every way.
 pub fn generate() -> Vec<Case> {
     let mut cases = vec![case("nothing wrong", "", &[])];
     for block in BLOCKS {
         for keyword in block.keywords {
-            // Blocks at the root have files of their own; what needs the kernel's IPVS cannot be compared here.
-            if keyword.block().is_some() && block.name == "(root)" || is_of_virtual_servers(block.name) {
+            // Blocks of keywords come with their keywords.
+            if matches!(keyword.args, Args::Block(_) | Args::NamedLines) || keyword.block().is_some() && block.name == "(root)" {
                 continue;
             }
             for (how, lines) in ways(block.name, keyword) {
@@ -60,11 +70,6 @@ pub fn generate() -> Vec<Case> {
         }
     }
     cases
-}
-
-fn is_of_virtual_servers(block: &str) -> bool {
-    let known = ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file", "vrrp_track_file"];
-    !known.contains(&block) && !BASE.iter().any(|(name, ..)| *name == block)
 }
 
 /// Blocks within an instance, and blocks at the root that the good file lacks.
@@ -88,8 +93,33 @@ fn enclose(block: &'static str, line: String) -> (&'static str, Vec<String>) {
             let file = if line.starts_with("file") { "" } else { " file /tmp/x\n" };
             ("(root)", vec![format!("{block} f2 {{\n{file} {line}\n}}")])
         }
+        "real_server" => ("virtual_server", vec![real_server(&line)]),
+        "url" => ("virtual_server", vec![real_server(&format!("HTTP_GET {{\n url {{\n path /\n{line}\n }}\n }}"))]),
+        "host" => ("virtual_server", vec![real_server(&format!("SMTP_CHECK {{\n host {{\n{line}\n }}\n }}"))]),
+        "UDP_CHECK" => {
+            ("virtual_server", vec!["protocol UDP".to_owned(), real_server(&format!("UDP_CHECK {{\n{line}\n }}"))])
+        }
+        "HTTP_GET" | "SSL_GET" => {
+            let page = "url {\n path /\n status_code 200\n }";
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{page}\n{line}\n }}"))])
+        }
+        "MISC_CHECK" | "FILE_CHECK" | "BFD_CHECK" => {
+            let needed = [("MISC_CHECK", "misc_path", "/usr/bin/true"), ("FILE_CHECK", "track_file", "f1"), ("BFD_CHECK", "name", "B1")];
+            let has = |keyword: &str| line.split_whitespace().next() == Some(keyword);
+            let more = needed.iter().find(|(of, keyword, _)| *of == block && !has(keyword));
+            let more = more.map(|(_, keyword, value)| format!("{keyword} {value}\n")).unwrap_or_default();
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{more}{line}\n }}"))])
+        }
+        "TCP_CHECK" | "PING_CHECK" | "SMTP_CHECK" | "DNS_CHECK" => {
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{line}\n }}"))])
+        }
         block => (block, vec![line]),
     }
+}
+
+fn real_server(lines: &str) -> String {
+    let weight = if lines.starts_with("weight") { "" } else { "weight 1\n" };
+    format!("real_server 192.168.205.2 80 {{\n  {weight}{lines}\n }}")
 }
 
 fn case(name: &str, block: &str, lines: &[String]) -> Case {
@@ -210,6 +240,15 @@ fn word(block: &str, keyword: &str) -> String {
         (_, "file") => "/tmp/number",
         (_, "init_file") => "1",
         (_, "auth_pass") => "secret",
+        ("virtual_server", "lb_algo" | "lvs_sched") => "wlc",
+        ("virtual_server", "lb_kind" | "lvs_method") | ("real_server", "lvs_method") => "DR",
+        ("virtual_server", "sorry_server") => "192.168.205.9 80",
+        ("virtual_server", "persistence_granularity") => "255.255.255.0",
+        (_, "bindto" | "connect_ip") => "192.168.200.250",
+        (_, "bind_if") => "eth0",
+        (_, "path") => "/index.html",
+        ("url", "digest") => "0123456789abcdef0123456789abcdef",
+        ("url", "status_code") => "200",
         (_, "neighbor_ip" | "neighbour_ip" | "source_ip") => "192.168.200.9",
         ("bfd_instance", "idle_tx") => "1000",
         (_, "reload_time_file" | "reload_file" | "config_save_dir" | "reload_check_config") => "/tmp/hf-diff",

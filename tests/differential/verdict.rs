@@ -46,6 +46,8 @@ fn ip(args: &[&str]) {
 /// keepalived's word on a file.
 pub struct Theirs {
     pub code: i32,
+    /// It has no word.
+    pub crashed: bool,
     pub messages: Vec<Message>,
 }
 
@@ -65,7 +67,9 @@ pub fn theirs(file: &Path, interfaces: &Interfaces) -> Theirs {
         .expect("keepalived");
     let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let messages = text.lines().filter(|line| !line.trim().is_empty()).map(|line| message(line, file)).collect();
-    Theirs { code: output.status.code().unwrap_or(-1), messages }
+    // `ip` dies of nothing by itself; a shell's code for a signal comes from `timeout`.
+    let crashed = output.status.code().is_none_or(|code| code > 100);
+    Theirs { code: output.status.code().unwrap_or(-1), crashed, messages }
 }
 
 /// `(FILE: Line N) text`, `(Line N) text`, or text alone.
@@ -103,6 +107,9 @@ pub fn ours(file: &Path) -> Ours {
 /// The differences of one file that no row explains, without what only this file has in them.
 pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows) -> Vec<String> {
     let mut found = Vec::new();
+    if theirs.crashed {
+        return found;
+    }
     for message in theirs.messages.iter().filter(|message| !rows.explains_theirs(&message.text)) {
         let counterparts = counterparts(text, message, ours);
         let warned = || {
