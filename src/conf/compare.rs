@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Note, Severity};
 use super::lint::{self, Elections, Failover};
 use super::places::Places;
 use super::source::Location;
+use crate::ipvs::config::VirtualServerConfig;
 use crate::vrrp::config::{AddressConfig, Auth, InitialState, InstanceConfig, TrackerKey, Transport};
 use crate::vrrp::types::Version;
 
@@ -29,7 +30,9 @@ pub fn compare(first: Director<'_>, second: Director<'_>) -> Diagnostics {
     let pairs = matches(&first.config.vrrp.instances, &second.config.vrrp.instances);
     let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) = pairs.iter().copied().unzip();
     for (director, paired) in [(first, ours), (second, theirs)] {
-        for (name, instance) in director.config.vrrp.instances.iter().filter(|(name, _)| !paired.contains(name.as_str())) {
+        for (name, instance) in
+            director.config.vrrp.instances.iter().filter(|(name, _)| !paired.contains(name.as_str()))
+        {
             let Some(place) = director.places.find(name, "") else { continue };
             let message = format!(
                 "`{name}` (virtual router {}, {}) has no partner: nothing in the other file has its name or id",
@@ -39,13 +42,15 @@ pub fn compare(first: Director<'_>, second: Director<'_>) -> Diagnostics {
         }
     }
     for (one, other) in &pairs {
-        let (Some(a), Some(b)) = (first.config.vrrp.instances.get(*one), second.config.vrrp.instances.get(*other)) else {
+        let (Some(a), Some(b)) = (first.config.vrrp.instances.get(*one), second.config.vrrp.instances.get(*other))
+        else {
             continue;
         };
         let mut pair = Pair { first, second, names: (one, other), a, b, findings: &mut findings };
         pair.compare();
         pair.compare_groups();
     }
+    compare_services(first, second, &mut findings);
     findings.sort_by(|x, y| (&x.file, x.line, x.column).cmp(&(&y.file, y.line, y.column)));
     Diagnostics::of(findings)
 }
@@ -56,9 +61,8 @@ type Instances = BTreeMap<String, InstanceConfig>;
 fn matches<'a>(first: &'a Instances, second: &'a Instances) -> Vec<(&'a str, &'a str)> {
     let mut pairs: Vec<(&str, &str)> =
         first.keys().filter(|name| second.contains_key(*name)).map(|name| (name.as_str(), name.as_str())).collect();
-    let same_link = |a: &InstanceConfig, b: &InstanceConfig| {
-        (a.vrid, a.family, &a.interface) == (b.vrid, b.family, &b.interface)
-    };
+    let same_link =
+        |a: &InstanceConfig, b: &InstanceConfig| (a.vrid, a.family, &a.interface) == (b.vrid, b.family, &b.interface);
     let same_id = |a: &InstanceConfig, b: &InstanceConfig| (a.vrid, a.family) == (b.vrid, b.family);
     for same in [&same_link as &dyn Fn(&InstanceConfig, &InstanceConfig) -> bool, &same_id] {
         for (one, a) in first {
@@ -85,6 +89,34 @@ fn finding(
     finding.help = lint::find(code).map(|lint| lint.fix.to_owned());
     finding.note = note;
     finding
+}
+
+/// Virtual servers that differ, or that only one director has.
+fn compare_services(first: Director<'_>, second: Director<'_>, findings: &mut Vec<Diagnostic>) {
+    let code = "pair-virtual-server";
+    for (here, there, both) in [(first, second, true), (second, first, false)] {
+        let others = &there.config.balancer.services;
+        for (id, service) in &here.config.balancer.services {
+            let Some(place) = here.places.service(id) else { continue };
+            let message = match others.get(id) {
+                None => format!("`virtual_server {id}` is only in this file"),
+                Some(other) if both && other != service => {
+                    let servers = |service: &VirtualServerConfig| -> BTreeSet<String> {
+                        service.real_servers.iter().map(|server| server.address.to_string()).collect()
+                    };
+                    let (mine, theirs) = (servers(service), servers(other));
+                    match mine.symmetric_difference(&theirs).next() {
+                        Some(server) => {
+                            format!("`virtual_server {id}`: only one director has the real server {server}")
+                        }
+                        None => format!("`virtual_server {id}` has other settings here than there"),
+                    }
+                }
+                Some(_) => continue,
+            };
+            findings.push(finding(Severity::Warning, code, place, message, None));
+        }
+    }
 }
 
 struct Pair<'p, 'f> {

@@ -108,9 +108,7 @@ pub fn check(path: &Path, options: &LoadOptions, host: Option<&dyn Host>) -> Che
     let reporter = Reporter::default();
     match sources.read(path) {
         Ok(file) => load_from(file, sources, reporter, options, Some(Linting { host })),
-        Err(error) => {
-            Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() }
-        }
+        Err(error) => Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() },
     }
 }
 

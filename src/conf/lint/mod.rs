@@ -184,6 +184,7 @@ pub(super) fn lint(
         network::lint(&mut subject);
     }
     weights::lint_flapping(root, config, reporter);
+    network::lint_nat(root, config, reporter);
     scripts::lint(root, config, host, reporter);
 }
 
@@ -204,9 +205,8 @@ impl Subject<'_, '_, '_> {
 
     /// The line that tracks something: of the instance, or of its sync group.
     fn track_span(&self, tracker: &TrackerKey) -> Span {
-        let is_member = |group: &&Section<'_>| {
-            group.lines("group").flat_map(|node| &node.words).any(|word| word.text == self.name)
-        };
+        let is_member =
+            |group: &&Section<'_>| group.lines("group").flat_map(|node| &node.words).any(|word| word.text == self.name);
         let mut groups = self.root.sections("vrrp_sync_group").filter(is_member);
         track_line(self.section, tracker)
             .or_else(|| groups.find_map(|group| track_line(group, tracker)))

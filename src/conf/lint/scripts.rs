@@ -67,7 +67,8 @@ fn line_never_fails(line: &str) -> Option<String> {
     let ((joint, last), before) = parts.split_last()?;
     // It may leave early, or mean each command to count.
     let leaves = |text: &str| {
-        text.split(|c: char| !c.is_alphanumeric()).any(|w| matches!(w, "exit" | "return" | "kill" | "pipefail" | "exec"))
+        text.split(|c: char| !c.is_alphanumeric())
+            .any(|w| matches!(w, "exit" | "return" | "kill" | "pipefail" | "exec"))
             || text.contains("set -e")
     };
     if before.iter().any(|(_, text)| leaves(text)) {
