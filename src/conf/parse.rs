@@ -404,7 +404,11 @@ impl Parser<'_> {
         let name = keyword.name;
         let shown: String = word.text.chars().take(60).collect();
         let report = self.reporter.error(word.span, format!("`{name}` takes {expected}, not `{shown}`"));
-        if let Args::Choice(choices) = keyword.args
+        if name == "state" && word.text.eq_ignore_ascii_case("EQUAL") {
+            report
+                .code("state-equal")
+                .help("there is no such state: write `state BACKUP` on all routers and let the priorities decide");
+        } else if let Args::Choice(choices) = keyword.args
             && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
         {
             report.help(format!("write it in capitals: `{name} {near}`"));
@@ -449,6 +453,7 @@ impl Parser<'_> {
                 .warning(span, format!("`{name}` takes no value: `{shown}` is ignored, and `{name}` is on")),
             _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
         };
+        report.code("surplus-word");
         if block.find(&first.text).is_some() {
             report.help(format!("put `{}` on a line of its own", first.text));
         } else if name == "auth_pass" {

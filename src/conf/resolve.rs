@@ -238,6 +238,7 @@ fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Repor
             reporter
                 .fatal(instance.vrid_span, message)
                 .note(*span, format!("`{other}`"))
+                .code("duplicate-vrid")
                 .help("give each its own `virtual_router_id`");
         } else {
             seen.insert(key, (name, instance.vrid_span));
