@@ -115,9 +115,8 @@ const NEEDS_CARE: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id
 fn the_documented_shape_of_json() {
     let dir = tempfile::tempdir().unwrap();
     let file = write(dir.path(), "a.conf", NEEDS_CARE);
-    let json = |args: &[&str]| -> serde_json::Value {
-        serde_json::from_slice(&run("holdfast", args).stdout).expect("JSON")
-    };
+    let json =
+        |args: &[&str]| -> serde_json::Value { serde_json::from_slice(&run("holdfast", args).stdout).expect("JSON") };
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
     };

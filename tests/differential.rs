@@ -48,7 +48,12 @@ fn compare(cases: &[Case], interfaces: &Interfaces) {
     }
     let mut report = String::new();
     for (difference, names) in &differences {
-        let _ = writeln!(report, "{difference}\n    {} files: {}", names.len(), names.iter().take(4).cloned().collect::<Vec<_>>().join(", "));
+        let _ = writeln!(
+            report,
+            "{difference}\n    {} files: {}",
+            names.len(),
+            names.iter().take(4).cloned().collect::<Vec<_>>().join(", ")
+        );
     }
     println!("{} files compared", cases.len());
     assert!(differences.is_empty(), "differences that docs/differences.md does not explain:\n{report}");
@@ -58,7 +63,9 @@ fn folder(path: &Path, starts_with: &str) -> Vec<Case> {
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    let wanted = |path: &PathBuf| path.is_file() && path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(starts_with));
+    let wanted = |path: &PathBuf| {
+        path.is_file() && path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(starts_with))
+    };
     files.into_iter().filter(wanted).map(Case::of_file).collect()
 }
 

@@ -29,7 +29,9 @@ pub fn compare(first: Director<'_>, second: Director<'_>) -> Diagnostics {
     let pairs = matches(&first.config.vrrp.instances, &second.config.vrrp.instances);
     let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) = pairs.iter().copied().unzip();
     for (director, paired) in [(first, ours), (second, theirs)] {
-        for (name, instance) in director.config.vrrp.instances.iter().filter(|(name, _)| !paired.contains(name.as_str())) {
+        for (name, instance) in
+            director.config.vrrp.instances.iter().filter(|(name, _)| !paired.contains(name.as_str()))
+        {
             let Some(place) = director.places.find(name, "") else { continue };
             let message = format!(
                 "`{name}` (virtual router {}, {}) has no partner: nothing in the other file has its name or id",
@@ -39,7 +41,8 @@ pub fn compare(first: Director<'_>, second: Director<'_>) -> Diagnostics {
         }
     }
     for (one, other) in &pairs {
-        let (Some(a), Some(b)) = (first.config.vrrp.instances.get(*one), second.config.vrrp.instances.get(*other)) else {
+        let (Some(a), Some(b)) = (first.config.vrrp.instances.get(*one), second.config.vrrp.instances.get(*other))
+        else {
             continue;
         };
         let mut pair = Pair { first, second, names: (one, other), a, b, findings: &mut findings };
@@ -56,9 +59,8 @@ type Instances = BTreeMap<String, InstanceConfig>;
 fn matches<'a>(first: &'a Instances, second: &'a Instances) -> Vec<(&'a str, &'a str)> {
     let mut pairs: Vec<(&str, &str)> =
         first.keys().filter(|name| second.contains_key(*name)).map(|name| (name.as_str(), name.as_str())).collect();
-    let same_link = |a: &InstanceConfig, b: &InstanceConfig| {
-        (a.vrid, a.family, &a.interface) == (b.vrid, b.family, &b.interface)
-    };
+    let same_link =
+        |a: &InstanceConfig, b: &InstanceConfig| (a.vrid, a.family, &a.interface) == (b.vrid, b.family, &b.interface);
     let same_id = |a: &InstanceConfig, b: &InstanceConfig| (a.vrid, a.family) == (b.vrid, b.family);
     for same in [&same_link as &dyn Fn(&InstanceConfig, &InstanceConfig) -> bool, &same_id] {
         for (one, a) in first {

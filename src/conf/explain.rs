@@ -20,8 +20,7 @@ pub fn explain(question: &str) -> Result<String, String> {
         None => (None, question),
     };
     let blocks = || BLOCKS.iter().filter(move |block| within.is_none_or(|within| block_name(block) == within));
-    let mut parts: Vec<String> =
-        blocks().filter_map(|block| Some(keyword_text(block, block.find(name)?))).collect();
+    let mut parts: Vec<String> = blocks().filter_map(|block| Some(keyword_text(block, block.find(name)?))).collect();
     if within.is_none() {
         parts.extend(lint::find(name).map(lint_text));
     }
@@ -120,8 +119,14 @@ fn described(block: &Block, keyword: &Keyword) -> String {
 fn manual_part(block: &Block, keyword: &Keyword) -> &'static str {
     let name = if block.name == ROOT.name { keyword.name } else { block.name };
     match name {
-        "global_defs" | "linkbeat_use_polling" | "net_namespace" | "net_namespace_ipvs" | "namespace_with_ipsets"
-        | "use_pid_dir" | "instance" | "child_wait_time" => "Global definitions",
+        "global_defs"
+        | "linkbeat_use_polling"
+        | "net_namespace"
+        | "net_namespace_ipvs"
+        | "namespace_with_ipsets"
+        | "use_pid_dir"
+        | "instance"
+        | "child_wait_time" => "Global definitions",
         "static_ipaddress" | "static_routes" | "static_rules" => "Static routes/addresses/rules",
         "track_group" => "Static track groups",
         "track_file" | "vrrp_track_file" => "Track files",
@@ -224,7 +229,8 @@ pub fn reference_page() -> String {
          same at the terminal, with the place where it is described.\n",
     );
     for block in BLOCKS {
-        let title = if block.name == ROOT.name { "At the top of the file".to_owned() } else { format!("`{}`", block.name) };
+        let title =
+            if block.name == ROOT.name { "At the top of the file".to_owned() } else { format!("`{}`", block.name) };
         let _ = write!(
             page,
             "\n## {title}\n\n| keyword | arguments | default | range | meaning | at a reload |\n|---|---|---|---|---|---|\n"
@@ -269,7 +275,9 @@ mod tests {
     #[test]
     fn a_keyword_is_explained_in_every_block_that_has_it() {
         let text = explain("priority").unwrap();
-        for part in ["vrrp_instance/priority: base priority", "1..255", "default    100", "RFC 9568 §5.2.4", "a master says"] {
+        for part in
+            ["vrrp_instance/priority: base priority", "1..255", "default    100", "RFC 9568 §5.2.4", "a master says"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(explain("weight").unwrap().matches("  arguments").count() > 2, "one for each block");
@@ -293,7 +301,11 @@ mod tests {
         let find = |block: &str, name: &str| BLOCKS.iter().find(|b| b.name == block).and_then(|b| b.find(name));
         for name in ["virtual_router_id", "interface", "version", "native_ipv6", "state", "priority", "advert_int"] {
             let keyword = find("vrrp_instance", name).unwrap();
-            assert_ne!(on_reload(&schema::VRRP_INSTANCE, keyword), "changed in place: state and deadlines stay", "{name}");
+            assert_ne!(
+                on_reload(&schema::VRRP_INSTANCE, keyword),
+                "changed in place: state and deadlines stay",
+                "{name}"
+            );
         }
         for name in ["umask", "startup_script", "vrrp_startup_delay", "vrrp_version", "script_user"] {
             let keyword = find("global_defs", name).unwrap();

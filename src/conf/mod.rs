@@ -72,6 +72,24 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// Blocks of the file that are read when they are needed.
+struct Later<'a, 'u> {
+    lines: &'a expand::Lines,
+    sources: &'a Sources,
+    blocks: &'a [std::ops::Range<usize>],
+    unbuilt: &'u mut parse::Unbuilt,
+}
+
+impl Later<'_, '_> {
+    /// Reads each of them, one at a time.
+    fn each(&mut self, reporter: &mut Reporter, mut take: impl FnMut(&parse::Section<'_>, &mut Reporter)) {
+        for block in self.blocks {
+            let nodes = tree::build_block(self.lines, self.sources, block.clone(), reporter);
+            take(&parse::parse(&nodes, self.unbuilt, reporter), reporter);
+        }
+    }
+}
+
 /// Reads a configuration file and all that it includes.
 pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
@@ -108,9 +126,7 @@ pub fn check(path: &Path, options: &LoadOptions, host: Option<&dyn Host>) -> Che
     let reporter = Reporter::default();
     match sources.read(path) {
         Ok(file) => load_from(file, sources, reporter, options, Some(Linting { host })),
-        Err(error) => {
-            Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() }
-        }
+        Err(error) => Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() },
     }
 }
 
@@ -136,10 +152,13 @@ fn load_from(
     linting: Option<Linting<'_>>,
 ) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
-    let nodes = tree::build(&lines, &mut reporter);
-    drop(lines);
-    let root = parse::parse(&nodes, &mut reporter);
-    let config = resolve::resolve(&root, &mut reporter);
+    // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
+    let tree = tree::build(&lines, &sources, linting.is_some(), &mut reporter);
+    let mut unbuilt = parse::Unbuilt::default();
+    let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
+    let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };
+    let config = resolve::resolve(&root, &mut later, &mut reporter);
+    parse::report_not_built(unbuilt, &mut reporter);
     let mut places = Places::default();
     if let Some(Linting { host }) = linting {
         lint::lint(&root, &config, &sources, host, &mut reporter);

@@ -119,7 +119,8 @@ impl Plan {
             };
             let effect = effect(*block, change, name, from, old, new);
             touched.extend(touches(*block, name, &lines, old, new));
-            let title = if name.is_empty() { block.keyword().to_owned() } else { format!("{} {name}", block.keyword()) };
+            let title =
+                if name.is_empty() { block.keyword().to_owned() } else { format!("{} {name}", block.keyword()) };
             changes.push(BlockChange { change, block: title, effect, lines });
         }
         let untouched = new.vrrp.instances.keys().filter(|name| !touched.contains(*name)).count();
@@ -174,9 +175,7 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
     let instance = |config: &Config, name: &str| config.vrrp.instances.get(name).cloned();
     match (block, change) {
         (Block::Instance, Change::Added) => "a new virtual router begins".to_owned(),
-        (Block::Instance, Change::Removed) => {
-            "it resigns if it is master, and its addresses are taken off".to_owned()
-        }
+        (Block::Instance, Change::Removed) => "it resigns if it is master, and its addresses are taken off".to_owned(),
         (Block::Instance, Change::Changed) => match (instance(old, from.unwrap_or(name)), instance(new, name)) {
             (Some(before), Some(after)) if !before.is_same_router(&after) => {
                 "another virtual router: the old one resigns, the new one begins".to_owned()
@@ -224,7 +223,9 @@ fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &C
     let members = |config: &Config| config.vrrp.groups.get(name).map(|g| g.members.clone()).unwrap_or_default();
     match block {
         // Scripts that are told are no part of its life.
-        Block::Instance if lines.iter().all(|line| line.keyword.starts_with("notify")) && !lines.is_empty() => Vec::new(),
+        Block::Instance if lines.iter().all(|line| line.keyword.starts_with("notify")) && !lines.is_empty() => {
+            Vec::new()
+        }
         Block::Instance => vec![name.to_owned()],
         Block::Group if lines.iter().all(|line| line.keyword.starts_with("notify")) => Vec::new(),
         Block::Group => members(old).into_iter().chain(members(new)).collect(),
@@ -363,11 +364,18 @@ fn leaf(fields: &serde_json::Map<String, Value>) -> Option<String> {
     }
     if let (Some(address), Some(length)) = (string("address"), number("prefix_len")) {
         let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "address" | "prefix_len"));
-        return Some(format!("{address}/{length}{}", rest.filter_map(|(name, value)| option(name, value)).collect::<String>()));
+        return Some(format!(
+            "{address}/{length}{}",
+            rest.filter_map(|(name, value)| option(name, value)).collect::<String>()
+        ));
     }
     if let (Some(tracker), true) = (fields.get("tracker"), fields.contains_key("weight")) {
         let rest = fields.iter().filter(|(name, _)| *name != "tracker");
-        return Some(format!("{}{}", text(tracker), rest.filter_map(|(name, value)| option(name, value)).collect::<String>()));
+        return Some(format!(
+            "{}{}",
+            text(tracker),
+            rest.filter_map(|(name, value)| option(name, value)).collect::<String>()
+        ));
     }
     None
 }
@@ -442,7 +450,10 @@ fn keyword(block: Block, path: &str) -> String {
         (Block::Globals, "vrrp_filter_priority") => "nftables_priority",
         (Block::Globals, "vrrp_filter_counters") => "nftables_counters",
         (Block::Globals, "vrrp_nice") => "vrrp_priority",
-        (Block::Globals, path) => path.strip_prefix("vrrp_").filter(|p| matches!(*p, "log_unknown_vrids" | "dynamic_interfaces")).unwrap_or(path),
+        (Block::Globals, path) => path
+            .strip_prefix("vrrp_")
+            .filter(|p| matches!(*p, "log_unknown_vrids" | "dynamic_interfaces"))
+            .unwrap_or(path),
         (_, path) => path,
     };
     word.to_owned()

@@ -164,7 +164,8 @@ struct ThisMachine;
 
 impl Host for ThisMachine {
     fn judge(&self, command: &Command, config: &Config) -> Vec<ScriptProblem> {
-        let policy = Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+        let policy =
+            Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
         let (code, text) = match Runner::new(policy, [command].into_iter()).prepare(command) {
             Ok(prepared) => match prepared.remark {
                 Some(remark) => ("script-unsafe", remark),

@@ -63,7 +63,8 @@ pub fn generate() -> Vec<Case> {
 }
 
 fn is_of_virtual_servers(block: &str) -> bool {
-    let known = ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file"];
+    let known =
+        ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file"];
     !known.contains(&block) && !BASE.iter().any(|(name, ..)| *name == block)
 }
 
@@ -78,9 +79,7 @@ fn enclose(block: &'static str, line: String) -> (&'static str, Vec<String>) {
         }
         "auth_hmac" => ("vrrp_instance", vec![format!("version 3\n auth_hmac {{\n  {line}\n }}")]),
         "garp_group" => ("(root)", vec![format!("garp_group {{\n {line}\n interfaces {{\n  eth2\n }}\n}}")]),
-        "bfd_instance" => {
-            ("(root)", vec![format!("bfd_instance B1 {{\n neighbor_ip 192.168.200.9\n {line}\n}}")])
-        }
+        "bfd_instance" => ("(root)", vec![format!("bfd_instance B1 {{\n neighbor_ip 192.168.200.9\n {line}\n}}")]),
         "track_group" => ("(root)", vec![format!("track_group T1 {{\n {line}\n}}")]),
         "SSL" => ("(root)", vec![format!("SSL {{\n {line}\n}}")]),
         "track_file" => ("(root)", vec![format!("track_file f2 {{\n file /tmp/x\n {line}\n}}")]),
@@ -117,7 +116,13 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
     let seconds = |micros: i128| format!("{}", micros as f64 / 1e6);
     match keyword.args {
         Args::Flag => vec![line("good", ""), line("surplus", "surplus")],
-        Args::Bool => vec![line("bare", ""), line("good", "on"), line("off", "no"), line("bad", "perhaps"), line("surplus", "on surplus")],
+        Args::Bool => vec![
+            line("bare", ""),
+            line("good", "on"),
+            line("off", "no"),
+            line("bad", "perhaps"),
+            line("surplus", "on surplus"),
+        ],
         Args::Int { min, max } => vec![
             line("least", &min.to_string()),
             line("most", &max.to_string()),
@@ -154,7 +159,12 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
         ],
         Args::Word | Args::Words { .. } | Args::Any => {
             let good = word(block, name);
-            vec![line("good", &good), line("missing", ""), line("bad", "b/a.d"), line("surplus", &format!("{good} surplus"))]
+            vec![
+                line("good", &good),
+                line("missing", ""),
+                line("bad", "b/a.d"),
+                line("surplus", &format!("{good} surplus")),
+            ]
         }
         Args::Script | Args::OptionalScript => vec![
             line("good", "/usr/bin/true"),
@@ -165,8 +175,7 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
         ],
         Args::Lines => {
             let block = |how: String, entry: &str| (how, format!("{name} {{\n  {entry}\n }}"));
-            let mut ways: Vec<_> =
-                entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
+            let mut ways: Vec<_> = entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
             ways.push((String::from("empty"), format!("{name} {{\n }}")));
             ways.push((String::from("no brace"), name.to_owned()));
             ways
@@ -224,16 +233,40 @@ fn entries(keyword: &str) -> &'static [&'static str] {
             "2001:db8::7/64 preferred_lft 0",
         ],
         "track_interface" => &[
-            "eth2", "eth2 weight 10", "eth2 weight -10 reverse", "eth2 weight 300", "eth2 weight x", "eth2 weight",
-            "nosuch", "eth2 bogus", "eth2\n  eth2", "eth0",
+            "eth2",
+            "eth2 weight 10",
+            "eth2 weight -10 reverse",
+            "eth2 weight 300",
+            "eth2 weight x",
+            "eth2 weight",
+            "nosuch",
+            "eth2 bogus",
+            "eth2\n  eth2",
+            "eth0",
         ],
         "track_script" => &[
-            "s1", "s1 weight 10", "s1 weight -10 reverse", "s1 weight 254", "s1 weight 300", "s1 weight x", "s1 weight",
-            "nosuch", "s1 bogus", "s1\n  s1", "s1 s2",
+            "s1",
+            "s1 weight 10",
+            "s1 weight -10 reverse",
+            "s1 weight 254",
+            "s1 weight 300",
+            "s1 weight x",
+            "s1 weight",
+            "nosuch",
+            "s1 bogus",
+            "s1\n  s1",
+            "s1 s2",
         ],
         "track_process" => &["p1", "p1 weight 10", "p1 weight 254", "p1 weight 300", "nosuch", "p1\n  p1"],
         "track_file" => &["f1", "f1 weight 10", "f1 weight 254", "f1 weight 300", "nosuch", "f1\n  f1"],
-        "unicast_peer" => &["192.168.200.9", "bogus", "192.168.200.9/24", "192.168.200.9\n  192.168.200.9", "2001:db8::9", "192.168.200.9 bogus"],
+        "unicast_peer" => &[
+            "192.168.200.9",
+            "bogus",
+            "192.168.200.9/24",
+            "192.168.200.9\n  192.168.200.9",
+            "2001:db8::9",
+            "192.168.200.9 bogus",
+        ],
         "group" => &["VI_1\n  VI_2", "VI_1", "nosuch", "VI_1 VI_2"],
         "interfaces" => &["eth3", "nosuch"],
         "notification_email" => &["root@localhost", "root@localhost other@localhost"],

@@ -17,11 +17,9 @@ pub(super) fn lint(subject: &mut Subject<'_, '_, '_>) {
             let span = subject.span("unicast_peer");
             if !check_source && !peers.is_empty() {
                 let message = format!("`{name}` takes unicast adverts from everybody who can reach it");
-                subject
-                    .reporter
-                    .warning(span, message)
-                    .code("unicast-source")
-                    .help("add `check_unicast_src`, or `vrrp_check_unicast_src` to `global_defs`: only peers are heard then");
+                subject.reporter.warning(span, message).code("unicast-source").help(
+                    "add `check_unicast_src`, or `vrrp_check_unicast_src` to `global_defs`: only peers are heard then",
+                );
             }
             let own = instance.source.filter(|source| peers.iter().any(|peer| peer.address == *source));
             if let Some(own) = own {
@@ -46,11 +44,14 @@ pub(super) fn lint(subject: &mut Subject<'_, '_, '_>) {
     }
     let said = subject.section.entries.iter().any(|entry| matches!(entry.keyword, "accept" | "no_accept"));
     if instance.strict && !instance.accept && !said {
-        let message = format!("strict mode drops packets to the addresses of `{name}`: they answer nothing, not even ping");
+        let message =
+            format!("strict mode drops packets to the addresses of `{name}`: they answer nothing, not even ping");
         let report = subject.reporter.warning(subject.section.span, message).code("strict-drops");
         match instance.version {
             Version::V3 => report.help("add `accept`, or remove `vrrp_strict` and `strict_mode`"),
-            Version::V2 => report.help("remove `vrrp_strict` and `strict_mode`, or write `version 3` and `accept` on all routers"),
+            Version::V2 => {
+                report.help("remove `vrrp_strict` and `strict_mode`, or write `version 3` and `accept` on all routers")
+            }
         };
     }
 }

@@ -12,10 +12,9 @@ struct Machine;
 
 impl Host for Machine {
     fn judge(&self, command: &Command, _: &Config) -> Vec<ScriptProblem> {
-        let problem = |code, help: &str| {
-            vec![ScriptProblem { code, message: "no".to_owned(), help: Some(help.to_owned()) }]
-        };
-        match command.text.as_str() {
+        let problem =
+            |code, help: &str| vec![ScriptProblem { code, message: "no".to_owned(), help: Some(help.to_owned()) }];
+        match command.text.as_ref() {
             "/bin/missing" => problem("script-missing", "correct it"),
             "/bin/plain" => problem("script-not-executable", "chmod a+x /bin/plain"),
             "/bin/loose" => problem("script-unsafe", "chmod go-w /bin/loose"),
@@ -61,9 +60,7 @@ fn table() -> Vec<(&'static str, String, String)> {
     };
     let tracked = |line: &str| file(&script(line), TRACK);
     let auth = |pass: &str| format!("authentication {{\n auth_type PASS\n auth_pass {pass}\n }}");
-    let unicast = |peer: &str, more: &str| {
-        format!("unicast_src_ip 192.0.2.1\n unicast_peer {{\n {peer}\n }}\n {more}")
-    };
+    let unicast = |peer: &str, more: &str| format!("unicast_src_ip 192.0.2.1\n unicast_peer {{\n {peer}\n }}\n {more}");
     let mut rows = Vec::new();
     let mut row = |code: &'static str, (wrong, right): (String, String)| rows.push((code, wrong, right));
     row("surplus-word", plain("priority 100 nopreempt", "priority 100\n nopreempt"));
@@ -154,7 +151,8 @@ fn other() -> String {
 
 fn pair(first: &str, second: &str) -> BTreeSet<String> {
     let (a, b) = (checked("a.conf", first), checked("b.conf", second));
-    let config = |checked: &Checked| checked.loaded.config.clone().unwrap_or_else(|| panic!("{}", checked.loaded.diagnostics));
+    let config =
+        |checked: &Checked| checked.loaded.config.clone().unwrap_or_else(|| panic!("{}", checked.loaded.diagnostics));
     let (ca, cb) = (config(&a), config(&b));
     let found = compare(Director { config: &ca, places: &a.places }, Director { config: &cb, places: &b.places });
     for finding in found.iter() {
@@ -196,7 +194,11 @@ const PAIRS: [(&str, &str, &str); 22] = [
 #[test]
 fn every_finding_is_made_and_mended() {
     for (code, wrong, right) in table() {
-        assert!(codes(&wrong).contains(code), "{code} is not found in\n{wrong}\n{}", checked("", &wrong).loaded.diagnostics);
+        assert!(
+            codes(&wrong).contains(code),
+            "{code} is not found in\n{wrong}\n{}",
+            checked("", &wrong).loaded.diagnostics
+        );
         assert!(!codes(&right).contains(code), "{code} is found in\n{right}");
     }
     assert_eq!(pair(BASE, &other()), BTreeSet::new(), "a good pair");
@@ -233,7 +235,11 @@ fn a_file_that_is_good_is_left_alone() {
 
 #[test]
 fn a_thousand_instances_with_one_bad_script_are_one_finding() {
-    let one = |n: u8| format!("vrrp_instance I{n} {{\n interface eth0\n virtual_router_id {n}\n notify /bin/loose\n virtual_ipaddress {{\n 192.0.2.{n}\n }}\n}}\n");
+    let one = |n: u8| {
+        format!(
+            "vrrp_instance I{n} {{\n interface eth0\n virtual_router_id {n}\n notify /bin/loose\n virtual_ipaddress {{\n 192.0.2.{n}\n }}\n}}\n"
+        )
+    };
     let text: String = (1..=200).map(one).collect();
     assert_eq!(checked("k.conf", &text).loaded.diagnostics.iter().len(), 1);
 }

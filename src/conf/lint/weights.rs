@@ -43,7 +43,8 @@ pub(super) fn lint(subject: &mut Subject<'_, '_, '_>) {
     let swing: i32 = weighted.iter().map(|track| i32::from(track.weight).abs()).sum();
     let healthy: i32 = weighted.iter().map(|track| added_while_well(track)).sum();
     if swing < 2 {
-        let message = format!("all weights of `{name}` together move its priority by 1: nobody takes over because of that");
+        let message =
+            format!("all weights of `{name}` together move its priority by 1: nobody takes over because of that");
         subject
             .reporter
             .warning(span, message)

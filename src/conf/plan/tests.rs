@@ -66,7 +66,10 @@ fn it_reads_like_a_diff() {
         let text = text.replace("priority 150", "priority 120").replace("192.0.2.1/24\n", "192.0.2.1/24\n 192.0.2.9\n");
         let text = text.replace("hunter2", "hunter3").replace("router_id one", "router_id two");
         let at = text.find("vrrp_instance C").unwrap();
-        format!("{}vrrp_instance D {{\n interface eth0\n virtual_router_id 9\n advert_int 2\n virtual_ipaddress {{ 192.0.2.7 }}\n}}\n", &text[..at])
+        format!(
+            "{}vrrp_instance D {{\n interface eth0\n virtual_router_id 9\n advert_int 2\n virtual_ipaddress {{ 192.0.2.7 }}\n}}\n",
+            &text[..at]
+        )
     });
     let expected = "\
 ~ global_defs: counts from then on
