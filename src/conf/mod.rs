@@ -76,16 +76,33 @@ pub struct Loaded {
 struct Later<'a, 'u> {
     lines: &'a expand::Lines,
     sources: &'a Sources,
-    blocks: &'a [std::ops::Range<usize>],
+    blocks: &'a [tree::LaterBlock],
     unbuilt: &'u mut parse::Unbuilt,
 }
 
 impl Later<'_, '_> {
-    /// Reads each of them, one at a time.
-    fn each(&mut self, reporter: &mut Reporter, mut take: impl FnMut(&parse::Section<'_>, &mut Reporter)) {
+    /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
+    fn virtual_servers(
+        &mut self,
+        root: &parse::Section<'_>,
+        reporter: &mut Reporter,
+        mut take: impl FnMut(&parse::Section<'_>, &mut Reporter),
+    ) {
+        let mut others = root.sections("virtual_server");
+        let mut taken = 0;
         for block in self.blocks {
-            let nodes = tree::build_block(self.lines, self.sources, block.clone(), reporter);
-            take(&parse::parse(&nodes, self.unbuilt, reporter), reporter);
+            for section in others.by_ref().take(block.before - taken) {
+                take(section, reporter);
+            }
+            taken = block.before;
+            let nodes = tree::build_block(self.lines, self.sources, block.lines.clone(), reporter);
+            let part = parse::parse(&nodes, self.unbuilt, reporter);
+            for section in part.sections("virtual_server") {
+                take(section, reporter);
+            }
+        }
+        for section in others {
+            take(section, reporter);
         }
     }
 }

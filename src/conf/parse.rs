@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::diagnostic::Reporter;
+use super::diagnostic::{Kind, Reporter};
 use super::lex;
 use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
 use super::source::Span;
@@ -367,7 +367,7 @@ impl Parser<'_> {
         };
         if words.len() < least && node.unmatched.is_none() {
             let report = self.reporter.error(node.keyword().span, format!("`{name}` needs a value"));
-            report.help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
+            report.kind(Kind::Incomplete).help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
             return None;
         }
         let first = words.first();
@@ -505,7 +505,11 @@ impl Parser<'_> {
                 .reporter
                 .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name));
             let name = keyword.grammar.split('{').next().unwrap_or_default().trim();
-            report.help(format!("`{} {} {{`", keyword.name, if name.is_empty() { "NAME" } else { name }));
+            report.kind(Kind::Incomplete).help(format!(
+                "`{} {} {{`",
+                keyword.name,
+                if name.is_empty() { "NAME" } else { name }
+            ));
             return None;
         }
         match context {

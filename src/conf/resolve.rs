@@ -86,8 +86,7 @@ fn balancer(
         sessions: &names("bfd_instance").map(|word| word.text.as_ref()).collect(),
     };
     let mut services = VirtualServers::default();
-    services.read(root, &around, reporter);
-    later.each(reporter, |root, reporter| services.read(root, &around, reporter));
+    later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
     let services = services.services;
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {

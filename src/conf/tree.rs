@@ -77,7 +77,16 @@ pub struct Tree<'a> {
     pub nodes: Vec<Node<'a>>,
     /// Blocks that are not in `nodes`, as lines: a large file has many `virtual_server` blocks, and each is needed only
     /// while its configuration is made.
-    pub later: Vec<Range<usize>>,
+    pub later: Vec<LaterBlock>,
+}
+
+/// A `virtual_server` block that is left for later.
+#[derive(Debug, Clone)]
+pub struct LaterBlock {
+    /// Its lines.
+    pub lines: Range<usize>,
+    /// How many others, which are among the nodes, stand before it.
+    pub before: usize,
 }
 
 /// Builds the tree of a whole configuration. With `all`, no blocks are left for later.
@@ -91,14 +100,24 @@ pub fn build<'a>(lines: &'a Lines, sources: &'a Sources, all: bool, reporter: &m
             && let Some(end) = whole_block(lines, sources, index, line)
         {
             builder.attachable = false;
-            later.push(index..end);
+            let before = builder.frames.first().map_or(0, |root| root.nodes.len());
+            later.push(LaterBlock { lines: index..end, before });
             index = end;
             continue;
         }
         index += 1;
         builder.line(line, lines.get(index, sources));
     }
-    Tree { nodes: builder.finish(), later }
+    let nodes = builder.finish();
+    // So far `before` counts nodes of every kind.
+    let (mut seen, mut count) = (0, 0);
+    for block in &mut later {
+        let new = nodes.get(seen..block.before).unwrap_or_default();
+        count += new.iter().filter(|node| node.keyword().text == LATER && !node.arguments().is_empty()).count();
+        seen = block.before;
+        block.before = count;
+    }
+    Tree { nodes, later }
 }
 
 /// Builds the tree of some lines that are one block.
@@ -118,10 +137,13 @@ pub fn build_block<'a>(
     builder.finish()
 }
 
+/// The keyword of blocks that are left for later.
+const LATER: &str = "virtual_server";
+
 /// One past the last line of a `virtual_server` block that begins here, if it is as it should be: its last `}` ends a
 /// line, every quote has its partner, and no block that belongs at the root stands in it.
 fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'_>) -> Option<usize> {
-    if !first.text.strip_prefix("virtual_server")?.starts_with([' ', '\t']) || !first.text.ends_with('{') {
+    if !first.text.strip_prefix(LATER)?.starts_with([' ', '\t']) || !first.text.ends_with('{') {
         return None;
     }
     let mut depth = 0_usize;

@@ -46,18 +46,16 @@ pub struct VirtualServers {
 }
 
 impl VirtualServers {
-    /// Reads those of the file, or of a part of it.
-    pub fn read(&mut self, root: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
-        for section in root.sections("virtual_server") {
-            let Some((id, config)) = virtual_server(section, around, reporter) else { continue };
-            if let Some(first) = self.spans.get(&id) {
-                let message = format!("there is a virtual server {id} already: this one is left out");
-                reporter.error(section.span, message).note(*first, "the first one");
-                continue;
-            }
-            self.spans.insert(id.clone(), section.span);
-            self.services.insert(id, config);
+    /// Reads one of them.
+    pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
+        let Some((id, config)) = virtual_server(section, around, reporter) else { return };
+        if let Some(first) = self.spans.get(&id) {
+            let message = format!("there is a virtual server {id} already: this one is left out");
+            reporter.error(section.span, message).note(*first, "the first one");
+            return;
         }
+        self.spans.insert(id.clone(), section.span);
+        self.services.insert(id, config);
     }
 }
 
