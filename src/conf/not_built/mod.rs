@@ -303,16 +303,14 @@ fn setting(value: &Value<'_>) -> Option<Setting> {
 /// `[all] SECS`.
 fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
     let Some(words) = section.words(keyword) else { return };
-    let number = match words {
-        [all, number] if all.text == "all" => number,
-        [number] => number,
-        _ => {
-            return drop(words.get(1).map(|word| reporter.error(word.span, format!("`{keyword}` takes `[all] SECS`"))));
-        }
+    let words = match words {
+        [all, rest @ ..] if all.text == "all" => rest,
+        words => words,
     };
-    if !super::lex::integer(&number.text).is_some_and(|seconds| (0..=86_400).contains(&seconds)) {
-        let message = format!("`{keyword}` takes whole seconds from 0 to 86400, not `{}`", number.text);
-        reporter.error(number.span, message);
+    let seconds = words.first().and_then(|word| super::lex::integer(&word.text));
+    if words.len() != 1 || !seconds.is_some_and(|seconds| (0..=86_400).contains(&seconds)) {
+        let span = words.last().map_or(section.span, |word| word.span);
+        reporter.error(span, format!("`{keyword}` takes `[all] SECS`, whole seconds from 0 to 86400"));
     }
 }
 
