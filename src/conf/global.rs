@@ -189,7 +189,15 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
     set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
     set(&mut vrrp.gna_interval, section.duration("vrrp_gna_interval"));
-    vrrp.dynamic_interfaces |= section.flag("dynamic_interfaces");
+    if let Some(words) = section.words("dynamic_interfaces") {
+        match words.first() {
+            Some(word) if word.text != "allow_if_changes" => {
+                let message = format!("`dynamic_interfaces` takes `allow_if_changes` or nothing, not `{}`", word.text);
+                reporter.error(word.span, message).help("the line is left out");
+            }
+            _ => vrrp.dynamic_interfaces = true,
+        }
+    }
 }
 
 fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, reporter: &mut Reporter) {
