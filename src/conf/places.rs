@@ -29,7 +29,7 @@ pub(super) fn service_words(id: &VirtualServerId) -> String {
 
 /// The same of a line as it is written.
 pub(super) fn written_words(section: &Section<'_>) -> String {
-    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_str()).filter(|word| *word != "0").collect();
+    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_ref()).filter(|word| *word != "0").collect();
     words.join(" ")
 }
 
@@ -42,7 +42,7 @@ impl Places {
             let mut places: BTreeMap<&'static str, Location> =
                 section.entries.iter().map(|entry| (entry.keyword, sources.locate(entry.span))).collect();
             places.insert("", sources.locate(section.span));
-            instances.insert(name.text.clone(), places);
+            instances.insert(name.text.to_string(), places);
         }
         let services = root.sections("virtual_server");
         let services = services.map(|section| (written_words(section), sources.locate(section.span))).collect();

@@ -46,7 +46,7 @@ pub fn instance(
     trackers: &Trackers,
     reporter: &mut Reporter,
 ) -> Option<Instance> {
-    let name = section.name.map_or("", |word| word.text.as_str());
+    let name = section.name.map_or("", |word| word.text.as_ref());
     let vrid = section.int("virtual_router_id").and_then(Vrid::new);
     if vrid.is_none() {
         reporter
@@ -104,7 +104,7 @@ impl Builder<'_, '_, '_> {
         let owner = priority.is_owner();
         let source = self.source(family);
         let transport = self.transport(family, strict);
-        let interface = section.word("interface").map(|word| word.text.clone());
+        let interface = section.word("interface").map(|word| word.text.to_string());
         self.check_interface(interface.as_deref(), &transport, source);
         self.check_addresses(&addresses, version, strict);
         let (preempt, preempt_delay) = self.preemption(state, owner, strict);
@@ -169,7 +169,7 @@ impl Builder<'_, '_, '_> {
         (addresses, excluded)
     }
 
-    fn is_new(&mut self, seen: &mut BTreeSet<IpAddr>, address: IpAddr, node: &Node) -> bool {
+    fn is_new(&mut self, seen: &mut BTreeSet<IpAddr>, address: IpAddr, node: &Node<'_>) -> bool {
         let new = seen.insert(address);
         if !new {
             let message = format!("`{address}` is in this instance already: the line is left out");
@@ -221,7 +221,7 @@ impl Builder<'_, '_, '_> {
 
     fn priority_and_state(&mut self, strict: bool) -> (Priority, InitialState) {
         let section = self.section;
-        let state = section.word("state").map(|word| match word.text.as_str() {
+        let state = section.word("state").map(|word| match word.text.as_ref() {
             "MASTER" => InitialState::Master,
             _ => InitialState::Backup,
         });
@@ -322,7 +322,7 @@ impl Builder<'_, '_, '_> {
         Transport::Unicast { peers, ttl: section.int("unicast_ttl"), check_source }
     }
 
-    fn peer(&mut self, node: &Node, family: Family) -> Option<UnicastPeer> {
+    fn peer(&mut self, node: &Node<'_>, family: Family) -> Option<UnicastPeer> {
         let word = node.keyword();
         let address = word.text.parse().ok().or_else(|| address::without_length(word, self.reporter));
         let Some(address) = address.filter(|address| Family::of(*address) == family) else {
@@ -337,7 +337,7 @@ impl Builder<'_, '_, '_> {
         let mut peer = UnicastPeer { address, min_ttl: None, max_ttl: None };
         let mut words = node.arguments().iter();
         while let Some(word) = words.next() {
-            let limit = match word.text.as_str() {
+            let limit = match word.text.as_ref() {
                 "min_ttl" => &mut peer.min_ttl,
                 "max_ttl" => &mut peer.max_ttl,
                 other => {
@@ -524,7 +524,7 @@ impl Builder<'_, '_, '_> {
         Auth::Pass(self.password(pass))
     }
 
-    fn password(&mut self, word: &Word) -> [u8; 8] {
+    fn password(&mut self, word: &Word<'_>) -> [u8; 8] {
         let bytes = word.text.as_bytes();
         if bytes.len() > 8 {
             let message = format!("`auth_pass` has {} bytes: VRRPv2 sends the first 8", bytes.len());
