@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::accept::AdvertError;
-use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig};
+use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig, renames};
 use super::event::{Cause, Event, StateName, TrackerStatus};
 use super::group::{self, Group};
 use super::instance::{Health, Instance, Turn};

@@ -9,6 +9,7 @@ mod failover;
 mod groups;
 mod host;
 mod invariants;
+mod law;
 mod leaving;
 mod losses;
 mod options;
