@@ -11,6 +11,7 @@ use holdfast::checkers::config::{
 };
 use holdfast::checkers::finding::Finding;
 use holdfast::checkers::genhash::{self, GenhashArgs};
+use holdfast::checkers::http::expect;
 use holdfast::lab::host::{Host, Process};
 use md5::{Digest, Md5};
 
@@ -205,7 +206,7 @@ fn genhash_prints_what_keepalived_s_prints() {
             verbose: false,
         };
         let ours = nginx.host.run(move || genhash::run(&args).expect("a digest"));
-        assert_eq!(ours, format!("{:x}\n", Md5::digest(b"hello from nginx\n")));
+        assert_eq!(ours, format!("{}\n", expect::hex(&Md5::digest(b"hello from nginx\n"))));
         let theirs = nginx.host.run(move || {
             let mut command = Command::new("/usr/bin/genhash");
             command.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-u", "/index.html"]);
