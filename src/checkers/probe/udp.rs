@@ -83,7 +83,8 @@ mod tests {
     fn replies_are_judged_by_length_and_pattern() {
         let any = Vec::new();
         let pattern = vec![(0x4f, 0xff), (0x40, 0xf0)];
-        let table: &[(bool, &[(u8, u8)], u16, u16, &[u8], bool)] = &[
+        type Row<'a> = (bool, &'a [(u8, u8)], u16, u16, &'a [u8], bool);
+        let table: &[Row] = &[
             (false, &pattern, 9, 9, b"", true),
             (true, &any, 0, 255, b"", true),
             (true, &any, 0, 255, b"anything", true),
