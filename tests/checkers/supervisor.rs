@@ -15,8 +15,8 @@ use holdfast::ipvs::config::{SslConfig, VirtualServerId};
 use holdfast::ipvs::types::{Protocol, SocketKey};
 use tokio::sync::mpsc;
 
-use crate::ask::{PATIENT, checker, http, target, url};
-use crate::server::{closed_port, read_request, serve};
+use crate::ask::{PATIENT, SHORT, checker, http, target, url};
+use crate::server::{closed_port, read_request, serve, silent};
 
 fn id(number: u16) -> CheckerId {
     let address = SocketKey::new([10, 0, 0, 1].into(), number);
@@ -150,6 +150,33 @@ fn reports_wait_for_room() {
         for (number, health) in told {
             assert_eq!(health, down(&format!("connection refused by {}", closed[usize::from(number) - 1])));
         }
+    });
+}
+
+/// Servers that take a connection and say nothing hold up nobody but themselves.
+#[test]
+fn silent_servers_do_not_delay_the_others() {
+    let (good, _, _) = switched();
+    let mute = silent();
+    block_on(async {
+        let page = |address, number: u16, limit| {
+            // Each asks for another page, so that none shares its probes.
+            let mut probe = http(address, url(&format!("/{number}")));
+            probe.target.connect_timeout = limit;
+            (number, checker(Probe::Http(Box::new(probe))))
+        };
+        let checkers = (1..=300).map(|number| page(mute, number, SHORT)).chain([page(good, 1000, PATIENT)]);
+        let mut driver = Driver::new(512, checkers);
+        driver
+            .run_until(|supervisor| {
+                let statuses = supervisor.statuses();
+                statuses[&id(1000)].probes >= 3 && statuses.values().all(|status| status.probes > 0)
+            })
+            .await;
+        let statuses = driver.supervisor.statuses();
+        assert_eq!(statuses[&id(1000)].failures, 0);
+        assert_eq!(statuses.values().filter(|status| status.health != UP).count(), 300);
+        assert_eq!(statuses.values().map(|status| status.inconclusive).sum::<u64>(), 0);
     });
 }
 
