@@ -7,8 +7,12 @@
 //! A virtual server's configuration is [`config`]; what should be in a data plane is a [`table::ServiceTable`], a plain
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
 
+pub mod balancer;
 pub mod config;
 pub mod dataplane;
+pub mod event;
+pub mod groups;
 pub mod plan;
+pub mod snapshot;
 pub mod table;
 pub mod types;

@@ -23,9 +23,7 @@ impl Keeps {
     pub fn same(self, a: &ServiceSettings, b: &ServiceSettings) -> bool {
         match self {
             Self::All => a == b,
-            Self::KernelSettings => {
-                a.scheduler == b.scheduler && a.flags == b.flags && a.persistence == b.persistence
-            }
+            Self::KernelSettings => a.scheduler == b.scheduler && a.flags == b.flags && a.persistence == b.persistence,
         }
     }
 }
