@@ -8,6 +8,7 @@
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
 
 pub mod balancer;
+pub mod carrier;
 pub mod config;
 pub mod dataplane;
 pub mod event;
