@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Command {
     /// The command as it stands in the file, for messages.
     pub text: String,
@@ -17,7 +17,7 @@ pub struct Command {
 }
 
 /// The two ways to run something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CommandForm {
     /// Executed directly: program, then arguments. Never empty.
     Program(Vec<String>),
@@ -31,7 +31,7 @@ pub enum CommandForm {
 }
 
 /// `USER [GROUP]`, names or numbers, resolved when it is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunAs {
     /// User name or number.
     pub user: String,

@@ -20,7 +20,7 @@
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
-//! | [`checkers`] | pure: `config` | is this real server fit to serve |
+//! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
 //! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane` | virtual servers: who gets the traffic, and what carries it |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
