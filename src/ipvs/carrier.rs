@@ -151,9 +151,9 @@ impl Carrier {
         Vec::new()
     }
 
-    /// Whether a service is not as it should be because the data plane refuses.
-    pub fn is_refused(&self, key: &ServiceKey) -> bool {
-        self.refused.contains_key(&(*key, None))
+    /// Services that the data plane refuses as a whole.
+    pub fn refused_services(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.refused.keys().filter(|(_, at)| at.is_none()).map(|(key, _)| key)
     }
 
     /// Every refusal that stands.
