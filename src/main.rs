@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
 use holdfast::daemon::{detach, load, main_process, sweep};
+use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
 fn main() -> ExitCode {
@@ -42,8 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
-    if let Some(ChildKind::Vrrp) = args.child {
-        return vrrp_child(&args);
+    match args.child {
+        Some(ChildKind::Vrrp) => return vrrp_child(&args),
+        Some(ChildKind::Balancer) => return balancer_child(&args),
+        None => {}
     }
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());
@@ -68,6 +71,15 @@ fn vrrp_child(args: &DaemonArgs) -> anyhow::Result<u8> {
     let logging = logging::init(&LogOptions::of(args, Some("vrrp")))?;
     log_panics();
     let code = process::run(options);
+    logging.flush(FLUSH_LIMIT);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn balancer_child(args: &DaemonArgs) -> anyhow::Result<u8> {
+    let options = balancer::ProcessOptions::from_standard_streams()?;
+    let logging = logging::init(&LogOptions::of(args, Some("healthcheckers")))?;
+    log_panics();
+    let code = balancer::run(options);
     logging.flush(FLUSH_LIMIT);
     Ok(u8::try_from(code).unwrap_or(1))
 }

@@ -6,7 +6,7 @@
 //! ```text
 //!   signals ─┐                                ┌─ child "vrrp": socket pair ⇄, memfd flight recorder
 //!   trackers ┼─▶ main_process (one select) ◀─▶ supervise
-//!   notify  ─┘        │
+//!   notify  ─┘        │                        └─ child "balancer": socket pair ⇄
 //!                     └─ exec: every external command, own process group, deadline → TERM → KILL
 //! ```
 
@@ -19,6 +19,7 @@ pub mod main_process;
 pub mod orphan;
 pub mod pidfile;
 pub mod reload;
+pub mod requests;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;
