@@ -372,3 +372,6 @@ fn same_question(one: &Probe, other: &Probe) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

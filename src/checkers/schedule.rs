@@ -92,3 +92,6 @@ impl Random {
         z ^ (z >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,6 @@ impl CheckStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,15 @@ use super::super::finding::Failure;
 pub fn open(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, Failure> {
     let socket = Socket::new(Domain::for_address(target.address.into()), kind.nonblocking(), Some(protocol))
         .map_err(|error| Failure::ours(format!("no socket: {error}")))?;
+    prepare(&socket, target, target.bind_port)?;
+    Ok(socket)
+}
+
+/// Marks and binds a socket as the target's configuration says.
+///
+/// # Errors
+/// As [`open`].
+pub fn prepare(socket: &Socket, target: &Target, port: Option<u16>) -> Result<(), Failure> {
     if target.fwmark != 0 {
         socket.set_mark(target.fwmark).map_err(|e| Failure::ours(format!("fwmark {}: {e}", target.fwmark)))?;
     }
@@ -28,20 +37,20 @@ pub fn open(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, F
         let bound = socket.bind_device(Some(interface.as_bytes()));
         bound.map_err(|error| Failure::ours(format!("bind_if {interface}: {error}")))?;
     }
-    if target.bind_to.is_some() || target.bind_port.is_some() {
+    if target.bind_to.is_some() || port.is_some() {
         let any = if target.address.ip.is_ipv4() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         } else {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         };
-        let from = SocketAddr::new(target.bind_to.unwrap_or(any), target.bind_port.unwrap_or(0));
-        if target.bind_port.is_some() {
+        let from = SocketAddr::new(target.bind_to.unwrap_or(any), port.unwrap_or(0));
+        if port.is_some() {
             // The connection of the last probe may linger, and several targets may be probed from one port.
             socket.set_reuse_address(true).map_err(|error| Failure::ours(error.to_string()))?;
         }
         socket.bind(&from.into()).map_err(|error| Failure::ours(format!("cannot bind to {from}: {error}")))?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// A TCP connection to the target, within its `connect_timeout`.
