@@ -1,6 +1,8 @@
 //! Configuration files and what is said about them: the cases of `tests/conf/cases`, what the typed configuration
 //! holds, included files, hostile input, and the difference of two configurations.
 
+#[path = "conf/balancer.rs"]
+mod balancer;
 #[path = "conf/cases.rs"]
 mod cases;
 #[path = "conf/diff.rs"]

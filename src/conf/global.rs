@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::config::DaemonConfig;
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::parse::{Section, Value};
 use super::tree::Word;
 use crate::command::RunAs;
 use crate::vrrp::config::VrrpGlobal;
@@ -139,14 +139,7 @@ fn is_table_name(name: &str) -> bool {
 fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Reporter) {
     set(&mut vrrp.startup_delay, section.duration("vrrp_startup_delay"));
     set(&mut vrrp.delay_after_boot, section.duration("vrrp_delay_after_boot"));
-    if let Some(entry) = section.entry("vrrp_rt_priority") {
-        let priority: i64 = section.int("vrrp_rt_priority").unwrap_or(1);
-        if !(1..=99).contains(&priority) {
-            reporter
-                .warning(entry.span, format!("real-time priorities are 1 to 99: {} is used", priority.clamp(1, 99)));
-        }
-        vrrp.rt_priority = u8::try_from(priority.clamp(1, 99)).ok();
-    }
+    set_some(&mut vrrp.rt_priority, real_time(section, "vrrp_rt_priority", reporter));
     set_some(&mut vrrp.nice, section.int("vrrp_priority"));
     if let Some(word) = section.words("nftables").and_then(|words| words.first()) {
         if is_table_name(&word.text) {
@@ -161,19 +154,7 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     set(&mut vrrp.filter.priority, section.int("nftables_priority"));
     vrrp.filter.counters |= section.flag("nftables_counters");
     vrrp.no_swap |= section.flag("vrrp_no_swap");
-    for word in section
-        .entries("vrrp_cpu_affinity")
-        .filter_map(|e| match e.value {
-            super::parse::Value::Words(words) => Some(words),
-            _ => None,
-        })
-        .flatten()
-    {
-        match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
-            Some(cpu) => drop(vrrp.cpu_affinity.insert(cpu)),
-            None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
-        }
-    }
+    vrrp.cpu_affinity.extend(cpus(section, "vrrp_cpu_affinity", reporter));
     set_some(&mut vrrp.rlimit_rttime, section.int("vrrp_rlimit_rttime"));
     vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
     set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
@@ -233,6 +214,32 @@ pub fn run_as(words: &[Word]) -> Option<RunAs> {
     words.first().map(|word| RunAs { user: word.text.clone(), group })
 }
 
+/// A SCHED_RR priority; one that the kernel does not have becomes the nearest, as in keepalived.
+pub fn real_time(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Option<u8> {
+    let entry = section.entry(keyword)?;
+    let priority: i64 = section.int(keyword)?;
+    let used = priority.clamp(1, 99);
+    if used != priority {
+        reporter.warning(entry.span, format!("real-time priorities are 1 to 99: {used} is used"));
+    }
+    u8::try_from(used).ok()
+}
+
+/// The numbers of CPUs on all lines of a keyword.
+pub fn cpus(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Vec<u16> {
+    let mut cpus = Vec::new();
+    for entry in section.entries(keyword) {
+        let Value::Words(words) = entry.value else { continue };
+        for word in words {
+            match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
+                Some(cpu) => cpus.push(cpu),
+                None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
+            }
+        }
+    }
+    cpus
+}
+
 fn umask(text: &str) -> Option<u32> {
     let value = match lex::c_integer(text) {
         Some(number) => u32::try_from(number).ok()?,
@@ -263,13 +270,15 @@ fn text(section: &Section<'_>, keyword: &str) -> Option<String> {
     section.word(keyword).map(|word| word.text.clone())
 }
 
-fn set<T>(to: &mut T, value: Option<T>) {
+/// Takes a value that is there.
+pub fn set<T>(to: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *to = value;
     }
 }
 
-fn set_some<T>(to: &mut Option<T>, value: Option<T>) {
+/// Takes a value that is there.
+pub fn set_some<T>(to: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *to = value;
     }

@@ -1,7 +1,7 @@
 //! keepalived.conf → typed configuration.
 //!
 //! ```text
-//! source → expand → (lex) → tree → parse by schema → global, vrrp, trackers → resolve → Config
+//! source → expand → (lex) → tree → parse by schema → global, trackers, vrrp, virtual_server, … → resolve → Config
 //!    └────────────────── every layer reports to one Reporter ──────────────────→ Diagnostics
 //! ```
 //!
@@ -9,18 +9,25 @@
 //! problem, so that one run tells all of them.
 
 mod address;
+mod checkers;
 pub mod config;
 pub mod diagnostic;
 mod expand;
+mod forwarding;
 mod global;
 mod lex;
+mod lvs;
+mod pages;
 mod parse;
+mod real_server;
 mod resolve;
 pub mod schema;
 mod source;
 mod substitute;
 mod trackers;
 mod tree;
+mod virtual_server;
+mod virtual_server_group;
 mod vrrp;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 //! the domains' own types of it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::diagnostic::Reporter;
@@ -20,6 +21,8 @@ pub struct Section<'a> {
     pub block: &'static Block,
     /// Its name, for blocks that have one.
     pub name: Option<&'a Word>,
+    /// The name and the words that follow it: `192.0.2.1 80`.
+    pub words: &'a [Word],
     /// Its first line.
     pub span: Span,
     /// Its keywords in the order of the file; of repeated ones only those that count.
@@ -52,6 +55,10 @@ pub enum Value<'a> {
     Duration(Duration),
     /// One word.
     Word(&'a Word),
+    /// An address.
+    Address(IpAddr),
+    /// A text, its escapes resolved.
+    Text(String),
     /// Some words.
     Words(&'a [Word]),
     /// In range, and whether the sign is inverted.
@@ -62,6 +69,8 @@ pub enum Value<'a> {
     Section(Section<'a>),
     /// A block with one entry a line.
     Lines(&'a [Node]),
+    /// A name and a block with one entry a line.
+    NamedLines(&'a Word, &'a [Node]),
 }
 
 impl<'a> Section<'a> {
@@ -90,6 +99,14 @@ impl<'a> Section<'a> {
         self.entries(keyword).flat_map(|entry| match entry.value {
             Value::Lines(nodes) => nodes,
             _ => &[],
+        })
+    }
+
+    /// All blocks of a keyword with a name and lines.
+    pub fn named_lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = (&'a Word, Span, &'a [Node])> + 's {
+        self.entries(keyword).filter_map(|entry| match entry.value {
+            Value::NamedLines(name, nodes) => Some((name, entry.span, nodes)),
+            _ => None,
         })
     }
 
@@ -130,6 +147,22 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// An address.
+    pub fn address(&self, keyword: &str) -> Option<IpAddr> {
+        match self.entry(keyword)?.value {
+            Value::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, keyword: &str) -> Option<&str> {
+        match &self.entry(keyword)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Some words.
     pub fn words(&self, keyword: &str) -> Option<&'a [Word]> {
         match self.entry(keyword)?.value {
@@ -160,7 +193,7 @@ pub fn parse<'a>(nodes: &'a [Node], reporter: &mut Reporter) -> Section<'a> {
     let mut parser = Parser { reporter, not_built: BTreeMap::new() };
     let (entries, rejected) = parser.entries(nodes, &ROOT);
     parser.report_not_built();
-    Section { block: &ROOT, name: None, span: Span::default(), entries, rejected }
+    Section { block: &ROOT, name: None, words: &[], span: Span::default(), entries, rejected }
 }
 
 const ONE_PAIR: &str = "put a command and its arguments into one pair of double quotes";
@@ -185,14 +218,9 @@ impl Parser<'_> {
             if keyword.support != Support::Built {
                 let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
-                    let key = (block.name, keyword.name);
-                    self.not_built.entry(key).and_modify(|seen| seen.2 += 1).or_insert((
-                        keyword,
-                        node.keyword().span,
-                        1,
-                    ));
+                    let first = (keyword, node.keyword().span, 0);
+                    self.not_built.entry((block.name, keyword.name)).or_insert(first).2 += 1;
                 }
-                continue;
             }
             let name = self.canonical(keyword, node);
             let earlier = seen.get(name).copied().filter(|_| keyword.repeat != Repeat::Adds);
@@ -228,6 +256,9 @@ impl Parser<'_> {
 
     fn canonical(&mut self, keyword: &'static Keyword, node: &Node) -> &'static str {
         let Some(alias) = keyword.alias else { return keyword.name };
+        if keyword.synonym || keyword.support != Support::Built {
+            return alias;
+        }
         self.reporter
             .warning(node.keyword().span, format!("`{}` is an old spelling", keyword.name))
             .help(format!("write `{alias}`"));
@@ -277,7 +308,7 @@ impl Parser<'_> {
             self.reporter
                 .error(body.open, format!("`{}` takes no block: what is between its braces is left out", keyword.name));
         }
-        if !matches!(keyword.args, Args::Script | Args::OptionalScript)
+        if !matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped)
             && let Some(span) = node.unmatched
         {
             self.reporter.error(span, "a `\"` has no partner on this line: the rest of the line is lost");
@@ -287,7 +318,7 @@ impl Parser<'_> {
             Args::Flag => 0,
             Args::Words { max, .. } => max,
             Args::Weight { .. } => 2,
-            Args::Script | Args::OptionalScript | Args::Any => usize::MAX,
+            Args::Script | Args::OptionalScript | Args::Escaped | Args::Any => usize::MAX,
             _ => 1,
         };
         if let Some(extra) = words.get(most..).filter(|extra| !extra.is_empty()) {
@@ -300,7 +331,7 @@ impl Parser<'_> {
     fn argument<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, words: &'a [Word]) -> Option<Value<'a>> {
         let name = keyword.name;
         let least = match keyword.args {
-            Args::Flag | Args::Bool | Args::OptionalScript | Args::Any => 0,
+            Args::Flag | Args::Bool | Args::OptionalInt { .. } | Args::OptionalScript | Args::Any => 0,
             Args::Words { min, .. } => min,
             _ => 1,
         };
@@ -319,7 +350,8 @@ impl Parser<'_> {
                     None => self.wrong(keyword, word, "on or off"),
                 },
             },
-            Args::Int { min, max } => {
+            Args::OptionalInt { bare, .. } if first.is_none() => Some(Value::Int(bare)),
+            Args::Int { min, max } | Args::OptionalInt { min, max, .. } => {
                 let word = first?;
                 match lex::integer(&word.text) {
                     Some(value) if (min..=max).contains(&value) => Some(Value::Int(value)),
@@ -343,12 +375,20 @@ impl Parser<'_> {
                 }
             }
             Args::Word => first.map(Value::Word),
+            Args::Address => {
+                let word = first?;
+                match word.text.parse() {
+                    Ok(address) => Some(Value::Address(address)),
+                    Err(_) => self.wrong(keyword, word, "an IP address"),
+                }
+            }
+            Args::Escaped => self.escaped(node, keyword).map(Value::Text),
             Args::Words { .. } | Args::Any => Some(Value::Words(words)),
             Args::Weight { limit } => self.weight(keyword, words, limit),
             Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(command))),
             Args::OptionalScript if words.is_empty() && node.unmatched.is_none() => Some(Value::Script(None)),
             Args::OptionalScript => Some(Value::Script(self.script(node, keyword))),
-            Args::Block(_) | Args::Lines | Args::Skipped => None,
+            Args::Block(_) | Args::Lines | Args::NamedLines => None,
         }
     }
 
@@ -412,24 +452,32 @@ impl Parser<'_> {
         // The tree has reported a missing `{`.
         let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
         let words = node.arguments();
-        let named = matches!(context, Context::Block(block) if block.named);
+        let named = match context {
+            Context::Block(block) => block.named,
+            Context::Lines => matches!(keyword.args, Args::NamedLines),
+            Context::Unknown => false,
+        };
+        if named && words.is_empty() {
+            let report = self
+                .reporter
+                .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name));
+            let name = keyword.grammar.split('{').next().unwrap_or_default().trim();
+            report.help(format!("`{} {} {{`", keyword.name, if name.is_empty() { "NAME" } else { name }));
+            return None;
+        }
         match context {
             Context::Block(block) => {
-                if named && words.is_empty() {
-                    self.reporter
-                        .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name))
-                        .help(format!("`{} NAME {{`", keyword.name));
-                    return None;
-                }
-                if let Some(extra) = words.get(usize::from(named)..).filter(|extra| !extra.is_empty()) {
+                let most = usize::from(named) + block.more;
+                if let Some(extra) = words.get(most..).filter(|extra| !extra.is_empty()) {
                     self.extra(keyword, extra, block);
                 }
+                let words = words.get(..most).unwrap_or(words);
                 let (entries, rejected) = self.entries(nodes, block);
-                let name = words.first().filter(|_| named);
-                Some(Value::Section(Section { block, name, span: node.span(), entries, rejected }))
+                let name = words.first();
+                Some(Value::Section(Section { block, name, words, span: node.span(), entries, rejected }))
             }
             Context::Lines => {
-                if let Some(extra) = words.first() {
+                if let Some(extra) = words.get(usize::from(named)) {
                     let shown = &extra.text;
                     self.reporter
                         .error(extra.span, format!("`{shown}` is ignored: `{}` is followed by `{{`", keyword.name));
@@ -438,9 +486,12 @@ impl Parser<'_> {
                     self.reporter
                         .error(body.open, format!("the lines of `{}` have no blocks of their own", keyword.name));
                 }
-                Some(Value::Lines(nodes))
+                Some(match words.first().filter(|_| named) {
+                    Some(name) => Value::NamedLines(name, nodes),
+                    None => Value::Lines(nodes),
+                })
             }
-            Context::Skipped | Context::Unknown => None,
+            Context::Unknown => None,
         }
     }
 
@@ -487,6 +538,24 @@ impl Parser<'_> {
             Ok(command) => Some(command),
             Err(error) => {
                 self.reporter.error(span, format!("`{}`: {error}: the script is left out", keyword.name));
+                None
+            }
+        }
+    }
+
+    /// The text of a keyword that keeps its backslashes for a second reading.
+    fn escaped(&mut self, node: &Node, keyword: &Keyword) -> Option<String> {
+        let tail = node.tail.as_ref()?;
+        match command::split_line(&tail.text) {
+            Ok(words) => {
+                if words.len() > 1 {
+                    let message = format!("`{}` takes one text: what follows it is ignored", keyword.name);
+                    self.reporter.warning(tail.whole(), message).help("put a text with blanks in double quotes");
+                }
+                words.first().map(|word| command::unescaped(word))
+            }
+            Err(error) => {
+                self.reporter.error(tail.whole(), format!("`{}`: {error}: the line is left out", keyword.name));
                 None
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,13 @@ pub struct Tracker<T> {
     weight: Weight,
 }
 
+impl<T> Tracker<T> {
+    /// What it gives to lines without a weight, and whether the sign is inverted.
+    pub fn default_weight(&self) -> (i16, bool) {
+        (self.weight.value, self.weight.reverse)
+    }
+}
+
 /// A weight, and who said so.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
@@ -40,6 +48,8 @@ pub struct Trackers {
     pub files: BTreeMap<String, Tracker<FileConfig>>,
     /// `vrrp_track_process`.
     pub processes: BTreeMap<String, Tracker<ProcessConfig>>,
+    /// `virtual_server` blocks, by what people call them.
+    pub virtual_servers: BTreeSet<String>,
 }
 
 /// A `track_*` line, resolved.
@@ -271,7 +281,51 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
             None => missing(node, "vrrp_track_process", trackers.processes.keys(), reporter),
         }
     }
+    for node in section.lines("track_virtual_server") {
+        if let Some((id, words)) = virtual_server(node, &trackers.virtual_servers, reporter) {
+            add_words(&mut found, node, words, TrackerKey::VirtualServer(id), none, 253, reporter);
+        }
+    }
     found.lines
+}
+
+/// `IP PORT [PROTOCOL]`, `group NAME` or `fwmark N`: the virtual server, and the words after it.
+fn virtual_server<'a>(
+    node: &'a Node,
+    known: &BTreeSet<String>,
+    reporter: &mut Reporter,
+) -> Option<(String, &'a [Word])> {
+    let (first, rest) = node.words.split_first()?;
+    let second = rest.first().map_or("", |word| word.text.as_str());
+    let (names, used) = match first.text.as_str() {
+        "group" => (vec![format!("[{second}]:0")], 1),
+        "fwmark" => (vec![format!("FWM {}", lex::c_integer(second)?)], 1),
+        address => {
+            let address: IpAddr = match address.parse() {
+                Ok(address) => address,
+                Err(_) => {
+                    reporter
+                        .error(first.span, format!("`{address}` is not a virtual server: the line is left out"))
+                        .help("`IP PORT [TCP|UDP|SCTP]`, `group NAME` or `fwmark N`, then perhaps `weight N`");
+                    return None;
+                }
+            };
+            let port = lex::integer(second).and_then(|port| u16::try_from(port).ok());
+            let after = rest.get(usize::from(port.is_some())).map(|word| word.text.to_ascii_lowercase());
+            let protocol = after.as_deref().filter(|word| ["tcp", "udp", "sctp"].contains(word));
+            let protocols = protocol.map_or(vec!["tcp", "udp", "sctp"], |protocol| vec![protocol]);
+            let port_text = port.unwrap_or(0);
+            let names = protocols.into_iter().map(|protocol| format!("[{address}]:{protocol}:{port_text}")).collect();
+            (names, usize::from(port.is_some()) + usize::from(protocol.is_some()))
+        }
+    };
+    let Some(name) = names.into_iter().find(|name| known.contains(name)) else {
+        reporter
+            .error(node.span(), "there is no such virtual server: the line is left out")
+            .help("write it as its `virtual_server` line has it");
+        return None;
+    };
+    Some((name, rest.get(used..).unwrap_or_default()))
 }
 
 /// The lines so far, and where each tracker is among them.
@@ -292,12 +346,24 @@ fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>
 }
 
 fn add(found: &mut Found, node: &Node, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
+    add_words(found, node, node.arguments(), tracker, default, limit, reporter);
+}
+
+fn add_words(
+    found: &mut Found,
+    node: &Node,
+    words: &[Word],
+    tracker: TrackerKey,
+    default: Weight,
+    limit: i64,
+    reporter: &mut Reporter,
+) {
     if let Some(first) = found.places.get(&tracker) {
         reporter.error(node.span(), format!("{tracker} is tracked already: the line is left out")).note(*first, "here");
         return;
     }
     found.places.insert(tracker.clone(), node.span());
-    let weight = weight(node.arguments(), default, limit, reporter);
+    let weight = weight(words, default, limit, reporter);
     let track = Track { tracker, weight: weight.value, reverse: weight.reverse };
     found.lines.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
 }

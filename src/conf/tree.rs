@@ -140,7 +140,7 @@ impl Builder<'_> {
     fn words(&mut self, node: Node, opens: bool) {
         self.open_pending();
         let keyword = &node.keyword().text;
-        if opens && self.frames.len() > 1 && schema::only_at_root(keyword) && !self.context().knows(keyword) {
+        if opens && self.frames.len() > 1 && schema::only_at_root(keyword) && !self.context().opens_block(keyword) {
             let name = keyword.clone();
             let span = node.span();
             while self.frames.len() > 1 {
@@ -299,14 +299,14 @@ impl Context {
     }
 
     fn takes_script(self, keyword: &str) -> bool {
-        let script = |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript);
+        let script =
+            |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped);
         matches!(self, Self::Block(block) if block.find(keyword).is_some_and(script))
     }
 
     fn knows(self, keyword: &str) -> bool {
         match self {
             Self::Block(block) => block.find(keyword).is_some(),
-            Self::Skipped => false,
             Self::Lines | Self::Unknown => false,
         }
     }
@@ -314,7 +314,6 @@ impl Context {
     fn inside(self, keyword: &str) -> Self {
         match self {
             Self::Block(block) => block.find(keyword).and_then(|k| k.block()).unwrap_or(Self::Unknown),
-            Self::Skipped => Self::Skipped,
             Self::Lines | Self::Unknown => Self::Unknown,
         }
     }

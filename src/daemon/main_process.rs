@@ -523,6 +523,7 @@ impl MainProcess {
                 self.config.files.contains_key(name) || self.config.balancer.files.contains_key(name)
             }
             TrackerKey::Process(name) => self.config.processes.contains_key(name),
+            TrackerKey::VirtualServer(_) => self.config.vrrp.trackers.contains(key),
             TrackerKey::Interface(_) => false,
         }
     }

@@ -23,7 +23,8 @@ pub struct VrrpConfig {
     pub groups: BTreeMap<String, GroupConfig>,
     /// `static_ipaddress`: installed at start, removed at stop, whoever is master.
     pub static_addresses: Vec<AddressConfig>,
-    /// The script, file and process trackers that exist. Main runs them and reports their statuses.
+    /// The script, file and process trackers that exist, and the virtual servers that are tracked. Main reports their
+    /// statuses.
     pub trackers: BTreeSet<TrackerKey>,
 }
 
@@ -362,6 +363,9 @@ pub enum TrackerKey {
     File(String),
     /// A `vrrp_track_process` by name, watched by main.
     Process(String),
+    /// A `virtual_server`, by how [`crate::ipvs::config::VirtualServerId`] is shown: can it serve. Main hears it from
+    /// the balancer process.
+    VirtualServer(String),
 }
 
 impl std::fmt::Display for TrackerKey {
@@ -371,6 +375,7 @@ impl std::fmt::Display for TrackerKey {
             Self::Script(name) => write!(f, "script {name}"),
             Self::File(name) => write!(f, "file {name}"),
             Self::Process(name) => write!(f, "process {name}"),
+            Self::VirtualServer(name) => write!(f, "virtual server {name}"),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Links {
         match key {
             TrackerKey::Interface(name) if self.named(name).is_some_and(Link::is_usable) => Some(TrackerStatus::Up),
             TrackerKey::Interface(_) => Some(TrackerStatus::Down),
-            TrackerKey::Script(_) | TrackerKey::File(_) | TrackerKey::Process(_) => None,
+            TrackerKey::Script(_) | TrackerKey::File(_) | TrackerKey::Process(_) | TrackerKey::VirtualServer(_) => None,
         }
     }
 

@@ -4,7 +4,8 @@
 
 use super::{Args, Block, keyword};
 use super::{
-    GLOBAL_DEFS, TRACK_FILE, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS,
+    GLOBAL_DEFS, SSL, TRACK_FILE, VIRTUAL_SERVER, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP, VRRP_TRACK_FILE,
+    VRRP_TRACK_PROCESS,
 };
 
 /// `(root)`.
@@ -12,6 +13,7 @@ use super::{
 pub static ROOT: Block = Block {
     name: "(root)",
     named: false,
+    more: 0,
     keywords: &[
         keyword("linkbeat_use_polling", Args::Any, "none", "off", "", "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink").not_built_warn("the link state that netlink reports is used"),
         keyword("net_namespace", Args::Word, "NAME", "current ns", "", "run all processes inside named netns (under RUNSTATEDIR/netns/)"),
@@ -35,9 +37,9 @@ pub static ROOT: Block = Block {
         keyword("track_file", Args::Block(&TRACK_FILE), "NAME { ... }", "", "", "integer-in-file tracker for VRRP and checkers").repeatable(),
         keyword("vrrp_track_file", Args::Block(&VRRP_TRACK_FILE), "NAME { ... }", "", "", "same as track_file").alias_of("track_file").repeatable(),
         keyword("bfd_instance", Args::Block(&BFD_INSTANCE), "NAME { ... }", "", "NAME < 32 chars", "BFD session").not_built_warn("no BFD session is started").repeatable(),
-        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET").not_built_warn("no checker needs it yet").repeatable(),
-        keyword("virtual_server_group", Args::Skipped, "NAME { entries }", "", "", "set of addresses/fwmarks sharing one RS pool").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
-        keyword("virtual_server", Args::Skipped, "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
+        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET").repeatable(),
+        keyword("virtual_server_group", Args::NamedLines, "NAME { entries }", "", "", "set of addresses/fwmarks sharing one RS pool").repeatable(),
+        keyword("virtual_server", Args::Block(&VIRTUAL_SERVER), "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service").repeatable(),
     ],
 };
 
@@ -46,6 +48,7 @@ pub static ROOT: Block = Block {
 pub static TRACK_GROUP: Block = Block {
     name: "track_group",
     named: true,
+    more: 0,
     keywords: &[
         keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", "", "instances, the static objects are reinstated when their interface returns").repeatable(),
     ],
@@ -56,6 +59,7 @@ pub static TRACK_GROUP: Block = Block {
 pub static GARP_GROUP: Block = Block {
     name: "garp_group",
     named: false,
+    more: 0,
     keywords: &[
         keyword("garp_interval", Args::Any, "SECS", "0", "0..4294.967295", "min spacing of GARPs over the group"),
         keyword("gna_interval", Args::Any, "SECS", "0", "0..4294.967295", "min spacing of NAs over the group"),
@@ -69,6 +73,7 @@ pub static GARP_GROUP: Block = Block {
 pub static BFD_INSTANCE: Block = Block {
     name: "bfd_instance",
     named: true,
+    more: 0,
     keywords: &[
         keyword("source_ip", Args::Any, "ADDR", "any", "same family as neighbor", "local address"),
         keyword("neighbor_ip", Args::Any, "ADDR", "", "unicast, unique", "peer address"),
@@ -85,18 +90,5 @@ pub static BFD_INSTANCE: Block = Block {
         keyword("weight", Args::Any, "N [reverse]", "0", "-253..253", "default VRRP tracking weight"),
         keyword("vrrp", Args::Any, "none", "both", "", "deliver events to VRRP process only (with/without checker)"),
         keyword("checker", Args::Any, "none", "both", "", "deliver events to checker process only"),
-    ],
-};
-
-/// `SSL`.
-#[rustfmt::skip] // One keyword a line: this is a table.
-pub static SSL: Block = Block {
-    name: "SSL",
-    named: false,
-    keywords: &[
-        keyword("password", Args::Any, "STRING", "none", "", "private key passphrase"),
-        keyword("ca", Args::Any, "PATH", "none", "", "CA file"),
-        keyword("certificate", Args::Any, "PATH", "none", "", "client certificate"),
-        keyword("key", Args::Any, "PATH", "none", "", "client private key"),
     ],
 };

@@ -9,6 +9,7 @@ use super::{Args, Block, keyword};
 pub static VRRP_INSTANCE: Block = Block {
     name: "vrrp_instance",
     named: true,
+    more: 0,
     keywords: &[
         keyword("use_vmac", Args::Any, "[[name] IFNAME] [MAC] [netlink_notify_msg] [group N]", "IFNAME = vmac_prefix.VRID, MAC = 00:00:5e:00:01/02:VRID", "MAC 6 octets, or 5 = prefix + VRID, not multicast", "run on a private-mode macvlan carrying the virtual MAC").not_built_fatal("adverts and addresses would use the interface's own MAC address"),
         keyword("use_vmac_addr", Args::Any, "none", "off", "", "make VMACs also for VIPs on other interfaces").not_built_fatal("adverts and addresses would use the interface's own MAC address"),
@@ -27,6 +28,7 @@ pub static VRRP_INSTANCE: Block = Block {
         keyword("track_script", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "script weight", "-253..253", "script trackers").repeatable(),
         keyword("track_file", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "file weight", "-254..254", "file trackers").repeatable(),
         keyword("track_process", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "process weight", "-254..254", "process trackers").repeatable(),
+        keyword("track_virtual_server", Args::Lines, "{ IP PORT [PROTO] | group NAME | fwmark N [weight N] ... }", "", "-253..253", "virtual servers that must be able to serve").repeatable().ours(),
         keyword("track_bfd", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "bfd weight", "-253..253", "BFD trackers").not_built_fatal("an instance would not fail over when such a session goes down").repeatable(),
         keyword("mcast_src_ip", Args::Word, "ADDR", "primary address of interface", "family of VIPs", "advert source address"),
         keyword("unicast_src_ip", Args::Word, "ADDR", "primary address", "", "advert source address (same storage as mcast_src_ip)"),
@@ -88,6 +90,7 @@ pub static VRRP_INSTANCE: Block = Block {
 pub static AUTHENTICATION: Block = Block {
     name: "authentication",
     named: false,
+    more: 0,
     keywords: &[
         keyword("auth_type", Args::Choice(&["PASS", "AH"]), "PASS | AH", "none", "exact case", "authentication scheme"),
         keyword("auth_pass", Args::Word, "STRING", "none", "first 8 bytes used", "password"),
@@ -99,6 +102,7 @@ pub static AUTHENTICATION: Block = Block {
 pub static AUTH_HMAC: Block = Block {
     name: "auth_hmac",
     named: false,
+    more: 0,
     keywords: &[
         keyword("key", Args::Any, "ID VALUE", "", "ID 1..255, VALUE 32..64 bytes given as text | hex:HEX | file:PATH", "add a key (repeatable, ids unique)").repeatable(),
         keyword("active_key", Args::Any, "ID", "", "1..255, must be a defined key", "key used to sign (extension is disabled when missing)"),
@@ -113,12 +117,14 @@ pub static AUTH_HMAC: Block = Block {
 pub static VRRP_SYNC_GROUP: Block = Block {
     name: "vrrp_sync_group",
     named: true,
+    more: 0,
     keywords: &[
         keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", ">=1 member", "member instances, 1 member only is warned").repeatable(),
         keyword("track_interface", Args::Lines, "{ IF [weight N [reverse|noreverse]] ... }", "", "N -253..253", "tracked for every member").repeatable(),
         keyword("track_script", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "", "N -253..253", "tracked for every member").repeatable(),
         keyword("track_file", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "", "N -254..254", "tracked for every member").repeatable(),
         keyword("track_process", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "", "N -254..254", "tracked for every member").repeatable(),
+        keyword("track_virtual_server", Args::Lines, "{ IP PORT [PROTO] | group NAME | fwmark N [weight N] ... }", "", "-253..253", "virtual servers that must be able to serve").repeatable().ours(),
         keyword("track_bfd", Args::Lines, "{ NAME [weight N [reverse|noreverse]] ... }", "", "N -253..253", "tracked for every member").not_built_fatal("an instance would not fail over when such a session goes down").repeatable(),
         keyword("notify_backup", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "on group BACKUP").first_wins(),
         keyword("notify_master", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "on group MASTER").first_wins(),
