@@ -9,5 +9,6 @@
 
 pub mod config;
 pub mod dataplane;
+pub mod genl;
 pub mod table;
 pub mod types;
