@@ -10,5 +10,6 @@
 pub mod config;
 pub mod dataplane;
 pub mod genl;
+pub mod kernel;
 pub mod table;
 pub mod types;
