@@ -7,7 +7,10 @@
 //! A virtual server's configuration is [`config`]; what should be in a data plane is a [`table::ServiceTable`], a plain
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
 
+pub mod affinity;
 pub mod config;
 pub mod dataplane;
+
+pub mod select;
 pub mod table;
 pub mod types;
