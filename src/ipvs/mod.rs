@@ -10,7 +10,7 @@
 pub mod affinity;
 pub mod config;
 pub mod dataplane;
-
+pub mod forward;
 pub mod select;
 pub mod table;
 pub mod types;
