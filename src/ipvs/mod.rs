@@ -7,11 +7,13 @@
 //! A virtual server's configuration is [`config`]; what should be in a data plane is a [`table::ServiceTable`], a plain
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
 
+pub mod affinity;
 pub mod balancer;
 pub mod carrier;
 pub mod config;
 pub mod dataplane;
 pub mod event;
+pub mod forward;
 pub mod genl;
 pub mod groups;
 pub mod kernel;
@@ -19,6 +21,7 @@ pub mod log;
 pub mod message;
 pub mod plan;
 pub mod process;
+pub mod select;
 pub mod snapshot;
 pub mod table;
 pub mod types;
