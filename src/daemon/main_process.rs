@@ -291,6 +291,8 @@ impl MainProcess {
         self.apply_trackers();
         if self.needs_balancer() {
             self.start_balancer();
+        } else {
+            self.set_virtual_server_trackers(TrackerStatus::Unknown);
         }
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();

@@ -176,6 +176,11 @@ impl Balancer {
         self.virtual_servers.iter().map(|(id, server)| (id, server.has_quorum))
     }
 
+    /// Whether a VRRP instance is master, as far as was said.
+    pub fn is_master(&self, instance: &str) -> bool {
+        self.masters.contains(instance)
+    }
+
     /// Every checker that should run.
     pub fn checkers(&self) -> BTreeMap<CheckerId, CheckerConfig> {
         checkers(&self.config)

@@ -36,6 +36,8 @@ pub enum Remark {
     Restored(usize),
     /// The data plane could not be read.
     Unreadable(DataplaneError),
+    /// A word of the data plane's own.
+    Note(String),
 }
 
 impl fmt::Display for Remark {
@@ -44,6 +46,7 @@ impl fmt::Display for Remark {
             Self::Refused { operation, error } => write!(f, "cannot {operation}: {error}"),
             Self::Mended(key) => write!(f, "service {key} is in order again"),
             Self::Restored(count) => write!(f, "{count} entries had been removed behind our back and are put back"),
+            Self::Note(note) => f.write_str(note),
             Self::Unreadable(error) => write!(f, "the table cannot be read: {error}"),
         }
     }
@@ -193,6 +196,7 @@ impl Carrier {
         let mut remarks = self.carry_out(&operations, &old);
         let now_refused: BTreeSet<ServiceKey> = self.refused.keys().map(|(key, _)| *key).collect();
         remarks.extend(before.difference(&now_refused).map(|key| Remark::Mended(*key)));
+        remarks.extend(self.dataplane.take_notes().into_iter().map(Remark::Note));
         if self.refused.values().any(|(_, error)| !error.lasting) {
             self.wait(now);
         } else {

@@ -12,6 +12,7 @@
 //! too, and then the virtual addresses are handed over before the services behind them go.
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
+mod kernel_side;
 mod main_link;
 mod planes;
 mod settings;
@@ -240,6 +241,8 @@ impl Process {
         process.warn(remarks);
         let remarks = process.planes.sync(now, &process.balancer);
         process.warn(remarks);
+        let remarks = process.planes.follow(&process.balancer);
+        process.warn(remarks);
         process.settle(now);
         process.main.push(&FromBalancer::Ready);
         Ok(process)
@@ -323,9 +326,13 @@ impl Process {
                     self.balancer.handle_input(now, Input::Check(report));
                 }
                 self.watch_addresses(now);
+                let remarks = self.planes.follow(&self.balancer);
+                self.warn(remarks);
             }
             ToBalancer::Instance { name, master } => {
                 self.balancer.handle_input(now, Input::Instance { name, master });
+                let remarks = self.planes.follow(&self.balancer);
+                self.warn(remarks);
             }
             ToBalancer::File { name, value } => self.supervisor.file_changed(&name, value),
             ToBalancer::ExecDone(outcome) => self.supervisor.exec_done(outcome),
@@ -416,6 +423,8 @@ impl Process {
         }
         if !self.keep_at_stop {
             let remarks = self.planes.clear(now);
+            self.warn(remarks);
+            let remarks = self.planes.end();
             self.warn(remarks);
         }
         self.main.push(&FromBalancer::Stopped);

@@ -19,6 +19,7 @@ use crate::ipvs::log::log_event;
 use crate::ipvs::message::{FromBalancer, Start, ToBalancer};
 use crate::ipvs::types::SocketKey;
 use crate::notify::plan::plan_balancer;
+use crate::trackers::Update;
 use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::{Event as VrrpEvent, StateName, TrackerStatus};
 
@@ -33,8 +34,6 @@ pub(super) struct BalancerChild {
     masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
     admin: BTreeMap<(VirtualServerId, SocketKey), AdminState>,
-    /// Who can serve. Empty while there is no child.
-    able: BTreeMap<VirtualServerId, bool>,
     /// One was ready before: people have heard of the start.
     was_ready: bool,
     /// It was told to end and is killed at this time.
@@ -52,7 +51,6 @@ impl BalancerChild {
             pid_file: None,
             masters: BTreeSet::new(),
             admin: BTreeMap::new(),
-            able: BTreeMap::new(),
             was_ready: false,
             kill_at: None,
         })
@@ -126,6 +124,7 @@ impl MainProcess {
         };
         if let Err(why) = self.balancer.child.start(&ToBalancer::Start(Box::new(start))) {
             error!("the balancer process cannot be started, virtual servers are down: {why}");
+            self.set_virtual_server_trackers(TrackerStatus::Down);
             return;
         }
         let Some(pid) = self.balancer.child.pid() else { return };
@@ -160,7 +159,8 @@ impl MainProcess {
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
             }
             FromBalancer::Able { virtual_server, able } => {
-                self.balancer.able.insert(virtual_server, able);
+                let status = if able { TrackerStatus::Up } else { TrackerStatus::Down };
+                self.on_tracker(Update { key: TrackerKey::VirtualServer(virtual_server.to_string()), status });
             }
             FromBalancer::Exec(request) => {
                 if let Some(answer) = self.balancer.requests.push(request) {
@@ -178,7 +178,7 @@ impl MainProcess {
         let Death { status, wait, early_deaths, .. } = death;
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
-        self.balancer.able.clear();
+        self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
             self.balancer.child.cancel_restart();
             self.balancer.pid_file = None;
@@ -212,7 +212,6 @@ impl MainProcess {
         self.balancer.admin.retain(|(id, real), _| {
             services.get(id).is_some_and(|server| server.real_servers.iter().any(|r| r.address == *real))
         });
-        self.balancer.able.retain(|id, _| services.contains_key(id));
         if self.balancer.kill_at.is_some() {
             // It has its last orders; the next one is told everything, if there is need of one.
             return;
@@ -228,6 +227,7 @@ impl MainProcess {
             }
         } else if !self.needs_balancer() {
             self.balancer.child.cancel_restart();
+            self.set_virtual_server_trackers(TrackerStatus::Unknown);
         } else if !self.balancer.child.restart_is_planned() {
             self.start_balancer();
         }
@@ -266,6 +266,14 @@ impl MainProcess {
     pub(super) fn tell_balancer_of_sweep(&mut self) {
         for name in self.balancer.masters.clone() {
             self.set_master(name, false);
+        }
+    }
+
+    /// Without a balancer process no virtual server can serve; where there is to be none at all, nobody knows.
+    pub(super) fn set_virtual_server_trackers(&mut self, status: TrackerStatus) {
+        let trackers = self.config.vrrp.trackers.clone();
+        for key in trackers.into_iter().filter(|key| matches!(key, TrackerKey::VirtualServer(_))) {
+            self.on_tracker(Update { key, status });
         }
     }
 

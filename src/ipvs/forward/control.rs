@@ -421,6 +421,10 @@ fn rate(
 }
 
 impl Dataplane for Userspace {
+    fn take_notes(&mut self) -> Vec<String> {
+        Self::take_notes(self)
+    }
+
     fn name(&self) -> &'static str {
         "userspace"
     }

@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::kernel_side::KernelSide;
 use crate::ipvs::balancer::Balancer;
 use crate::ipvs::carrier::{Carrier, Remark};
 use crate::ipvs::config::{BalancerGlobal, ForwarderChoice};
 use crate::ipvs::dataplane::{Dataplane, DataplaneError, Refusal, ServiceCounters};
+use crate::ipvs::forward::{Options, Userspace};
+use crate::ipvs::kernel::Kernel;
 use crate::ipvs::plan::Keeps;
 use crate::ipvs::table::{Operation, ServiceTable};
 use crate::ipvs::types::ServiceKey;
@@ -21,6 +24,8 @@ pub(super) struct Planes {
     choice: ForwarderChoice,
     threads: Option<u16>,
     kernel: Option<Carrier>,
+    /// There when the kernel has IPVS and we use it.
+    side: Option<KernelSide>,
     /// Started when the first service needs it.
     userspace: Option<Carrier>,
     unsaid: Vec<String>,
@@ -33,6 +38,7 @@ impl Planes {
             choice: global.forwarder,
             threads: global.forwarder_threads,
             kernel: None,
+            side: None,
             userspace: None,
             unsaid: Vec::new(),
         };
@@ -44,18 +50,23 @@ impl Planes {
         if self.choice == ForwarderChoice::Userspace {
             return;
         }
-        let dataplane: Box<dyn Dataplane> = match open_kernel(global) {
-            Ok(dataplane) => dataplane,
-            Err(why) if self.choice == ForwarderChoice::Auto => {
-                self.unsaid.push(format!(
-                    "the kernel has no IPVS ({why}): virtual servers are carried by the userspace forwarder, which is \
-                     a proxy (DR and TUN become NAT, and real servers see this host's address)"
-                ));
-                return;
-            }
-            Err(why) => Box::new(Unavailable { name: "kernel", why: format!("the kernel has no IPVS: {why}") }),
-        };
-        self.kernel = Some(Carrier::new(now, dataplane, Keeps::KernelSettings));
+        if Kernel::available() {
+            let mut side = KernelSide::default();
+            side.start(global);
+            self.side = Some(side);
+            self.kernel = Some(Carrier::new(now, Box::new(Kernel::default()), Keeps::KernelSettings));
+        } else if self.choice == ForwarderChoice::Kernel {
+            let why =
+                "this kernel has no IPVS (`modprobe ip_vs`), and `virtual_server_forwarder kernel` wants no other";
+            let none = Unavailable { name: "kernel", why: why.to_owned() };
+            self.kernel = Some(Carrier::new(now, Box::new(none), Keeps::KernelSettings));
+        } else {
+            self.unsaid.push(
+                "the kernel has no IPVS: virtual servers are carried by the userspace forwarder, a proxy (DR and TUN \
+                 become NAT, and real servers see this host's address)"
+                    .to_owned(),
+            );
+        }
     }
 
     /// Other global settings. Another forwarder takes over everything; connections through the old one end.
@@ -63,7 +74,10 @@ impl Planes {
         let mut remarks = Vec::new();
         if (global.forwarder, global.forwarder_threads) != (self.choice, self.threads) {
             remarks.extend(self.clear(now));
+            remarks.extend(self.end());
             *self = Self::open(now, global);
+        } else if let Some(side) = &mut self.side {
+            side.reconfigure(global);
         }
         self.carriers().for_each(Carrier::forget_refusals);
         remarks
@@ -74,6 +88,16 @@ impl Planes {
         let ours = balancer.services().copied().collect();
         let remarks = self.kernel.as_mut().map(|kernel| kernel.adopt(&ours)).unwrap_or_default();
         say("kernel", remarks)
+    }
+
+    /// The synchronisation daemons follow their instance.
+    pub fn follow(&mut self, balancer: &Balancer) -> Vec<String> {
+        self.side.as_mut().map(|side| side.follow(balancer)).unwrap_or_default()
+    }
+
+    /// The end, after [`Self::clear`].
+    pub fn end(&mut self) -> Vec<String> {
+        self.side.as_mut().map(KernelSide::end).unwrap_or_default()
     }
 
     /// Brings both in step with what the balancer desires.
@@ -134,12 +158,14 @@ fn say(name: &str, remarks: Vec<Remark>) -> Vec<String> {
     remarks.into_iter().map(|remark| format!("IPVS ({name}): {remark}")).collect()
 }
 
-fn open_kernel(_global: &BalancerGlobal) -> Result<Box<dyn Dataplane>, String> {
-    Err("not in this build".to_owned())
-}
-
-fn open_userspace(_threads: Option<u16>) -> Box<dyn Dataplane> {
-    Box::new(Unavailable { name: "userspace", why: "the userspace forwarder is not in this build".to_owned() })
+fn open_userspace(threads: Option<u16>) -> Box<dyn Dataplane> {
+    match Userspace::start(&Options { threads, ..Options::default() }) {
+        Ok(userspace) => Box::new(userspace),
+        Err(error) => Box::new(Unavailable {
+            name: "userspace",
+            why: format!("the userspace forwarder cannot be started: {error}"),
+        }),
+    }
 }
 
 /// In place of a data plane that cannot be had.
