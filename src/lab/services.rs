@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods)] // A shell: it measures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use super::survey::RealServer;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the spread of requests over the servers is watched.
 const SPREAD: Duration = Duration::from_secs(1);
+/// A server that answers nothing for so long gets no new connections.
+const QUIET: Duration = Duration::from_millis(500);
 /// A busy machine may add so much to a checker's own times.
 const TOLERANCE: Duration = Duration::from_millis(1500);
 
@@ -89,26 +92,44 @@ impl Scene {
         for node in 0..cluster.nodes.len() {
             cluster.director(node)?.write_file(&file, "-1\n")?;
         }
-        let server = name.clone();
-        let deadline = at + GRACE;
-        let probe = self.probe;
-        let quiet = Duration::from_millis(500);
-        let drained = cluster.wait(deadline, move |world| {
-            let from = Instant::now().checked_sub(quiet).unwrap_or(at);
-            from > at && !world.answers(probe, from, Instant::now()).0.contains_key(&server)
-        })?;
-        let mut broken = self.measure(cluster, "drained", at, &name)?;
-        broken.good = drained && broken.lost == 0;
+        let broken = self.after_weight(cluster, "drained", at, &name, false)?;
         let at = cluster.note("lab", format!("{name} serves again: {} says 0", file.display()));
         for node in 0..cluster.nodes.len() {
             cluster.director(node)?.write_file(&file, "0\n")?;
         }
-        let server = name.clone();
-        let back =
-            cluster.wait(at + GRACE, move |world| world.answers(probe, at, Instant::now()).0.contains_key(&server))?;
-        let mut mended = self.measure(cluster, "serves again", at, &name)?;
-        mended.good = back && mended.lost == 0;
-        Ok(vec![broken, mended])
+        Ok(vec![broken, self.after_weight(cluster, "serves again", at, &name, true)?])
+    }
+
+    /// Waits until a real server gets no new connections any more, or gets some again, and measures.
+    fn after_weight(
+        &self,
+        cluster: &mut Cluster,
+        what: &str,
+        at: Instant,
+        name: &str,
+        serves: bool,
+    ) -> Result<ServiceRow> {
+        let probe = self.probe;
+        let seen = cluster.wait(at + GRACE, |world| {
+            let now = Instant::now();
+            let from = if serves { Some(at) } else { now.checked_sub(QUIET).filter(|from| *from > at) };
+            from.is_some_and(|from| world.answers(probe, from, now).0.contains_key(name) == serves)
+        })?;
+        let passed = at.elapsed();
+        let (spread, lost_after) = self.watch(cluster)?;
+        let mut row = self.measure(cluster, what, at, name)?;
+        row.detect = seen.then(|| if serves { passed } else { passed.saturating_sub(QUIET) });
+        row.good = seen && spread.contains_key(name) == serves && row.lost == 0 && lost_after == 0;
+        row.spread = spread;
+        Ok(row)
+    }
+
+    /// Who answers for a while, and how many requests are lost. Requests that are under way may still go wrong; what
+    /// begins after them may not.
+    fn watch(&self, cluster: &mut Cluster) -> Result<(BTreeMap<String, usize>, usize)> {
+        let calm_from = Instant::now() + super::client::PATIENCE;
+        cluster.wait(calm_from + SPREAD + super::client::PATIENCE, |_| false)?;
+        Ok(cluster.world.answers(self.probe, calm_from, calm_from + SPREAD))
     }
 
     /// All web servers end at once, and the sorry server serves.
@@ -156,10 +177,7 @@ impl Scene {
         };
         let seen = cluster.wait(at + bound + TOLERANCE + GRACE, |world| said(world).is_some())?;
         let detected = said(&cluster.world);
-        // Requests that are under way may still go wrong; what begins after them may not.
-        let calm_from = Instant::now() + super::client::PATIENCE;
-        cluster.wait(calm_from + SPREAD + super::client::PATIENCE, |_| false)?;
-        let (spread, lost_after) = cluster.world.answers(self.probe, calm_from, calm_from + SPREAD);
+        let (spread, lost_after) = self.watch(cluster)?;
         let served_by = |host: &RealHost| spread.contains_key(&host.name);
         let right = if serves {
             reals.iter().all(|(_, host)| served_by(host))
@@ -185,7 +203,6 @@ impl Scene {
     fn measure(&self, cluster: &Cluster, what: &str, at: Instant, name: &str) -> Result<ServiceRow> {
         let now = Instant::now();
         let (answers, lost) = cluster.world.answers(self.probe, at, now);
-        let (spread, _) = cluster.world.answers(self.probe, now.checked_sub(SPREAD).unwrap_or(at), now);
         Ok(ServiceRow {
             what: what.to_owned(),
             to: name.to_owned(),
@@ -193,7 +210,7 @@ impl Scene {
             bound: None,
             requests: answers.values().sum::<usize>() + lost,
             lost,
-            spread,
+            spread: BTreeMap::new(),
             good: true,
             remark: String::new(),
         })

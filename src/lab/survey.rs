@@ -253,7 +253,9 @@ fn real_server(service: &Line, real: &Line, port: u16, all: &[Line]) -> Option<R
     let (address, _) = endpoint(real)?;
     let port = real.words.get(2).and_then(|port| port.parse().ok()).filter(|port| *port != 0).unwrap_or(port);
     let checks = || real.block.iter().filter(|l| l.keyword().ends_with("_CHECK") || l.keyword().ends_with("_GET"));
-    let reaction = checks().map(|check| {
+    // What waits for events has no time of its own.
+    let asks = checks().filter(|check| !matches!(check.keyword(), "FILE_CHECK" | "BFD_CHECK"));
+    let reaction = asks.map(|check| {
         let seconds = |keyword, default| {
             let own = [check, real, service].into_iter().find_map(|block| block.seconds(keyword));
             own.unwrap_or(Duration::from_secs(default))
