@@ -7,5 +7,9 @@ mod child;
 mod common;
 #[path = "balancer/config.rs"]
 mod config;
+#[path = "balancer/daemon.rs"]
+mod daemon;
+#[path = "balancer/lab.rs"]
+mod lab;
 #[path = "balancer/process.rs"]
 mod process;

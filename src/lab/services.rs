@@ -21,6 +21,8 @@ use super::survey::RealServer;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the spread of requests over the servers is watched.
 const SPREAD: Duration = Duration::from_secs(1);
+/// A checker that takes longer is not waited for.
+const LONGEST_REACTION: Duration = Duration::from_secs(60);
 /// A server that answers nothing for so long gets no new connections.
 const QUIET: Duration = Duration::from_millis(500);
 /// A busy machine may add so much to a checker's own times.
@@ -34,7 +36,10 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Vec<ServiceRow>> {
     let Some(number) = cluster.plan.real_servers.iter().position(|real| !real.sorry) else { return Ok(Vec::new()) };
     let scene = Scene { probe, master, number };
     let Some((real, _)) = scene.real(cluster, number) else { return Ok(Vec::new()) };
+    // Without a checker nobody looks, and with a slow one nobody waits.
+    let looked_after = real.checks.iter().any(|check| check != "FILE_CHECK") && real.reaction <= LONGEST_REACTION;
     match fault {
+        Fault::RealPower | Fault::RealPort | Fault::RealPage | Fault::AllReal if !looked_after => Ok(Vec::new()),
         Fault::RealPower => scene.power(cluster),
         Fault::RealPort => scene.port(cluster),
         Fault::RealPage if real.checks.iter().any(|check| check.ends_with("_GET")) => scene.page(cluster),
