@@ -668,9 +668,9 @@ fn reload() {
         server.real_servers.iter_mut().for_each(|real| real.checkers.push(checker(81)));
         server
     };
-    type Change = fn(&mut VirtualServerConfig);
-    // sentence, steps before, change, steps after, table, what is told
-    let rows: [(&str, &str, Change, &str, &str, &[&str]); 12] = [
+    /// Sentence, steps before, change, steps after, table, what is told.
+    type Row = (&'static str, &'static str, Edit, &'static str, &'static str, &'static [&'static str]);
+    let rows: [Row; 12] = [
         ("nothing changed: health stays", "down 1", |_| {}, "", "2:1", &["1 DOWN"]),
         ("a weight changes: edit", "down 1", |s| s.real_servers[1].weight = 7, "", "2:7", &["1 DOWN", "2 1->7"]),
         ("a new server starts up", "down 1", |s| s.real_servers.push(real_server(3)), "", "2:1 3:1", &["1 DOWN"]),
