@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{detach, load, main_process, sweep};
+use holdfast::daemon::{check, detach, load, main_process, sweep};
 use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Invocation::Sweep(args) => sweep::run(&args),
-        Invocation::Check(args) => load::check(&args),
+        Invocation::Check(args) => check::check(&args),
+        Invocation::Plan(args) => check::plan(&args),
         Invocation::Daemon(args) => daemon(*args, argv),
     };
     match result {

@@ -9,6 +9,8 @@ mod cases;
 mod diff;
 #[path = "conf/include.rs"]
 mod include;
+#[path = "conf/keywords.rs"]
+mod keywords;
 #[path = "conf/robust.rs"]
 mod robust;
 #[path = "conf/typed.rs"]

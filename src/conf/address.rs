@@ -172,7 +172,7 @@ fn unknown(word: &Word, reporter: &mut Reporter) -> Outcome {
     let report =
         reporter.error(word.span, format!("`{shown}` is not an option of an address: the rest of the line is lost"));
     if lex::address(&word.text).is_some() {
-        report.help("each address stands on a line of its own");
+        report.code("second-address").help("each address stands on a line of its own");
     } else if let Some(near) = super::schema::nearest(&word.text, OPTIONS.into_iter()) {
         report.help(format!("did you mean `{near}`?"));
     } else {

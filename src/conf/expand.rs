@@ -155,6 +155,8 @@ pub struct Expander<'a> {
     /// The files being read, outermost first, by their real names.
     open: Vec<PathBuf>,
     random: u64,
+    /// What a plain `include` insists on in this file (`include_check`).
+    checks: IncludeFlags,
     generated: usize,
     lines: Vec<Line>,
 }
@@ -164,7 +166,17 @@ impl<'a> Expander<'a> {
     pub fn new(options: &'a LoadOptions, sources: &'a mut Sources, reporter: &'a mut Reporter) -> Self {
         let random = options.random_seed;
         let definitions = BTreeMap::new();
-        Self { options, sources, reporter, definitions, open: Vec::new(), random, generated: 0, lines: Vec::new() }
+        Self {
+            options,
+            sources,
+            reporter,
+            definitions,
+            open: Vec::new(),
+            random,
+            checks: IncludeFlags::default(),
+            generated: 0,
+            lines: Vec::new(),
+        }
     }
 
     /// The lines of a file that has been read, with those of all that it includes.
@@ -331,12 +343,20 @@ impl<'a> Expander<'a> {
 
     fn deliver(&mut self, line: Line) {
         let end = line.text.find(lex::is_blank).unwrap_or(line.text.len());
+        match &line.text[..end] {
+            "include_check" => self.checks.change(&line.text[end..]),
+            "random_seed" => {
+                let seed = lex::integer(line.text[end..].trim_matches(lex::is_blank));
+                self.random = seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or(self.random);
+            }
+            _ => {}
+        }
         let Some(flags) = IncludeFlags::of(&line.text[..end]) else {
             self.lines.push(line);
             return;
         };
         let argument = line.slice(end, line.text.len());
-        let flags = if self.options.strict_includes { IncludeFlags::ALL } else { flags };
+        let flags = if self.options.strict_includes { IncludeFlags::ALL } else { flags.and(self.checks) };
         self.include(&argument, line.whole(), flags);
     }
 
@@ -392,7 +412,9 @@ impl<'a> Expander<'a> {
         match self.sources.read(path) {
             Ok(file) => {
                 self.open.push(name);
+                let checks = self.checks;
                 self.read(file);
+                self.checks = checks;
                 self.open.pop();
             }
             Err(error) => {
@@ -434,6 +456,36 @@ impl IncludeFlags {
             "includea" => Self::ALL,
             _ => return None,
         })
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read || other.read,
+            exists: self.exists || other.exists,
+            wildcard: self.wildcard || other.wildcard,
+            brace: self.brace || other.brace,
+        }
+    }
+
+    /// `include_check [[+|-]CHECK …]`: these, or these more, or these less; all of them when none is named. Wrong names
+    /// are reported with the other keywords of the block.
+    fn change(&mut self, words: &str) {
+        let mut words = words.split(lex::is_blank).filter(|word| !word.is_empty()).peekable();
+        match words.peek() {
+            None => *self = Self::ALL,
+            Some(first) if !first.starts_with(['+', '-']) => *self = Self::default(),
+            Some(_) => {}
+        }
+        for word in words {
+            let on = !word.starts_with('-');
+            match word.trim_start_matches(['+', '-']) {
+                "read" => self.read = on,
+                "match" => self.exists = on,
+                "wildcard_match" => self.wildcard = on,
+                "brace_match" => self.brace = on,
+                _ => {}
+            }
+        }
     }
 }
 

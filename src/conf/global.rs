@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::config::DaemonConfig;
+use super::config::{DaemonConfig, ReloadMarker};
 use super::diagnostic::Reporter;
 use super::lex;
 use super::parse::{Section, Value};
@@ -114,6 +114,15 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     if let Some(words) = section.words("reload_check_config") {
         daemon.reload_check_log = words.first().map(|word| PathBuf::from(&word.text));
     }
+    set_some(&mut daemon.reload_time_file, absolute(section, "reload_time_file", reporter));
+    daemon.reload_repeat |= section.flag("reload_repeat");
+    if let Some(words) = section.words("reload_file") {
+        daemon.reload_file = match words.first() {
+            None => Some(ReloadMarker::Default),
+            Some(word) => absolute_path(word, "reload_file", reporter).map(ReloadMarker::At),
+        };
+    }
+    set_some(&mut daemon.config_save_dir, absolute(section, "config_save_dir", reporter));
     set_some(&mut daemon.process_buffer, section.int("process_monitor_rcv_bufs").filter(|bytes| *bytes > 0));
     set(&mut daemon.process_buffer_force, section.bool("process_monitor_rcv_bufs_force"));
     if let Some(word) = section.word("umask") {
@@ -126,7 +135,28 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
             }
         }
     }
+    for word in section.words("include_check").unwrap_or_default() {
+        let name = word.text.trim_start_matches(['+', '-']);
+        if !["read", "match", "wildcard_match", "brace_match"].contains(&name) {
+            reporter
+                .error(word.span, format!("`include_check` has no `{name}`"))
+                .help("`read`, `match`, `wildcard_match` and `brace_match`, each with `+` or `-` or neither");
+        }
+    }
     set_some(&mut globals.default_interface, text(section, "default_interface"));
+}
+
+fn absolute(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
+    absolute_path(section.word(keyword)?, keyword, reporter)
+}
+
+/// The daemon's own directory is nobody's business.
+fn absolute_path(word: &Word, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
+    if word.text.starts_with('/') {
+        return Some(PathBuf::from(&word.text));
+    }
+    reporter.error(word.span, format!("`{keyword}` takes an absolute path, not `{}`: the line is left out", word.text));
+    None
 }
 
 /// As `nft` can write it; the kernel takes 255 bytes.

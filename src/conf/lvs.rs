@@ -39,6 +39,20 @@ pub fn globals(
         set(&mut defaults.log_all_failures, section.bool("checker_log_all_failures"));
     }
     defaults.smtp_alert = defaults.smtp_alert.or(mails);
+    for section in root.sections("vrrp_instance") {
+        let (Some(name), Some(word)) = (section.name, section.word("lvs_sync_daemon_interface")) else { continue };
+        let report = reporter.warning(word.span, "`lvs_sync_daemon_interface` is an old spelling");
+        report.help(format!("write `lvs_sync_daemon {} {}` in `global_defs`", word.text, name.text));
+        global.sync_daemon.get_or_insert_with(|| SyncDaemonConfig {
+            interface: word.text.clone(),
+            instance: Some(name.text.clone()),
+            id: section.int("virtual_router_id").unwrap_or(0),
+            max_length: None,
+            port: None,
+            ttl: None,
+            group: None,
+        });
+    }
     for section in root.sections("SSL") {
         ssl(section, &mut global.ssl);
     }

@@ -10,17 +10,25 @@
 
 mod address;
 mod checkers;
+pub mod compare;
 pub mod config;
 pub mod diagnostic;
 mod expand;
+pub mod explain;
 mod forwarding;
 mod global;
 mod lex;
+pub mod lint;
 mod lvs;
+pub mod not_built;
 mod pages;
 mod parse;
+mod places;
+pub mod plan;
 mod real_server;
 mod resolve;
+mod routes;
+mod rules;
 pub mod schema;
 mod source;
 mod substitute;
@@ -36,6 +44,8 @@ use std::path::{Path, PathBuf};
 pub use self::config::Config;
 use self::diagnostic::Reporter;
 pub use self::diagnostic::{Diagnostic, Diagnostics, Kind, Severity};
+use self::lint::Host;
+pub use self::places::Places;
 use self::source::Sources;
 
 /// What the command line and the system say about reading a configuration.
@@ -65,29 +75,74 @@ pub struct Loaded {
 /// Reads a configuration file and all that it includes.
 pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
-    let mut reporter = Reporter::default();
+    let reporter = Reporter::default();
     match sources.read(path) {
-        Ok(file) => load_from(file, sources, reporter, options),
-        Err(error) => {
-            reporter.unreadable(path.to_owned(), format!("cannot read the configuration: {error}"));
-            Loaded { config: None, diagnostics: reporter.finish(&sources), files: vec![path.to_owned()] }
-        }
+        Ok(file) => load_from(file, sources, reporter, options, None).loaded,
+        Err(error) => unreadable(path, &error, sources, reporter),
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error, sources: Sources, mut reporter: Reporter) -> Loaded {
+    reporter.unreadable(path.to_owned(), format!("cannot read the configuration: {error}"));
+    Loaded { config: None, diagnostics: reporter.finish(&sources), files: vec![path.to_owned()] }
+}
+
+/// A configuration with what the linter says about it.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// As the daemon would read it, and the linter's findings among the diagnostics.
+    pub loaded: Loaded,
+    /// Where its instances and their keywords are.
+    pub places: Places,
+}
+
+/// What [`check`] asks for beyond reading.
+#[derive(Clone, Copy)]
+struct Linting<'h> {
+    host: Option<&'h dyn Host>,
+}
+
+/// Reads a configuration as [`load`] does, and lints it. Without a `host` nothing is said about the files of scripts.
+pub fn check(path: &Path, options: &LoadOptions, host: Option<&dyn Host>) -> Checked {
+    let mut sources = Sources::default();
+    let reporter = Reporter::default();
+    match sources.read(path) {
+        Ok(file) => load_from(file, sources, reporter, options, Some(Linting { host })),
+        Err(error) => Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() },
+    }
+}
+
+/// Lints a configuration that is at hand, under the name of a file.
+pub fn check_text(path: &Path, text: &[u8], options: &LoadOptions, host: Option<&dyn Host>) -> Checked {
+    let mut sources = Sources::default();
+    let file = sources.add(path, text);
+    load_from(file, sources, Reporter::default(), options, Some(Linting { host }))
 }
 
 /// Reads a configuration that is at hand, under the name of a file: includes are looked for beside it.
 pub fn load_text(path: &Path, text: &[u8], options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
     let file = sources.add(path, text);
-    load_from(file, sources, Reporter::default(), options)
+    load_from(file, sources, Reporter::default(), options, None).loaded
 }
 
-fn load_from(file: u32, mut sources: Sources, mut reporter: Reporter, options: &LoadOptions) -> Loaded {
+fn load_from(
+    file: u32,
+    mut sources: Sources,
+    mut reporter: Reporter,
+    options: &LoadOptions,
+    linting: Option<Linting<'_>>,
+) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
     let nodes = tree::build(&lines, &mut reporter);
     drop(lines);
     let root = parse::parse(&nodes, &mut reporter);
     let config = resolve::resolve(&root, &mut reporter);
+    let mut places = Places::default();
+    if let Some(Linting { host }) = linting {
+        lint::lint(&root, &config, &sources, host, &mut reporter);
+        places = Places::of(&root, &sources);
+    }
     let config = (!reporter.is_fatal()).then_some(config);
-    Loaded { config, diagnostics: reporter.finish(&sources), files: sources.paths() }
+    Checked { loaded: Loaded { config, diagnostics: reporter.finish(&sources), files: sources.paths() }, places }
 }

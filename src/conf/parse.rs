@@ -366,6 +366,14 @@ impl Parser<'_> {
                     None => self.wrong(keyword, word, &seconds(min, max, whole)),
                 }
             }
+            Args::Milliseconds { min, max } => {
+                let word = first?;
+                let micros = lex::microseconds(&word.text).map(|value| value / 1000);
+                match micros.filter(|v| (min..=max).contains(v)) {
+                    Some(value) => Some(Value::Duration(Duration::from_micros(value))),
+                    None => self.wrong(keyword, word, &format!("milliseconds from {} to {}", min / 1000, max / 1000)),
+                }
+            }
             Args::Choice(choices) => {
                 let word = first?;
                 if choices.contains(&word.text.as_str()) {
@@ -396,7 +404,11 @@ impl Parser<'_> {
         let name = keyword.name;
         let shown: String = word.text.chars().take(60).collect();
         let report = self.reporter.error(word.span, format!("`{name}` takes {expected}, not `{shown}`"));
-        if let Args::Choice(choices) = keyword.args
+        if name == "state" && word.text.eq_ignore_ascii_case("EQUAL") {
+            report
+                .code("state-equal")
+                .help("there is no such state: write `state BACKUP` on all routers and let the priorities decide");
+        } else if let Args::Choice(choices) = keyword.args
             && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
         {
             report.help(format!("write it in capitals: `{name} {near}`"));
@@ -441,6 +453,7 @@ impl Parser<'_> {
                 .warning(span, format!("`{name}` takes no value: `{shown}` is ignored, and `{name}` is on")),
             _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
         };
+        report.code("surplus-word");
         if block.find(&first.text).is_some() {
             report.help(format!("put `{}` on a line of its own", first.text));
         } else if name == "auth_pass" {

@@ -9,6 +9,7 @@ use super::config::Config;
 use super::diagnostic::Reporter;
 use super::global::{self, Globals};
 use super::lvs;
+use super::not_built;
 use super::parse::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
@@ -46,6 +47,7 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
     let services = configs.values().flat_map(|instance| &instance.tracks).map(|track| &track.tracker);
     let services = services.filter(|tracker| matches!(tracker, TrackerKey::VirtualServer(_))).cloned();
     let known = scripts.chain(files).chain(processes).chain(services).collect();
+    let not_built = not_built::not_built(root, reporter);
     Config {
         daemon: globals.daemon,
         vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
@@ -54,6 +56,7 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
         files: trackers.files.into_iter().map(|(name, file)| (name, file.config)).collect(),
         processes: trackers.processes.into_iter().map(|(name, process)| (name, process.config)).collect(),
         notify,
+        not_built,
     }
 }
 
@@ -235,6 +238,7 @@ fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Repor
             reporter
                 .fatal(instance.vrid_span, message)
                 .note(*span, format!("`{other}`"))
+                .code("duplicate-vrid")
                 .help("give each its own `virtual_router_id`");
         } else {
             seen.insert(key, (name, instance.vrid_span));

@@ -335,7 +335,8 @@ struct Found {
     places: BTreeMap<TrackerKey, Span>,
 }
 
-fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
+/// A line names something that is not there.
+pub fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
     let word = node.keyword();
     let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
     let suggests = reporter.suggests();
@@ -366,6 +367,12 @@ fn add_words(
     let weight = weight(words, default, limit, reporter);
     let track = Track { tracker, weight: weight.value, reverse: weight.reverse };
     found.lines.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
+}
+
+/// The weight of a line, with the default of what it tracks.
+pub fn line_weight(node: &Node, (value, reverse): (i16, bool), limit: i64, reporter: &mut Reporter) -> (i16, bool) {
+    let weight = weight(node.arguments(), Weight { value, reverse, explicit: false }, limit, reporter);
+    (weight.value, weight.reverse)
 }
 
 /// `[weight N] [reverse|noreverse]`.

@@ -338,7 +338,7 @@ impl Builder<'_, '_, '_> {
                         .reporter
                         .error(word.span, format!("`{other}` is ignored: expected `min_ttl N` or `max_ttl N`"));
                     if other.parse::<IpAddr>().is_ok() {
-                        report.help("each peer stands on a line of its own");
+                        report.code("second-address").help("each peer stands on a line of its own");
                     }
                     break;
                 }
@@ -419,6 +419,7 @@ impl Builder<'_, '_, '_> {
                         entry.span,
                         "`nopreempt` does not go with `state MASTER`: it is left out, as in keepalived",
                     )
+                    .code("nopreempt-master")
                     .help("write `state BACKUP` on all routers; the priority still decides who starts as master");
                 preempt = true;
             }
@@ -433,7 +434,7 @@ impl Builder<'_, '_, '_> {
             };
             if let Some(conflict) = conflict {
                 let message = format!("`preempt_delay` does not go with {conflict}: it is left out, as in keepalived");
-                let report = self.reporter.warning(entry.span, message);
+                let report = self.reporter.warning(entry.span, message).code("preempt-delay-dropped");
                 if conflict.contains("MASTER") {
                     report.help("write `state BACKUP` on all routers");
                 }
@@ -522,6 +523,7 @@ impl Builder<'_, '_, '_> {
             let message = format!("`auth_pass` has {} bytes: VRRPv2 sends the first 8", bytes.len());
             self.reporter
                 .warning(word.span, message)
+                .code("auth-pass-cut")
                 .help("keepalived cuts it too; write 8 bytes, to show what is compared");
         }
         let mut key = [0; 8];

@@ -7,7 +7,7 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-use crate::cli::{CheckArgs, DaemonArgs};
+use crate::cli::DaemonArgs;
 use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
 
 /// keepalived's exit code for a configuration that nothing can run on.
@@ -75,33 +75,4 @@ pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u
         None => eprint!("{text}"),
     }
     Ok(loaded.diagnostics.config_test_exit_code())
-}
-
-/// `holdfast check`: 2 when a file has errors, 1 with `--strict` when there are warnings, else 0.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
-    use std::io::{IsTerminal, Write};
-    let mut out = std::io::stdout().lock();
-    let color = out.is_terminal();
-    let (mut errors, mut warnings) = (false, false);
-    let mut reports = Vec::new();
-    for file in &args.files {
-        let loaded = conf::load(file, &options(None, false));
-        errors |= loaded.diagnostics.has_errors();
-        warnings |= loaded.diagnostics.count(Severity::Warning) > 0;
-        if args.json {
-            reports.push(serde_json::json!({ "file": file, "diagnostics": loaded.diagnostics }));
-        } else if loaded.diagnostics.is_empty() {
-            writeln!(out, "{}: no problems", file.display())?;
-        } else {
-            write!(out, "{}", loaded.diagnostics.render(color))?;
-        }
-    }
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &reports)?;
-        writeln!(out)?;
-    }
-    Ok(if errors { 2 } else { u8::from(warnings && args.strict) })
 }

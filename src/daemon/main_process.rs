@@ -22,6 +22,7 @@ use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::{KnownErrors, notify_with_departing};
+use super::reload_files::Schedule;
 use super::requests::Requests;
 use super::signals::{Request, Signals};
 use super::supervise::{self, ChildCommand, Death, Happening, Supervisor};
@@ -51,6 +52,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
 const UPDATES: usize = 1024;
+/// Between two reloads: what is asked for meanwhile is one.
+const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -202,6 +205,12 @@ struct MainProcess {
     told: Told,
     announced: bool,
     loading: Option<Loading>,
+    /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
+    reload_at: Option<tokio::time::Instant>,
+    last_reload: Option<tokio::time::Instant>,
+    schedule: Schedule,
+    /// Since the start.
+    reloads: u64,
     stopping: Option<Stopping>,
     /// A reload left nothing for the vrrp process to do: it was told to end.
     retiring: Option<Retiring>,
@@ -213,6 +222,8 @@ struct Loading {
     task: JoinHandle<Loaded>,
     /// Another SIGHUP came meanwhile: read it all again, once, however many came.
     again: bool,
+    /// There while files are read (`reload_file`).
+    marker: Option<std::path::PathBuf>,
 }
 
 struct Stopping {
@@ -228,6 +239,10 @@ struct Retiring {
 /// What woke main.
 enum Wake {
     Signal(Request),
+    /// The time of the `reload_time_file` has come.
+    ReloadDue,
+    /// A reload has waited long enough.
+    ReloadNow,
     Child(Happening<FromVrrp>),
     Balancer(balancer::Wake),
     Tracker(Update),
@@ -276,6 +291,10 @@ impl MainProcess {
             told: Told::default(),
             announced: false,
             loading: None,
+            reload_at: None,
+            last_reload: None,
+            schedule: Schedule::default(),
+            reloads: 0,
             stopping: None,
             retiring: None,
             exit_code: 0,
@@ -294,6 +313,7 @@ impl MainProcess {
         } else {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
         }
+        self.schedule.apply(&self.config.daemon);
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
@@ -327,11 +347,13 @@ impl MainProcess {
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
+            () = self.schedule.due() => Wake::ReloadDue,
             happening = self.vrrp.next() => Wake::Child(happening),
             wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
+            () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() && self.vrrp.is_running() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
@@ -342,6 +364,12 @@ impl MainProcess {
         match wake {
             Wake::Signal(Request::Stop) => self.stop(),
             Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::ReloadNow => self.begin_reload(),
+            Wake::ReloadDue => {
+                info!("the time of the reload has come");
+                self.schedule.taken();
+                self.begin_reload();
+            }
             Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),

@@ -192,6 +192,13 @@ impl InstanceConfig {
         }
     }
 
+    /// Whether `other` is this virtual router with other settings. Another VRID, family, interface or version is another
+    /// virtual router, whatever its name, and must start anew.
+    pub fn is_same_router(&self, other: &Self) -> bool {
+        (self.vrid, self.family, &self.interface, self.version)
+            == (other.vrid, other.family, &other.interface, other.version)
+    }
+
     /// All addresses that move with the instance, advertised ones first.
     pub fn all_addresses(&self) -> impl Iterator<Item = &AddressConfig> {
         self.addresses.iter().chain(&self.excluded)
@@ -445,6 +452,36 @@ impl ConfigDiff {
             config.trackers = trackers;
         }
     }
+}
+
+/// Instances that are in both configurations under different names, old name to new: the old name is gone, the new one
+/// is new, and both are the same virtual router with the same way to its peers (keepalived knows instances by that alone).
+/// Where several would do, they are taken in the order of their names.
+pub fn renames(
+    old: &BTreeMap<String, InstanceConfig>,
+    new: &BTreeMap<String, InstanceConfig>,
+) -> BTreeMap<String, String> {
+    let way = |config: &InstanceConfig| match &config.transport {
+        Transport::Multicast { group } => Some(*group),
+        Transport::Unicast { .. } => None,
+    };
+    type Identity = (Vrid, Family, Option<String>, Option<IpAddr>, Option<IpAddr>);
+    let identity = |config: &InstanceConfig| -> Identity {
+        (config.vrid, config.family, config.interface.clone(), config.source, way(config))
+    };
+    let mut gone: BTreeMap<Identity, Vec<&String>> = BTreeMap::new();
+    for (name, config) in old.iter().rev().filter(|(name, _)| !new.contains_key(*name)) {
+        gone.entry(identity(config)).or_default().push(name);
+    }
+    let mut renames = BTreeMap::new();
+    for (name, config) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        let Some(candidates) = gone.get_mut(&identity(config)) else { continue };
+        let same = |from: &&String| old.get(*from).is_some_and(|before| before.is_same_router(config));
+        if let Some(from) = candidates.pop_if(|from| same(&*from)) {
+            renames.insert(from.clone(), name.clone());
+        }
+    }
+    renames
 }
 
 fn changed<T: Clone + PartialEq>(old: &T, new: &T) -> Option<T> {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::accept::AdvertError;
-use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig};
+use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig, renames};
 use super::event::{Cause, Event, StateName, TrackerStatus};
 use super::group::{self, Group};
 use super::instance::{Health, Instance, Turn};
@@ -560,8 +560,13 @@ impl VrrpEngine {
     fn reconfigure(&mut self, now: Instant, diff: ConfigDiff) {
         let changed: Vec<String> = diff.instances.keys().cloned().collect();
         let removed = diff.removed_instances.clone();
+        let old = if removed.is_empty() { BTreeMap::new() } else { self.config.instances.clone() };
         diff.apply(&mut self.config);
-        for name in &removed {
+        let renamed = renames(&old, &self.config.instances);
+        for (from, to) in &renamed {
+            self.rename_instance(from, to);
+        }
+        for name in removed.iter().filter(|name| !renamed.contains_key(*name)) {
             self.remove_instance(now, name);
         }
         for name in &changed {
@@ -572,6 +577,20 @@ impl VrrpEngine {
         self.regroup();
         self.refresh_trackers();
         self.rebind(now);
+    }
+
+    /// The same virtual router under another name goes on as it is.
+    fn rename_instance(&mut self, from: &str, to: &str) {
+        let Some(id) = self.ids.remove(from) else { return };
+        self.ids.insert(to.to_owned(), id);
+        self.flight.insert(from.to_owned(), None);
+        if let Some(instance) = self.instances.get_mut(&id) {
+            to.clone_into(&mut instance.name);
+            let state = instance.state.name();
+            let (instance, was) = (to.to_owned(), from.to_owned());
+            self.effects.push_back(Effect::Emit(Event::Renamed { instance, was, state }));
+        }
+        self.note(id);
     }
 
     fn remove_instance(&mut self, now: Instant, name: &str) {
@@ -594,7 +613,7 @@ impl VrrpEngine {
         let Some(config) = self.config.instances.get(name).cloned() else { return };
         match self.ids.get(name).copied() {
             None => self.add_instance(now, name, config),
-            Some(id) if self.instances.get(&id).is_some_and(|old| is_another_router(&old.config, &config)) => {
+            Some(id) if self.instances.get(&id).is_some_and(|old| !old.config.is_same_router(&config)) => {
                 // Another VRID, family or interface is another virtual router under the same name.
                 self.with(now, id, |instance, turn| {
                     instance.enter_end(turn, StateName::Init, Cause::Reconfigured);
@@ -736,11 +755,6 @@ fn is_meant(instance: &Instance, received: &Received<'_>) -> bool {
         Transport::Multicast { group } => *group == received.destination,
         Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == received.source),
     }
-}
-
-/// Whether a changed configuration names another virtual router, which must start anew.
-fn is_another_router(old: &InstanceConfig, new: &InstanceConfig) -> bool {
-    (old.vrid, old.family, &old.interface, old.version) != (new.vrid, new.family, &new.interface, new.version)
 }
 
 /// Deadlines of all instances, ordered.

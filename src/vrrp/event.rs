@@ -60,6 +60,15 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A reload gave the same virtual router another name; it goes on as it is.
+    Renamed {
+        /// Its name from now on.
+        instance: String,
+        /// Its name before.
+        was: String,
+        /// Its state, then and now.
+        state: StateName,
+    },
     /// All members of a sync group reached one state.
     GroupChanged {
         /// The group's name.

@@ -75,6 +75,9 @@ fn lines(event: &Event) -> Vec<Line> {
             }
             lines
         }
+        Event::Renamed { instance, was, state } => {
+            vec![line(false, instance, None, format!("({instance}) was called {was}, and goes on in {state} STATE"))]
+        }
         Event::GroupChanged { group, to, cause } => {
             let text = format!("VRRP_Group({group}) Syncing instances to {to} state");
             vec![line(*to == StateName::Fault, group, Some(cause), text)]

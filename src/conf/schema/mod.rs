@@ -147,6 +147,13 @@ pub enum Args {
         /// Whole seconds only.
         whole: bool,
     },
+    /// Decimal milliseconds with up to three decimals; the bounds are microseconds.
+    Milliseconds {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One word.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::config::{
     AddressConfig, ConfigDiff, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer, VrrpConfig,
 };
-use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, Transmit, VrrpEngine};
+use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit, VrrpEngine};
 use super::super::event::{Event, TrackerStatus};
 use super::super::snapshot::{FlightRecord, InstanceSnapshot};
 use super::super::types::{
@@ -125,6 +125,8 @@ pub struct Host {
     pub said: Vec<String>,
     /// Packets sent since then.
     pub sent: Vec<Transmit>,
+    /// The sockets that the engine wants.
+    pub sockets: BTreeMap<SocketKey, SocketSpec>,
     /// What must always hold.
     pub invariants: Invariants,
     links: Vec<Link>,
@@ -149,6 +151,7 @@ impl Host {
             reload: |_| {},
             said: Vec::new(),
             sent: Vec::new(),
+            sockets: BTreeMap::new(),
             invariants: Invariants::default(),
             links: vec![link(1), link(2)],
             stopping: false,
@@ -369,6 +372,9 @@ impl Host {
             effects += 1;
             self.invariants.on_effect(&effect);
             let line = self.line(&effect);
+            if let Effect::SyncSockets { desired } = &effect {
+                self.sockets.clone_from(desired);
+            }
             if let Effect::SendAdvert { transmit, .. } = effect {
                 self.sent.push(transmit);
             }
@@ -448,6 +454,7 @@ fn words(event: &Event) -> String {
             format!("{}{verdict} {peer}: {error}", of(instance.as_deref().unwrap_or("nobody")))
         }
         Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
+        Event::Renamed { instance, was, state } => format!("{}was {was}, {state}", of(instance)),
         Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
         Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
     }

@@ -38,6 +38,11 @@ impl Invariants {
         !self.addresses.is_empty()
     }
 
+    /// All addresses that the kernel has, and where.
+    pub fn addresses(&self) -> &BTreeSet<(IfIndex, IpAddr)> {
+        &self.addresses
+    }
+
     /// Carries an effect out.
     pub fn on_effect(&mut self, effect: &Effect) {
         match effect {
@@ -65,6 +70,11 @@ impl Invariants {
                 if matches!(cause, Cause::Removed) {
                     self.states.remove(instance);
                 }
+            }
+            Effect::Emit(Event::Renamed { instance, was, state }) => {
+                let known = self.states.remove(was).unwrap_or(StateName::Init);
+                assert_eq!(known, *state, "{was}: people believed something else");
+                self.states.insert(instance.clone(), known);
             }
             Effect::SendAdvert { .. }
             | Effect::StopAnnouncing { .. }

@@ -8,6 +8,7 @@ mod binding;
 mod groups;
 mod host;
 mod invariants;
+mod law;
 mod leaving;
 mod losses;
 mod options;
