@@ -309,6 +309,7 @@ impl MainProcess {
         self.report_unrunnable_commands();
         self.apply_trackers();
         if self.needs_balancer() {
+            self.end_orphaned_balancer().await;
             self.start_balancer();
         } else {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
@@ -317,7 +318,7 @@ impl MainProcess {
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
-                end_orphan(&self.vrrp_pid_path).await;
+                end_orphan::<supervise::Vrrp>(&self.vrrp_pid_path).await;
             }
             self.start_vrrp(false);
         } else {

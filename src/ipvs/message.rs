@@ -72,6 +72,8 @@ pub struct Start {
     pub keep_at_stop: bool,
     /// This process replaces one that died: people have been told of the start already.
     pub again: bool,
+    /// What the one that died had been told, if that was something else.
+    pub former: Option<Box<BalancerConfig>>,
 }
 
 /// From the balancer process.

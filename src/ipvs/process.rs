@@ -202,7 +202,7 @@ enum Wake {
 
 impl Process {
     fn start(start: Start, main: MainLink) -> io::Result<Self> {
-        let Start { config, masters, files, admin, keep_at_stop, again } = start;
+        let Start { config, masters, files, admin, keep_at_stop, again, former } = start;
         settings::apply(&config.global, &Default::default());
         let now = Instant::now();
         let (report, reports) = mpsc::channel(REPORTS);
@@ -237,7 +237,7 @@ impl Process {
         for id in process.balancer.paused() {
             process.supervisor.set_paused(id, true);
         }
-        let remarks = process.planes.adopt(&process.balancer);
+        let remarks = process.planes.adopt(&process.balancer, former.as_deref());
         process.warn(remarks);
         let remarks = process.planes.sync(now, &process.balancer);
         process.warn(remarks);

@@ -229,10 +229,14 @@ fn vrrp_does_not_notice_the_death_of_the_balancer_process() {
 fn a_director_that_cannot_serve_gives_up_the_address() {
     needs_root!();
     let tracked = instance(&format!("track_virtual_server {{\n {VIP} 80\n }}"));
-    let mut rig = Rig::start(&config("", &tracked), &[]);
+    let mut rig = Rig::start(&config("", &instance("")), &[]);
     rig.wait_for("(VI_1) Entering MASTER STATE");
     rig.serve(0, false);
     rig.serve(1, false);
+    rig.wait_for("Lost quorum");
+    assert!(rig.has_vip());
+    // Tracked from now on, and known already.
+    rig.reload(&config("", &tracked));
     rig.wait_for("(VI_1) Entering FAULT STATE");
     rig.wait_until("the address goes", |rig| !rig.has_vip());
     rig.serve(1, true);

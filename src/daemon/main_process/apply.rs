@@ -128,7 +128,9 @@ impl MainProcess {
         }
         // Trackers that are gone are forgotten; a name that comes back starts anew.
         let tracked = trackers::tracked(&self.config);
-        self.statuses.retain(|key, _| tracked.contains(key));
+        let checked = &self.config.balancer.files;
+        let is_checked = |key: &TrackerKey| matches!(key, TrackerKey::File(name) if checked.contains_key(name));
+        self.statuses.retain(|key, _| tracked.contains(key) || is_checked(key));
         self.apply_trackers();
         self.schedule.apply(&self.config.daemon);
         self.feed_vrrp(diff, old);

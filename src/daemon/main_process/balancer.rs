@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::MainProcess;
 use crate::checkers::report::ExecOutcome;
 use crate::conf::config::Config;
+use crate::daemon::orphan::end_orphan;
 use crate::daemon::pidfile::PidFile;
 use crate::daemon::requests::Requests;
 use crate::daemon::supervise::{self, ChildCommand, Death, Happening, Supervisor};
@@ -34,6 +35,10 @@ pub(super) struct BalancerChild {
     masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
     admin: BTreeMap<(VirtualServerId, SocketKey), AdminState>,
+    /// Who can serve, in the words of the child that runs.
+    able: BTreeMap<VirtualServerId, bool>,
+    /// A reload came while there was no child: what the last one had been told, and may have left in the kernel.
+    former: Option<Box<BalancerConfig>>,
     /// One was ready before: people have heard of the start.
     was_ready: bool,
     /// It was told to end and is killed at this time.
@@ -51,6 +56,8 @@ impl BalancerChild {
             pid_file: None,
             masters: BTreeSet::new(),
             admin: BTreeMap::new(),
+            able: BTreeMap::new(),
+            former: None,
             was_ready: false,
             kill_at: None,
         })
@@ -121,6 +128,7 @@ impl MainProcess {
             admin: self.balancer.admin.iter().map(|((v, r), state)| (v.clone(), *r, *state)).collect(),
             keep_at_stop: self.args.dont_release_ipvs,
             again: self.balancer.was_ready,
+            former: self.balancer.former.take(),
         };
         if let Err(why) = self.balancer.child.start(&ToBalancer::Start(Box::new(start))) {
             error!("the balancer process cannot be started, virtual servers are down: {why}");
@@ -129,6 +137,13 @@ impl MainProcess {
         }
         let Some(pid) = self.balancer.child.pid() else { return };
         info!("Starting Healthcheck child process, pid={pid}");
+        self.lock_checkers_pid_file();
+        if let Some(Err(error)) = self.balancer.pid_file.as_mut().map(|file| file.write(pid)) {
+            warn!("{error}");
+        }
+    }
+
+    fn lock_checkers_pid_file(&mut self) {
         let balancer = &mut self.balancer;
         if balancer.pid_file.is_none() {
             match PidFile::lock(&balancer.pid_path) {
@@ -136,8 +151,13 @@ impl MainProcess {
                 Err(error) => warn!("{error}"),
             }
         }
-        if let Some(Err(error)) = balancer.pid_file.as_mut().map(|file| file.write(pid)) {
-            warn!("{error}");
+    }
+
+    /// One that was left by a main that was killed: it would share our ports.
+    pub(super) async fn end_orphaned_balancer(&mut self) {
+        self.lock_checkers_pid_file();
+        if self.balancer.pid_file.is_some() {
+            end_orphan::<supervise::Balancer>(&self.balancer.pid_path).await;
         }
     }
 
@@ -159,8 +179,8 @@ impl MainProcess {
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
             }
             FromBalancer::Able { virtual_server, able } => {
-                let status = if able { TrackerStatus::Up } else { TrackerStatus::Down };
-                self.on_tracker(Update { key: TrackerKey::VirtualServer(virtual_server.to_string()), status });
+                self.balancer.able.insert(virtual_server.clone(), able);
+                self.track_virtual_server(&virtual_server);
             }
             FromBalancer::Exec(request) => {
                 if let Some(answer) = self.balancer.requests.push(request) {
@@ -178,6 +198,7 @@ impl MainProcess {
         let Death { status, wait, early_deaths, .. } = death;
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
+        self.balancer.able.clear();
         self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
             self.balancer.child.cancel_restart();
@@ -212,6 +233,7 @@ impl MainProcess {
         self.balancer.admin.retain(|(id, real), _| {
             services.get(id).is_some_and(|server| server.real_servers.iter().any(|r| r.address == *real))
         });
+        self.balancer.able.retain(|id, _| services.contains_key(id));
         if self.balancer.kill_at.is_some() {
             // It has its last orders; the next one is told everything, if there is need of one.
             return;
@@ -220,6 +242,10 @@ impl MainProcess {
             if *old != self.config.balancer {
                 let config = Box::new(self.config.balancer.clone());
                 self.balancer.child.send(&ToBalancer::Reconfigure(config));
+            }
+            // Somebody may track one that was there already.
+            for id in self.balancer.able.keys().cloned().collect::<Vec<_>>() {
+                self.track_virtual_server(&id);
             }
             if !self.needs_balancer() {
                 info!("no virtual_server is configured any more: stopping the balancer process");
@@ -230,7 +256,17 @@ impl MainProcess {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
         } else if !self.balancer.child.restart_is_planned() {
             self.start_balancer();
+        } else {
+            self.balancer.former.get_or_insert_with(|| Box::new(old.clone()));
         }
+    }
+
+    /// A tracker is named as a virtual server is shown; what is shown the same must all be able to serve.
+    fn track_virtual_server(&mut self, id: &VirtualServerId) {
+        let name = id.to_string();
+        let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
+        let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
+        self.on_tracker(Update { key: TrackerKey::VirtualServer(name), status });
     }
 
     /// Orders it to remove what it added and to end.

@@ -4,15 +4,16 @@
 //! configuration says so, or where a virtual server does (`lb_kind PROXY`). A data plane that cannot be had refuses its
 //! services one by one, with the reason; nothing ends because of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::kernel_side::KernelSide;
 use crate::ipvs::balancer::Balancer;
 use crate::ipvs::carrier::{Carrier, Remark};
-use crate::ipvs::config::{BalancerGlobal, ForwarderChoice};
+use crate::ipvs::config::{BalancerConfig, BalancerGlobal, ForwarderChoice};
 use crate::ipvs::dataplane::{Dataplane, DataplaneError, Refusal, ServiceCounters};
 use crate::ipvs::forward::{Options, Userspace};
+use crate::ipvs::groups;
 use crate::ipvs::kernel::Kernel;
 use crate::ipvs::plan::Keeps;
 use crate::ipvs::table::{Operation, ServiceTable};
@@ -83,9 +84,12 @@ impl Planes {
         remarks
     }
 
-    /// Takes over what a predecessor left.
-    pub fn adopt(&mut self, balancer: &Balancer) -> Vec<String> {
-        let ours = balancer.services().copied().collect();
+    /// Takes over what a predecessor left, which may have had another configuration.
+    pub fn adopt(&mut self, balancer: &Balancer, former: Option<&BalancerConfig>) -> Vec<String> {
+        let mut ours: BTreeSet<ServiceKey> = balancer.services().copied().collect();
+        for (id, server) in former.iter().flat_map(|former| &former.services) {
+            ours.extend(former.iter().flat_map(|former| groups::expand(id, server, &former.groups).services));
+        }
         let remarks = self.kernel.as_mut().map(|kernel| kernel.adopt(&ours)).unwrap_or_default();
         say("kernel", remarks)
     }
