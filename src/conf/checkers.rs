@@ -185,7 +185,7 @@ fn ping(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited) -> Ta
         ),
         bind_to: section.address("bindto"),
         bind_port: section.int("bind_port"),
-        bind_interface: section.word("bind_if").map(|word| word.text.clone()),
+        bind_interface: section.word("bind_if").map(|word| word.text.to_string()),
         connect_timeout: inherited.connect_timeout(),
         fwmark: section.int("fwmark").unwrap_or(0),
     }
@@ -245,7 +245,7 @@ fn dns(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
             reporter.error(word.span, message).help("the line is left out; the default is SOA");
         }
     }
-    let name = section.word("name").map_or(".", |word| word.text.as_str()).to_owned();
+    let name = section.word("name").map_or(".", |word| word.text.as_ref()).to_owned();
     Some(DnsProbe { target, record_type, name })
 }
 
@@ -253,7 +253,7 @@ fn udp(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     let target = target(section, server, inherited, reporter)?;
     let mut bytes = |keyword: &str, wild: bool| -> Option<Vec<(u8, u8)>> {
         let words = section.words(keyword)?;
-        let text: String = words.iter().map(|word| word.text.as_str()).collect();
+        let text: String = words.iter().map(|word| word.text.as_ref()).collect();
         let bytes = hex(&text, wild);
         if bytes.is_none() {
             let span = words.first().map_or(section.span, |word| word.span);
@@ -332,7 +332,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
         reporter.error(section.span, "`FILE_CHECK` has no `track_file`: the check is left out");
         return None;
     };
-    let Some(file) = around.trackers.files.get(&word.text) else {
+    let Some(file) = around.trackers.files.get(&*word.text) else {
         let message = format!("no `track_file` is called `{}`, or it has errors: the check is left out", word.text);
         let report = reporter.error(word.span, message);
         if let Some(near) = super::schema::nearest(&word.text, around.trackers.files.keys().map(String::as_str)) {
@@ -341,7 +341,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
         return None;
     };
     let (weight, reverse) = file.default_weight();
-    let mut probe = FileProbe { file: word.text.clone(), weight: weight.into(), reverse };
+    let mut probe = FileProbe { file: word.text.to_string(), weight: weight.into(), reverse };
     if let Some([number, rest @ ..]) = section.words("weight") {
         match lex::integer(&number.text)
             .and_then(|weight| i32::try_from(weight).ok())
@@ -353,7 +353,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
                 reporter.error(number.span, message).help("the weight of the file is used");
             }
         }
-        match rest.first().map(|word| (word, word.text.as_str())) {
+        match rest.first().map(|word| (word, word.text.as_ref())) {
             Some((_, "reverse")) => probe.reverse = true,
             Some((_, "noreverse")) => probe.reverse = false,
             Some((word, other)) => {
@@ -370,12 +370,12 @@ fn bfd(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter
         reporter.error(section.span, "`BFD_CHECK` has no `name`: the check is left out");
         return None;
     };
-    if !around.sessions.contains(word.text.as_str()) {
+    if !around.sessions.contains(word.text.as_ref()) {
         let message = format!("no `bfd_instance` is called `{}`: the check is left out", word.text);
         reporter.error(word.span, message);
         return None;
     }
-    Some(word.text.clone())
+    Some(word.text.to_string())
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub enum Kind {
     Unreadable,
     /// A matter of script security.
     Security,
+    /// A keyword stands there without its value, or a block without its name.
+    Incomplete,
 }
 
 /// One problem.
@@ -209,14 +211,16 @@ impl Diagnostics {
         self.list.iter().any(|d| d.severity == Severity::Fatal)
     }
 
-    /// The exit code of `--config-test`, by keepalived's numbers: 0 fine, 4 cannot run, 5 runs with parts left out,
-    /// 6 script security, or a file is missing.
+    /// The exit code of `--config-test`, by keepalived's numbers: 0 fine, 2 a keyword without its value, where keepalived
+    /// reads no further, 4 cannot run, 5 runs with parts left out, 6 script security, or a file is missing.
     ///
     /// Two departures: in keepalived a later small error turns a 4 into a 5, and a deprecated word alone gives 5. Here the
     /// worst one decides, and warnings are fine.
     pub fn config_test_exit_code(&self) -> u8 {
         let any = |test: fn(&Diagnostic) -> bool| self.list.iter().any(test);
-        if any(|d| d.severity >= Severity::Error && d.kind != Kind::Content) {
+        if any(|d| d.severity >= Severity::Error && d.kind == Kind::Incomplete) {
+            2
+        } else if any(|d| d.severity >= Severity::Error && d.kind != Kind::Content) {
             6
         } else if self.is_fatal() {
             4
@@ -453,6 +457,11 @@ k.conf:2:2: error: second
             r.error(s, "e");
         };
         assert_eq!(code(wrong), 5);
+        let incomplete = |r: &mut Reporter, s: Span| {
+            r.fatal(s, "f");
+            r.error(s, "i").kind(Kind::Incomplete);
+        };
+        assert_eq!(code(incomplete), 2);
         let both = |r: &mut Reporter, s: Span| {
             r.fatal(s, "f");
             r.error(s, "e");

@@ -16,7 +16,7 @@ use crate::vrrp::types::Family;
 const PERSISTENCE: u32 = 360;
 
 /// `IP [PORT]`, and whether the port is there.
-pub fn socket(words: &[Word], what: &str, reporter: &mut Reporter) -> Option<(SocketKey, bool)> {
+pub fn socket(words: &[Word<'_>], what: &str, reporter: &mut Reporter) -> Option<(SocketKey, bool)> {
     let first = words.first()?;
     let Ok(ip) = first.text.parse::<IpAddr>() else {
         let shown: String = first.text.chars().take(60).collect();
@@ -123,9 +123,9 @@ pub fn kind(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> Forw
 }
 
 /// `NAT | DR | TUN [type ipip|gue|gre [port N] [nocsum|csum|remcsum]] | PROXY`; `None` when it is reported.
-pub fn method(keyword: &str, words: &[Word], reporter: &mut Reporter) -> Option<ForwardMethod> {
+pub fn method(keyword: &str, words: &[Word<'_>], reporter: &mut Reporter) -> Option<ForwardMethod> {
     let (first, options) = words.split_first()?;
-    let method = match first.text.as_str() {
+    let method = match first.text.as_ref() {
         "NAT" => ForwardMethod::Nat,
         "DR" => ForwardMethod::Dr,
         "PROXY" => ForwardMethod::Proxy,
@@ -148,14 +148,14 @@ pub fn method(keyword: &str, words: &[Word], reporter: &mut Reporter) -> Option<
     Some(method)
 }
 
-fn tunnel(keyword: &str, first: &Word, options: &[Word], reporter: &mut Reporter) -> Option<Tunnel> {
+fn tunnel(keyword: &str, first: &Word<'_>, options: &[Word<'_>], reporter: &mut Reporter) -> Option<Tunnel> {
     let mut kind = "ipip";
     let mut port = None;
     let mut checksum = TunnelChecksum::None;
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
-            "type" => match words.next().map(|word| word.text.as_str()) {
+        match word.text.as_ref() {
+            "type" => match words.next().map(|word| word.text.as_ref()) {
                 Some(name @ ("ipip" | "gue" | "gre")) => kind = name,
                 _ => {
                     reporter.error(word.span, "`type` of a tunnel takes `ipip`, `gue` or `gre`");
@@ -214,7 +214,7 @@ pub fn persistence(
 ) -> Option<Persistence> {
     let timeout: Option<u32> = section.int("persistence_timeout");
     let granularity = section.word("persistence_granularity").and_then(|word| granularity(word, family, reporter));
-    let engine = section.word("persistence_engine").map(|word| word.text.clone());
+    let engine = section.word("persistence_engine").map(|word| word.text.to_string());
     if timeout.is_none() && granularity.is_none() && engine.is_none() {
         if !all_ports {
             return None;
@@ -227,7 +227,7 @@ pub fn persistence(
 }
 
 /// A netmask for IPv4, a prefix length for IPv6.
-fn granularity(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Option<u8> {
+fn granularity(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter) -> Option<u8> {
     if family != Some(Family::V6)
         && let Ok(mask) = word.text.parse::<Ipv4Addr>()
     {

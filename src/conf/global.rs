@@ -112,7 +112,7 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.shutdown_script, section.script("shutdown_script").cloned());
     set(&mut daemon.shutdown_script_timeout, section.duration("shutdown_script_timeout"));
     if let Some(words) = section.words("reload_check_config") {
-        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&word.text));
+        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&*word.text));
     }
     set_some(&mut daemon.reload_time_file, absolute(section, "reload_time_file", reporter));
     daemon.reload_repeat |= section.flag("reload_repeat");
@@ -151,9 +151,9 @@ fn absolute(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Op
 }
 
 /// The daemon's own directory is nobody's business.
-fn absolute_path(word: &Word, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
+fn absolute_path(word: &Word<'_>, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
     if word.text.starts_with('/') {
-        return Some(PathBuf::from(&word.text));
+        return Some(PathBuf::from(&*word.text));
     }
     reporter.error(word.span, format!("`{keyword}` takes an absolute path, not `{}`: the line is left out", word.text));
     None
@@ -173,7 +173,7 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     set_some(&mut vrrp.nice, section.int("vrrp_priority"));
     if let Some(word) = section.words("nftables").and_then(|words| words.first()) {
         if is_table_name(&word.text) {
-            vrrp.filter.table.clone_from(&word.text);
+            vrrp.filter.table = word.text.to_string();
         } else {
             reporter.error(word.span, format!("`{}` cannot be the name of a table", word.text)).help(format!(
                 "letters, digits, `_`, `-`, `.` and `/`, a letter first; table {} is used",
@@ -189,7 +189,15 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
     set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
     set(&mut vrrp.gna_interval, section.duration("vrrp_gna_interval"));
-    vrrp.dynamic_interfaces |= section.flag("dynamic_interfaces");
+    if let Some(words) = section.words("dynamic_interfaces") {
+        match words.first() {
+            Some(word) if word.text != "allow_if_changes" => {
+                let message = format!("`dynamic_interfaces` takes `allow_if_changes` or nothing, not `{}`", word.text);
+                reporter.error(word.span, message).help("the line is left out");
+            }
+            _ => vrrp.dynamic_interfaces = true,
+        }
+    }
 }
 
 fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, reporter: &mut Reporter) {
@@ -228,7 +236,7 @@ impl GarpSettings {
 }
 
 /// A multicast group of the right family.
-pub fn group(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Option<IpAddr> {
+pub fn group(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter) -> Option<IpAddr> {
     let address = word.text.parse::<IpAddr>().ok();
     let fits = address.filter(|a| a.is_multicast() && family.is_none_or(|family| Family::of(*a) == family));
     if fits.is_none() {
@@ -239,9 +247,9 @@ pub fn group(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Op
 }
 
 /// `USER [GROUP]`.
-pub fn run_as(words: &[Word]) -> Option<RunAs> {
+pub fn run_as(words: &[Word<'_>]) -> Option<RunAs> {
     let group = words.get(1).map(|word| word.text.trim_start_matches(':').to_owned());
-    words.first().map(|word| RunAs { user: word.text.clone(), group })
+    words.first().map(|word| RunAs { user: word.text.to_string(), group })
 }
 
 /// A SCHED_RR priority; one that the kernel does not have becomes the nearest, as in keepalived.
@@ -297,7 +305,7 @@ fn umask_bit(name: &str) -> Option<u32> {
 }
 
 fn text(section: &Section<'_>, keyword: &str) -> Option<String> {
-    section.word(keyword).map(|word| word.text.clone())
+    section.word(keyword).map(|word| word.text.to_string())
 }
 
 /// Takes a value that is there.

@@ -44,8 +44,8 @@ pub fn globals(
         let report = reporter.warning(word.span, "`lvs_sync_daemon_interface` is an old spelling");
         report.help(format!("write `lvs_sync_daemon {} {}` in `global_defs`", word.text, name.text));
         global.sync_daemon.get_or_insert_with(|| SyncDaemonConfig {
-            interface: word.text.clone(),
-            instance: Some(name.text.clone()),
+            interface: word.text.to_string(),
+            instance: Some(name.text.to_string()),
             id: section.int("virtual_router_id").unwrap_or(0),
             max_length: None,
             port: None,
@@ -60,7 +60,7 @@ pub fn globals(
 }
 
 fn processes(section: &Section<'_>, global: &mut BalancerGlobal, reporter: &mut Reporter) {
-    match section.word("virtual_server_forwarder").map(|word| word.text.as_str()) {
+    match section.word("virtual_server_forwarder").map(|word| word.text.as_ref()) {
         Some("kernel") => global.forwarder = ForwarderChoice::Kernel,
         Some("userspace") => global.forwarder = ForwarderChoice::Userspace,
         Some(_) => global.forwarder = ForwarderChoice::Auto,
@@ -127,10 +127,10 @@ fn nftables(global: &mut BalancerGlobal) -> &mut NftablesIpvs {
 }
 
 /// `[tcp N] [tcpfin N] [udp N]`.
-fn timeouts(words: &[Word], timeouts: &mut LvsTimeouts, reporter: &mut Reporter) {
+fn timeouts(words: &[Word<'_>], timeouts: &mut LvsTimeouts, reporter: &mut Reporter) {
     for pair in words.chunks(2) {
         let [name, rest @ ..] = pair else { continue };
-        let to = match name.text.as_str() {
+        let to = match name.text.as_ref() {
             "tcp" => &mut timeouts.tcp,
             "tcpfin" => &mut timeouts.tcpfin,
             "udp" => &mut timeouts.udp,
@@ -154,13 +154,13 @@ fn timeouts(words: &[Word], timeouts: &mut LvsTimeouts, reporter: &mut Reporter)
 /// `IF [[inst] VRRP] [id N] [maxlen N] [port N] [ttl N] [group ADDR]`; the old way has numbers after the instance, id
 /// first.
 fn sync_daemon(
-    words: &[Word],
+    words: &[Word<'_>],
     vrid: &impl Fn(&str) -> Option<u8>,
     reporter: &mut Reporter,
 ) -> Option<SyncDaemonConfig> {
     let (interface, options) = words.split_first()?;
     let mut config = SyncDaemonConfig {
-        interface: interface.text.clone(),
+        interface: interface.text.to_string(),
         instance: None,
         id: 0,
         max_length: None,
@@ -169,11 +169,11 @@ fn sync_daemon(
         group: None,
     };
     let mut id = None;
-    let mut instance: Option<&Word> = None;
+    let mut instance: Option<&Word<'_>> = None;
     let mut bare = ["id", "maxlen", "port", "ttl", "group"].into_iter();
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        let name = word.text.as_str();
+        let name = word.text.as_ref();
         let (option, value) = match name {
             "inst" | "id" | "maxlen" | "port" | "ttl" | "group" => (name, words.next()),
             _ if instance.is_none() => ("inst", Some(word)),
@@ -213,7 +213,7 @@ fn sync_daemon(
             reporter.error(word.span, message);
             return None;
         };
-        config.instance = Some(word.text.clone());
+        config.instance = Some(word.text.to_string());
         id = id.or(Some(vrid));
     }
     config.id = id.unwrap_or(0);
@@ -221,7 +221,7 @@ fn sync_daemon(
 }
 
 fn ssl(section: &Section<'_>, ssl: &mut SslConfig) {
-    let text = |keyword| section.word(keyword).map(|word| word.text.clone());
+    let text = |keyword| section.word(keyword).map(|word| word.text.to_string());
     set_some(&mut ssl.password, text("password"));
     set_some(&mut ssl.ca, text("ca"));
     set_some(&mut ssl.certificate, text("certificate"));

@@ -72,6 +72,41 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// Blocks of the file that are read when they are needed.
+struct Later<'a, 'u> {
+    lines: &'a expand::Lines,
+    sources: &'a Sources,
+    blocks: &'a [tree::LaterBlock],
+    unbuilt: &'u mut parse::Unbuilt,
+}
+
+impl Later<'_, '_> {
+    /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
+    fn virtual_servers(
+        &mut self,
+        root: &parse::Section<'_>,
+        reporter: &mut Reporter,
+        mut take: impl FnMut(&parse::Section<'_>, &mut Reporter),
+    ) {
+        let mut others = root.sections("virtual_server");
+        let mut taken = 0;
+        for block in self.blocks {
+            for section in others.by_ref().take(block.before - taken) {
+                take(section, reporter);
+            }
+            taken = block.before;
+            let nodes = tree::build_block(self.lines, self.sources, block.lines.clone(), reporter);
+            let part = parse::parse(&nodes, self.unbuilt, reporter);
+            for section in part.sections("virtual_server") {
+                take(section, reporter);
+            }
+        }
+        for section in others {
+            take(section, reporter);
+        }
+    }
+}
+
 /// Reads a configuration file and all that it includes.
 pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
@@ -134,10 +169,13 @@ fn load_from(
     linting: Option<Linting<'_>>,
 ) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
-    let nodes = tree::build(&lines, &mut reporter);
-    drop(lines);
-    let root = parse::parse(&nodes, &mut reporter);
-    let config = resolve::resolve(&root, &mut reporter);
+    // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
+    let tree = tree::build(&lines, &sources, linting.is_some(), &mut reporter);
+    let mut unbuilt = parse::Unbuilt::default();
+    let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
+    let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };
+    let config = resolve::resolve(&root, &mut later, &mut reporter);
+    parse::report_not_built(unbuilt, &mut reporter);
     let mut places = Places::default();
     if let Some(Linting { host }) = linting {
         lint::lint(&root, &config, &sources, host, &mut reporter);

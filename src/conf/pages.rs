@@ -15,7 +15,7 @@ use crate::checkers::config::{HttpProbe, HttpVersion, RegexConfig, Sni, Target, 
 /// The probe of a block; `None`, reported, when it has no page.
 pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporter: &mut Reporter) -> Option<HttpProbe> {
     let name = section.block.name;
-    let own = section.word("virtualhost").map(|word| word.text.as_str()).or(server.virtualhost);
+    let own = section.word("virtualhost").map(|word| word.text.as_ref()).or(server.virtualhost);
     let urls: Vec<UrlConfig> = section.sections("url").filter_map(|section| url(section, own, reporter)).collect();
     if urls.is_empty() {
         let message = format!("`{name}` has no `url` with a `path`: the check is left out");
@@ -24,7 +24,7 @@ pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporte
     }
     Some(HttpProbe {
         target,
-        version: match section.word("http_protocol").map(|word| word.text.as_str()) {
+        version: match section.word("http_protocol").map(|word| word.text.as_ref()) {
             Some("1.1") => HttpVersion::V11,
             Some("1.0C" | "1.0c") => HttpVersion::V10Close,
             _ => HttpVersion::V10,
@@ -36,12 +36,12 @@ pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporte
 }
 
 fn tls(section: &Section<'_>) -> TlsConfig {
-    let name = section.word("sni_name").map(|word| Sni::Name(word.text.clone()));
+    let name = section.word("sni_name").map(|word| Sni::Name(word.text.to_string()));
     TlsConfig {
         sni: section.bool("enable_sni").unwrap_or(false).then(|| name.unwrap_or(Sni::VirtualHost)),
         compliant_close: section.bool("tls_compliant").unwrap_or(false),
         verify: section.bool("tls_verify").unwrap_or(false),
-        ca: section.word("tls_ca").map(|word| PathBuf::from(&word.text)),
+        ca: section.word("tls_ca").map(|word| PathBuf::from(&*word.text)),
     }
 }
 
@@ -51,32 +51,34 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
         // Nothing comes of it, but its other problems are told too.
         reporter.error(section.span, "this `url` has no `path`: it is left out").help("`path /`");
     }
-    let text = |keyword| section.word(keyword).map(|word| word.text.clone());
+    let text = |keyword| section.word(keyword).map(|word| word.text.to_string());
     let mut method = None;
     if let Some(word) = section.word("method") {
         if is_token(&word.text) {
-            method = Some(word.text.clone());
+            method = Some(word.text.to_string());
         } else {
             reporter.error(word.span, format!("`{}` is not a request method: GET is used", word.text));
         }
     }
     let headers = words(section, "header").filter_map(|words| match words {
-        [name, value] if is_header(name, &value.text, reporter) => Some((name.text.clone(), value.text.clone())),
+        [name, value] if is_header(name, &value.text, reporter) => {
+            Some((name.text.to_string(), value.text.to_string()))
+        }
         _ => None,
     });
     let headers = headers.collect();
     let expect_headers = words(section, "expect_header").filter_map(|words| match words {
-        [name] => Some((name.text.clone(), None)),
-        [name, value] => Some((name.text.clone(), Some(value.text.clone()))),
+        [name] => Some((name.text.to_string(), None)),
+        [name, value] => Some((name.text.to_string(), Some(value.text.to_string()))),
         _ => None,
     });
     let expect_json = words(section, "expect_json").filter_map(|words| match words {
-        [path, value] => Some((path.text.clone(), value.text.clone())),
+        [path, value] => Some((path.text.to_string(), value.text.to_string())),
         _ => None,
     });
     let compliant = section.block.find("tls_compliant").and_then(|_| section.bool("tls_compliant"));
     Some(UrlConfig {
-        path: path?.text.clone(),
+        path: path?.text.to_string(),
         virtualhost: text("virtualhost").or_else(|| virtualhost.map(str::to_owned)),
         digest: section.word("digest").and_then(|word| digest(word, reporter)),
         status: status(section, reporter),
@@ -92,7 +94,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
 }
 
 /// The words of each line of a keyword that may stand several times.
-fn words<'s>(section: &'s Section<'_>, keyword: &'s str) -> impl Iterator<Item = &'s [Word]> {
+fn words<'s>(section: &'s Section<'_>, keyword: &'s str) -> impl Iterator<Item = &'s [Word<'s>]> {
     section.entries(keyword).filter_map(|entry| match entry.value {
         Value::Words(words) => Some(words),
         _ => None,
@@ -104,7 +106,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-fn is_header(name: &Word, value: &str, reporter: &mut Reporter) -> bool {
+fn is_header(name: &Word<'_>, value: &str, reporter: &mut Reporter) -> bool {
     let legal = is_token(&name.text) && !value.chars().any(char::is_control);
     if !legal {
         let message = format!("`{}` cannot be a request header: the line is left out", name.text);
@@ -113,7 +115,7 @@ fn is_header(name: &Word, value: &str, reporter: &mut Reporter) -> bool {
     legal
 }
 
-fn digest(word: &Word, reporter: &mut Reporter) -> Option<[u8; 16]> {
+fn digest(word: &Word<'_>, reporter: &mut Reporter) -> Option<[u8; 16]> {
     let mut digest = [0; 16];
     let legal = word.text.len() == 32
         && digest.iter_mut().zip(word.text.as_bytes().chunks_exact(2)).all(|(byte, pair)| {
@@ -160,8 +162,8 @@ fn regex(section: &Section<'_>, reporter: &mut Reporter) -> Option<RegexConfig> 
     };
     let mut options = Vec::new();
     for word in words(section, "regex_options").flatten() {
-        if REGEX_OPTIONS.contains(&word.text.as_str()) {
-            options.push(word.text.clone());
+        if REGEX_OPTIONS.contains(&word.text.as_ref()) {
+            options.push(word.text.to_string());
         } else {
             let report = reporter.error(word.span, format!("`{}` is not a regex option: it is ignored", word.text));
             if let Some(near) = schema::nearest(&word.text, REGEX_OPTIONS.into_iter()) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::diagnostic::Reporter;
+use super::diagnostic::{Kind, Reporter};
 use super::lex;
 use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
 use super::source::Span;
@@ -20,9 +20,9 @@ pub struct Section<'a> {
     /// Which block.
     pub block: &'static Block,
     /// Its name, for blocks that have one.
-    pub name: Option<&'a Word>,
+    pub name: Option<&'a Word<'a>>,
     /// The name and the words that follow it: `192.0.2.1 80`.
-    pub words: &'a [Word],
+    pub words: &'a [Word<'a>],
     /// Its first line.
     pub span: Span,
     /// Its keywords in the order of the file; of repeated ones only those that count.
@@ -54,23 +54,23 @@ pub enum Value<'a> {
     /// In range.
     Duration(Duration),
     /// One word.
-    Word(&'a Word),
+    Word(&'a Word<'a>),
     /// An address.
     Address(IpAddr),
     /// A text, its escapes resolved.
     Text(String),
     /// Some words.
-    Words(&'a [Word]),
+    Words(&'a [Word<'a>]),
     /// In range, and whether the sign is inverted.
     Weight(i16, bool),
     /// A command; `None` where the keyword may stand without one.
-    Script(Option<Command>),
+    Script(Option<Box<Command>>),
     /// A block of keywords.
-    Section(Section<'a>),
+    Section(Box<Section<'a>>),
     /// A block with one entry a line.
-    Lines(&'a [Node]),
+    Lines(&'a [Node<'a>]),
     /// A name and a block with one entry a line.
-    NamedLines(&'a Word, &'a [Node]),
+    NamedLines(&'a Word<'a>, &'a [Node<'a>]),
 }
 
 impl<'a> Section<'a> {
@@ -89,13 +89,13 @@ impl<'a> Section<'a> {
     /// All sections of a block keyword.
     pub fn sections<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Section<'a>> {
         self.entries(keyword).filter_map(|entry| match &entry.value {
-            Value::Section(section) => Some(section),
+            Value::Section(section) => Some(&**section),
             _ => None,
         })
     }
 
     /// All lines of a keyword that holds lines.
-    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node> + 's {
+    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node<'a>> + 's {
         self.entries(keyword).flat_map(|entry| match entry.value {
             Value::Lines(nodes) => nodes,
             _ => &[],
@@ -103,7 +103,10 @@ impl<'a> Section<'a> {
     }
 
     /// All blocks of a keyword with a name and lines.
-    pub fn named_lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = (&'a Word, Span, &'a [Node])> + 's {
+    pub fn named_lines<'s>(
+        &'s self,
+        keyword: &'s str,
+    ) -> impl Iterator<Item = (&'a Word<'a>, Span, &'a [Node<'a>])> + 's {
         self.entries(keyword).filter_map(|entry| match entry.value {
             Value::NamedLines(name, nodes) => Some((name, entry.span, nodes)),
             _ => None,
@@ -140,7 +143,7 @@ impl<'a> Section<'a> {
     }
 
     /// A word.
-    pub fn word(&self, keyword: &str) -> Option<&'a Word> {
+    pub fn word(&self, keyword: &str) -> Option<&'a Word<'a>> {
         match self.entry(keyword)?.value {
             Value::Word(word) => Some(word),
             _ => None,
@@ -164,7 +167,7 @@ impl<'a> Section<'a> {
     }
 
     /// Some words.
-    pub fn words(&self, keyword: &str) -> Option<&'a [Word]> {
+    pub fn words(&self, keyword: &str) -> Option<&'a [Word<'a>]> {
         match self.entry(keyword)?.value {
             Value::Words(words) => Some(words),
             _ => None,
@@ -182,34 +185,51 @@ impl<'a> Section<'a> {
     /// A command.
     pub fn script(&self, keyword: &str) -> Option<&Command> {
         match &self.entry(keyword)?.value {
-            Value::Script(command) => command.as_ref(),
+            Value::Script(command) => command.as_deref(),
             _ => None,
         }
     }
 }
 
-/// Checks a whole tree.
-pub fn parse<'a>(nodes: &'a [Node], reporter: &mut Reporter) -> Section<'a> {
-    let mut parser = Parser { reporter, not_built: BTreeMap::new() };
+/// Keywords that are not built, by block and name, with their first place and how many there are: one message each.
+pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>;
+
+/// Checks what stands at the root of the file, or a part of it.
+pub fn parse<'a>(nodes: &'a [Node<'a>], not_built: &mut Unbuilt, reporter: &mut Reporter) -> Section<'a> {
+    let mut parser = Parser { reporter, not_built };
     let (entries, rejected) = parser.entries(nodes, &ROOT);
-    parser.report_not_built();
     Section { block: &ROOT, name: None, words: &[], span: Span::default(), entries, rejected }
+}
+
+/// Says what is not built, when everything has been read.
+pub fn report_not_built(not_built: Unbuilt, reporter: &mut Reporter) {
+    for ((block, name), (keyword, span, count)) in not_built {
+        let more = if count > 1 { format!(" ({count} of them, this is the first)") } else { String::new() };
+        let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
+        let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
+        match keyword.support {
+            Support::NoEffect => drop(reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
+            Support::Built => {}
+            Support::Warning(why) => drop(reporter.warning(span, message(why))),
+            Support::Error(why) => drop(reporter.error(span, message(why))),
+            Support::Fatal(why) => drop(reporter.fatal(span, message(why))),
+        }
+    }
 }
 
 const ONE_PAIR: &str = "put a command and its arguments into one pair of double quotes";
 
 struct Parser<'r> {
     reporter: &'r mut Reporter,
-    /// Keywords that are not built, with their first place and how many there are: one message each.
-    not_built: BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>,
+    not_built: &'r mut Unbuilt,
 }
 
 impl Parser<'_> {
-    fn entries<'a>(&mut self, nodes: &'a [Node], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+    fn entries<'a>(&mut self, nodes: &'a [Node<'a>], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(nodes.len());
         let mut rejected = Vec::new();
-        // By keyword, where its entry is: large files have many blocks at the root.
-        let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+        // Where the entries are of keywords that count once: at the root there are many others.
+        let mut seen: Vec<(&'static str, usize)> = Vec::new();
         for node in nodes {
             let Some(keyword) = block.find(&node.keyword().text) else {
                 self.unknown(node, block);
@@ -219,11 +239,14 @@ impl Parser<'_> {
                 let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
                     let first = (keyword, node.keyword().span, 0);
-                    self.not_built.entry((block.name, keyword.name)).or_insert(first).2 += 1;
+                    let seen = self.not_built.entry((block.name, keyword.name)).or_insert(first);
+                    seen.1 = seen.1.min(first.1);
+                    seen.2 += 1;
                 }
             }
             let name = self.canonical(keyword, node);
-            let earlier = seen.get(name).copied().filter(|_| keyword.repeat != Repeat::Adds);
+            let once = keyword.repeat != Repeat::Adds;
+            let earlier = seen.iter().find(|(seen, _)| once && *seen == name).map(|(_, at)| *at);
             if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
                 self.reporter
                     .error(node.span(), format!("`{name}` is already set: this one is left out"))
@@ -246,7 +269,9 @@ impl Parser<'_> {
                     *first = entry;
                 }
                 None => {
-                    seen.insert(name, entries.len());
+                    if once {
+                        seen.push((name, entries.len()));
+                    }
                     entries.push(entry);
                 }
             }
@@ -254,7 +279,7 @@ impl Parser<'_> {
         (entries, rejected)
     }
 
-    fn canonical(&mut self, keyword: &'static Keyword, node: &Node) -> &'static str {
+    fn canonical(&mut self, keyword: &'static Keyword, node: &Node<'_>) -> &'static str {
         let Some(alias) = keyword.alias else { return keyword.name };
         if keyword.synonym || keyword.support != Support::Built {
             return alias;
@@ -266,7 +291,7 @@ impl Parser<'_> {
         if matches!(keyword.args, Args::Block(_)) { keyword.name } else { alias }
     }
 
-    fn unknown(&mut self, node: &Node, block: &'static Block) {
+    fn unknown(&mut self, node: &Node<'_>, block: &'static Block) {
         let word = node.keyword();
         let lost = if node.body.is_some() { ": the block is left out" } else { "" };
         let place = if block == &ROOT { "at the top of the file".to_owned() } else { format!("of {}", block.title()) };
@@ -282,7 +307,7 @@ impl Parser<'_> {
         if let Some(advice) = schema::advice(&word.text) {
             report.help(advice);
         } else if !elsewhere.is_empty() {
-            let name = &word.text;
+            let name: &str = &word.text;
             report.help(format!(
                 "`{name}` belongs in {}; is a `}}` missing above, or one too many?",
                 elsewhere.join(" or ")
@@ -300,7 +325,7 @@ impl Parser<'_> {
         }
     }
 
-    fn value<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, block: &'static Block) -> Option<Value<'a>> {
+    fn value<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, block: &'static Block) -> Option<Value<'a>> {
         if let Some(context) = keyword.block() {
             return self.block(node, keyword, context);
         }
@@ -328,7 +353,12 @@ impl Parser<'_> {
         self.argument(node, keyword, words)
     }
 
-    fn argument<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, words: &'a [Word]) -> Option<Value<'a>> {
+    fn argument<'a>(
+        &mut self,
+        node: &'a Node<'a>,
+        keyword: &'static Keyword,
+        words: &'a [Word<'a>],
+    ) -> Option<Value<'a>> {
         let name = keyword.name;
         let least = match keyword.args {
             Args::Flag | Args::Bool | Args::OptionalInt { .. } | Args::OptionalScript | Args::Any => 0,
@@ -337,7 +367,7 @@ impl Parser<'_> {
         };
         if words.len() < least && node.unmatched.is_none() {
             let report = self.reporter.error(node.keyword().span, format!("`{name}` needs a value"));
-            report.help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
+            report.kind(Kind::Incomplete).help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
             return None;
         }
         let first = words.first();
@@ -376,7 +406,7 @@ impl Parser<'_> {
             }
             Args::Choice(choices) => {
                 let word = first?;
-                if choices.contains(&word.text.as_str()) {
+                if choices.contains(&word.text.as_ref()) {
                     Some(Value::Word(word))
                 } else {
                     self.wrong(keyword, word, &list(choices.iter().copied()))
@@ -393,14 +423,14 @@ impl Parser<'_> {
             Args::Escaped => self.escaped(node, keyword).map(Value::Text),
             Args::Words { .. } | Args::Any => Some(Value::Words(words)),
             Args::Weight { limit } => self.weight(keyword, words, limit),
-            Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(command))),
+            Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(Box::new(command)))),
             Args::OptionalScript if words.is_empty() && node.unmatched.is_none() => Some(Value::Script(None)),
-            Args::OptionalScript => Some(Value::Script(self.script(node, keyword))),
+            Args::OptionalScript => Some(Value::Script(self.script(node, keyword).map(Box::new))),
             Args::Block(_) | Args::Lines | Args::NamedLines => None,
         }
     }
 
-    fn wrong<'a>(&mut self, keyword: &Keyword, word: &Word, expected: &str) -> Option<Value<'a>> {
+    fn wrong<'a>(&mut self, keyword: &Keyword, word: &Word<'_>, expected: &str) -> Option<Value<'a>> {
         let name = keyword.name;
         let shown: String = word.text.chars().take(60).collect();
         let report = self.reporter.error(word.span, format!("`{name}` takes {expected}, not `{shown}`"));
@@ -420,7 +450,7 @@ impl Parser<'_> {
         None
     }
 
-    fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word], limit: i64) -> Option<Value<'a>> {
+    fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word<'_>], limit: i64) -> Option<Value<'a>> {
         let word = words.first()?;
         let Some(value) = lex::integer(&word.text) else {
             return self.wrong(keyword, word, &range("a whole number", -limit, limit));
@@ -441,11 +471,11 @@ impl Parser<'_> {
     }
 
     /// keepalived takes what it needs from a line and forgets the rest without a word.
-    fn extra(&mut self, keyword: &Keyword, extra: &[Word], block: &Block) {
+    fn extra(&mut self, keyword: &Keyword, extra: &[Word<'_>], block: &Block) {
         let Some(first) = extra.first() else { return };
         let span = first.span.to(extra.last().map_or(first.span, |word| word.span));
         let name = keyword.name;
-        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_str()).collect();
+        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_ref()).collect();
         let shown: String = shown.join(" ").chars().take(60).collect();
         let report = match keyword.args {
             Args::Flag => self
@@ -461,7 +491,7 @@ impl Parser<'_> {
         }
     }
 
-    fn block<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
+    fn block<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
         // The tree has reported a missing `{`.
         let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
         let words = node.arguments();
@@ -475,7 +505,11 @@ impl Parser<'_> {
                 .reporter
                 .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name));
             let name = keyword.grammar.split('{').next().unwrap_or_default().trim();
-            report.help(format!("`{} {} {{`", keyword.name, if name.is_empty() { "NAME" } else { name }));
+            report.kind(Kind::Incomplete).help(format!(
+                "`{} {} {{`",
+                keyword.name,
+                if name.is_empty() { "NAME" } else { name }
+            ));
             return None;
         }
         match context {
@@ -487,7 +521,8 @@ impl Parser<'_> {
                 let words = words.get(..most).unwrap_or(words);
                 let (entries, rejected) = self.entries(nodes, block);
                 let name = words.first();
-                Some(Value::Section(Section { block, name, words, span: node.span(), entries, rejected }))
+                let section = Section { block, name, words, span: node.span(), entries, rejected };
+                Some(Value::Section(Box::new(section)))
             }
             Context::Lines => {
                 if let Some(extra) = words.get(usize::from(named)) {
@@ -508,7 +543,7 @@ impl Parser<'_> {
         }
     }
 
-    fn script(&mut self, node: &Node, keyword: &Keyword) -> Option<Command> {
+    fn script(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<Command> {
         let tail = node.tail.as_ref()?;
         let words = match command::split_line(&tail.text) {
             Ok(words) => words,
@@ -557,7 +592,7 @@ impl Parser<'_> {
     }
 
     /// The text of a keyword that keeps its backslashes for a second reading.
-    fn escaped(&mut self, node: &Node, keyword: &Keyword) -> Option<String> {
+    fn escaped(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<String> {
         let tail = node.tail.as_ref()?;
         match command::split_line(&tail.text) {
             Ok(words) => {
@@ -570,21 +605,6 @@ impl Parser<'_> {
             Err(error) => {
                 self.reporter.error(tail.whole(), format!("`{}`: {error}: the line is left out", keyword.name));
                 None
-            }
-        }
-    }
-
-    fn report_not_built(&mut self) {
-        for ((block, name), (keyword, span, count)) in std::mem::take(&mut self.not_built) {
-            let more = if count > 1 { format!(" ({count} of them, this is the first)") } else { String::new() };
-            let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
-            let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
-            match keyword.support {
-                Support::NoEffect => drop(self.reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
-                Support::Built => {}
-                Support::Warning(why) => drop(self.reporter.warning(span, message(why))),
-                Support::Error(why) => drop(self.reporter.error(span, message(why))),
-                Support::Fatal(why) => drop(self.reporter.fatal(span, message(why))),
             }
         }
     }

@@ -23,7 +23,7 @@ impl Places {
             let mut places: BTreeMap<&'static str, Location> =
                 section.entries.iter().map(|entry| (entry.keyword, sources.locate(entry.span))).collect();
             places.insert("", sources.locate(section.span));
-            instances.insert(name.text.clone(), places);
+            instances.insert(name.text.to_string(), places);
         }
         Self { instances }
     }

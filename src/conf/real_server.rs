@@ -96,7 +96,7 @@ fn real_server(
         address: SocketKey::new(address.ip, probed),
         weight,
         alpha,
-        virtualhost: virtualhost.map(|word| word.text.as_str()),
+        virtualhost: virtualhost.map(|word| word.text.as_ref()),
         inherited: parent.inherited.take(section),
         misc_timeout: parent.inherited.delay_loop(),
     };
@@ -111,7 +111,7 @@ fn real_server(
         notify_up: section.script("notify_up").cloned(),
         notify_down: section.script("notify_down").cloned(),
         smtp_alert: section.bool("smtp_alert").or(around.defaults.smtp_alert).unwrap_or(true),
-        snmp_name: section.word("snmp_name").map(|word| word.text.clone()),
+        snmp_name: section.word("snmp_name").map(|word| word.text.to_string()),
         checkers: checkers::checkers(section, &server, around, reporter),
     })
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Later;
 use super::address::address;
 use super::config::Config;
 use super::diagnostic::Reporter;
@@ -13,7 +14,7 @@ use super::not_built;
 use super::parse::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
-use super::virtual_server::{self, Surroundings};
+use super::virtual_server::{Surroundings, VirtualServers};
 use super::virtual_server_group;
 use super::vrrp::{self, Instance};
 use crate::checkers::config::Probe;
@@ -22,11 +23,14 @@ use crate::notify::config::{NotifyConfig, NotifyScripts};
 use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transport, VrrpConfig};
 
 /// Makes the typed configuration of a checked file.
-pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
+pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Reporter) -> Config {
     let globals = global::globals(root, reporter);
     let mut trackers = trackers::trackers(root, reporter);
-    let balancer = balancer(root, &trackers, reporter);
-    trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
+    let balancer = balancer(root, later, &trackers, reporter);
+    let mut blocks = root.sections("vrrp_instance").chain(root.sections("vrrp_sync_group"));
+    if blocks.any(|section| section.flag("track_virtual_server")) {
+        trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
+    }
     let mut instances = instances(root, &globals, &trackers, reporter);
     let mut notify = NotifyConfig::default();
     let groups = groups(root, &trackers, &mut instances, &mut notify, reporter);
@@ -60,7 +64,12 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
     }
 }
 
-fn balancer(root: &Section<'_>, trackers: &Trackers, reporter: &mut Reporter) -> BalancerConfig {
+fn balancer(
+    root: &Section<'_>,
+    later: &mut Later<'_, '_>,
+    trackers: &Trackers,
+    reporter: &mut Reporter,
+) -> BalancerConfig {
     let instances: Vec<&Section<'_>> = root.sections("vrrp_instance").collect();
     let vrid = |name: &str| {
         let instance = instances.iter().find(|section| section.name.is_some_and(|word| word.text == name))?;
@@ -73,10 +82,12 @@ fn balancer(root: &Section<'_>, trackers: &Trackers, reporter: &mut Reporter) ->
         defaults: &defaults,
         trackers,
         groups: &groups,
-        instances: &names("vrrp_instance").map(|word| word.text.as_str()).collect(),
-        sessions: &names("bfd_instance").map(|word| word.text.as_str()).collect(),
+        instances: &names("vrrp_instance").map(|word| word.text.as_ref()).collect(),
+        sessions: &names("bfd_instance").map(|word| word.text.as_ref()).collect(),
     };
-    let services = virtual_server::virtual_servers(root, &around, reporter);
+    let mut services = VirtualServers::default();
+    later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
+    let services = services.services;
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {
         Probe::File(file) => Some(&file.file),
@@ -154,7 +165,7 @@ fn members(
 ) -> Vec<String> {
     let mut members = Vec::new();
     for word in section.lines("group").flat_map(|node| &node.words) {
-        let name = &word.text;
+        let name: &str = &word.text;
         if !instances.contains_key(name) {
             let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
             let suggests = reporter.suggests();
@@ -166,8 +177,8 @@ fn members(
             let message = format!("`{name}` is in group `{other}` already: it is left out of this one");
             reporter.error(word.span, message).note(*first, "here");
         } else {
-            owners.insert(name.clone(), (group.to_owned(), word.span));
-            members.push(name.clone());
+            owners.insert(name.to_owned(), (group.to_owned(), word.span));
+            members.push(name.to_owned());
         }
     }
     members

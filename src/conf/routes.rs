@@ -16,7 +16,7 @@ use crate::vrrp::types::Family;
 
 /// The words of a line that are still to be read.
 pub struct Words<'a> {
-    words: &'a [Word],
+    words: &'a [Word<'a>],
     /// What is read, for messages.
     what: &'static str,
 }
@@ -26,12 +26,12 @@ pub struct Wrong;
 
 impl<'a> Words<'a> {
     /// All words of a line.
-    pub fn new(node: &'a Node, what: &'static str) -> Self {
+    pub fn new(node: &'a Node<'a>, what: &'static str) -> Self {
         Self { words: &node.words, what }
     }
 
     /// The next word.
-    pub fn next(&mut self) -> Option<&'a Word> {
+    pub fn next(&mut self) -> Option<&'a Word<'a>> {
         let (first, rest) = self.words.split_first()?;
         self.words = rest;
         Some(first)
@@ -39,7 +39,7 @@ impl<'a> Words<'a> {
 
     /// The text of the next word, which is not taken.
     pub fn peek(&self) -> Option<&'a str> {
-        self.words.first().map(|word| word.text.as_str())
+        self.words.first().map(|word| word.text.as_ref())
     }
 
     /// Takes the next word if it is this one.
@@ -54,7 +54,7 @@ impl<'a> Words<'a> {
     /// The value of an option, which `read` makes of its word.
     pub fn value<T>(
         &mut self,
-        option: &Word,
+        option: &Word<'_>,
         expected: &str,
         reporter: &mut Reporter,
         read: impl FnOnce(&'a str) -> Option<T>,
@@ -75,7 +75,7 @@ impl<'a> Words<'a> {
     }
 
     /// Nobody knows this option.
-    pub fn unknown(&self, word: &Word, options: &[&'static str], reporter: &mut Reporter) -> Wrong {
+    pub fn unknown(&self, word: &Word<'_>, options: &[&'static str], reporter: &mut Reporter) -> Wrong {
         let shown: String = word.text.chars().take(60).collect();
         let message = format!("`{shown}` is not an option of a {}: the {} is left out", self.what, self.what);
         let report = reporter.error(word.span, message);
@@ -135,11 +135,11 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// One line; `None` when it is reported and left out.
-pub fn route(node: &Node, is_static: bool, reporter: &mut Reporter) -> Option<RouteConfig> {
+pub fn route(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Option<RouteConfig> {
     read(node, is_static, reporter).ok()
 }
 
-fn read(node: &Node, is_static: bool, reporter: &mut Reporter) -> Result<RouteConfig, Wrong> {
+fn read(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Result<RouteConfig, Wrong> {
     let mut words = Words::new(node, "route");
     let mut family = match words.peek() {
         Some("inet") => Some(Family::V4),
@@ -171,14 +171,14 @@ fn read(node: &Node, is_static: bool, reporter: &mut Reporter) -> Result<RouteCo
         track_group: None,
         vrf: None,
     };
-    let mut destination: Option<(&Word, Option<Prefix>)> = None;
+    let mut destination: Option<(&Word<'_>, Option<Prefix>)> = None;
     while let Some(word) = words.next() {
         if option(&mut route, word, &mut words, &mut family, is_static, reporter)? {
             continue;
         }
         // What is no option is the destination, once.
         let word = if word.text == "to" { words.next().unwrap_or(word) } else { word };
-        let found = match word.text.as_str() {
+        let found = match word.text.as_ref() {
             "default" | "any" | "all" => None,
             "default6" => {
                 family = Some(Family::V6);
@@ -224,7 +224,7 @@ fn read(node: &Node, is_static: bool, reporter: &mut Reporter) -> Result<RouteCo
 /// Reads one option; whether the word was one.
 fn option(
     route: &mut RouteConfig,
-    word: &Word,
+    word: &Word<'_>,
     words: &mut Words<'_>,
     family: &mut Option<Family>,
     is_static: bool,
@@ -233,7 +233,7 @@ fn option(
     if hop_option(&mut route.hop, word, words, reporter)? || metric_option(&mut route.metrics, word, words, reporter)? {
         return Ok(true);
     }
-    match word.text.as_str() {
+    match word.text.as_ref() {
         "src" => route.source = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?),
         "from" => {
             route.from = Some(words.value(word, "a prefix", reporter, prefix)?);
@@ -295,8 +295,13 @@ fn option(
     Ok(true)
 }
 
-fn hop_option(hop: &mut NextHop, word: &Word, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<bool, Wrong> {
-    match word.text.as_str() {
+fn hop_option(
+    hop: &mut NextHop,
+    word: &Word<'_>,
+    words: &mut Words<'_>,
+    reporter: &mut Reporter,
+) -> Result<bool, Wrong> {
+    match word.text.as_ref() {
         "via" | "gw" => {
             let _ = words.take("inet") || words.take("inet6");
             hop.gateway = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?);
@@ -317,11 +322,11 @@ fn hop_option(hop: &mut NextHop, word: &Word, words: &mut Words<'_>, reporter: &
 
 fn metric_option(
     metrics: &mut RouteMetrics,
-    word: &Word,
+    word: &Word<'_>,
     words: &mut Words<'_>,
     reporter: &mut Reporter,
 ) -> Result<bool, Wrong> {
-    let name = word.text.as_str();
+    let name = word.text.as_ref();
     let locks = ["mtu", "advmss", "rtt", "rttvar", "reordering", "cwnd", "ssthresh", "rto_min", "congctl"];
     let locked = locks.contains(&name) && words.take("lock");
     match name {
@@ -375,7 +380,7 @@ fn metric_option(
     Ok(true)
 }
 
-fn encapsulation(word: &Word, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<Encapsulation, Wrong> {
+fn encapsulation(word: &Word<'_>, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<Encapsulation, Wrong> {
     let kinds = |text: &str| ["ip", "ip6", "mpls", "ila"].into_iter().find(|kind| *kind == text);
     match words.value(word, "`ip`, `ip6`, `mpls` or `ila`", reporter, kinds)? {
         "mpls" => {

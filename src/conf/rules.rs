@@ -46,11 +46,11 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// One line; `None` when it is reported and left out.
-pub fn rule(node: &Node, is_static: bool, reporter: &mut Reporter) -> Option<RuleConfig> {
+pub fn rule(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Option<RuleConfig> {
     read(node, is_static, reporter).ok()
 }
 
-fn read(node: &Node, is_static: bool, reporter: &mut Reporter) -> Result<RuleConfig, Wrong> {
+fn read(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Result<RuleConfig, Wrong> {
     let mut words = Words::new(node, "rule");
     let mut rule = RuleConfig {
         family: None,
@@ -111,9 +111,9 @@ fn read(node: &Node, is_static: bool, reporter: &mut Reporter) -> Result<RuleCon
     Ok(RuleConfig { action, ..rule })
 }
 
-fn verdict(word: &Word, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<Option<RuleAction>, Wrong> {
+fn verdict(word: &Word<'_>, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<Option<RuleAction>, Wrong> {
     let word = if word.text == "type" { words.next().unwrap_or(word) } else { word };
-    Ok(Some(match word.text.as_str() {
+    Ok(Some(match word.text.as_ref() {
         "table" | "lookup" => RuleAction::Table(words.value(word, "a number or name", reporter, number)?),
         "goto" => RuleAction::Goto(words.value(word, "a preference", reporter, integer)?),
         "nop" => RuleAction::Nop,
@@ -126,13 +126,13 @@ fn verdict(word: &Word, words: &mut Words<'_>, reporter: &mut Reporter) -> Resul
 
 fn option(
     rule: &mut RuleConfig,
-    word: &Word,
+    word: &Word<'_>,
     words: &mut Words<'_>,
     is_static: bool,
     reporter: &mut Reporter,
 ) -> Result<(), Wrong> {
     let text = |text: &str| Some(text.to_owned());
-    match word.text.as_str() {
+    match word.text.as_ref() {
         "inet" => rule.family = Some(Family::V4),
         "inet6" => rule.family = Some(Family::V6),
         "not" => rule.inverted = true,

@@ -95,18 +95,18 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
 
 /// The name of a block, unless another block has it.
 pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter: &mut Reporter) -> Option<String> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     if let Some(first) = seen.get(name) {
         let message = format!("there is a {} `{name}` already: this one is left out", section.block.title());
         reporter.error(section.span, message).note(*first, "the first one");
         return None;
     }
-    seen.insert(name.clone(), section.span);
-    Some(name.clone())
+    seen.insert(name.to_owned(), section.span);
+    Some(name.to_owned())
 }
 
 fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ScriptConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let Some(command) = section.script("script") else {
         reporter
             .error(section.span, format!("`vrrp_script {name}` has no `script` that can run: it is left out"))
@@ -135,7 +135,7 @@ fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<Scri
 }
 
 fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let Some(path) = section.word("file") else {
         reporter
             .error(section.span, format!("`{} {name}` has no `file`: it is left out", section.block.name))
@@ -146,15 +146,15 @@ fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileCo
         reporter.warning(path.span, format!("`{}` is not an absolute path", path.text));
     }
     let init = section.words("init_file").map(|words| file_init(words, reporter));
-    let config = FileConfig { path: PathBuf::from(&path.text), init };
+    let config = FileConfig { path: PathBuf::from(&*path.text), init };
     Some(Tracker { config, weight: default_weight(section, 1) })
 }
 
-fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
+fn file_init(words: &[Word<'_>], reporter: &mut Reporter) -> FileInit {
     let mut init = FileInit { value: 0, overwrite: false };
     for word in words {
         let number = lex::c_integer(&word.text).and_then(|value| i32::try_from(value).ok());
-        match (word.text.as_str(), number) {
+        match (word.text.as_ref(), number) {
             ("overwrite", _) => init.overwrite = true,
             (_, Some(value)) => init.value = value,
             _ => drop(
@@ -166,7 +166,7 @@ fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
 }
 
 fn process(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ProcessConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let words = section.words("process").unwrap_or_default();
     let Some((program, parameters)) = words.split_first().filter(|(program, _)| !program.text.is_empty()) else {
         reporter
@@ -213,15 +213,20 @@ fn quorum(section: &Section<'_>, reporter: &mut Reporter) -> (u32, Option<u32>) 
 const NAME_LENGTH: usize = 15;
 
 /// A bare name is compared with the process's name, everything else with its command line.
-fn pattern(section: &Section<'_>, program: &Word, parameters: &[Word], reporter: &mut Reporter) -> ProcessPattern {
-    let matching = section.word("param_match").map(|word| word.text.as_str());
+fn pattern(
+    section: &Section<'_>,
+    program: &Word<'_>,
+    parameters: &[Word<'_>],
+    reporter: &mut Reporter,
+) -> ProcessPattern {
+    let matching = section.word("param_match").map(|word| word.text.as_ref());
     let is_path = program.text.starts_with('/');
     if parameters.is_empty() && matching.is_none() && !section.flag("full_command") && !is_path {
         if program.text.len() > NAME_LENGTH {
             let message = format!("process names have {NAME_LENGTH} bytes: only these are compared");
             reporter.warning(program.span, message).help("`full_command` compares the program as it was called");
         }
-        return ProcessPattern::Name(program.text.clone());
+        return ProcessPattern::Name(program.text.to_string());
     }
     if is_path && parameters.is_empty() && matching.is_none() && !section.flag("full_command") {
         let message = format!("no process has a path for a name: `{}` is compared with command lines", program.text);
@@ -234,8 +239,8 @@ fn pattern(section: &Section<'_>, program: &Word, parameters: &[Word], reporter:
         reporter.warning(entry.span, message).help("keepalived does the same, whatever its manual says");
     }
     ProcessPattern::CommandLine {
-        program: program.text.clone(),
-        parameters: parameters.iter().map(|word| word.text.clone()).collect(),
+        program: program.text.to_string(),
+        parameters: parameters.iter().map(|word| word.text.to_string()).collect(),
         matching: match matching {
             Some("initial") => ParameterMatch::Initial,
             Some("partial") => ParameterMatch::Partial,
@@ -257,27 +262,27 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
     let none = Weight { value: 0, reverse: false, explicit: false };
     let mut found = Found::default();
     for node in section.lines("track_interface") {
-        let key = TrackerKey::Interface(node.keyword().text.clone());
+        let key = TrackerKey::Interface(node.keyword().text.to_string());
         add(&mut found, node, key, none, 253, reporter);
     }
     for node in section.lines("track_script") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.scripts.get(name) {
-            Some(script) => add(&mut found, node, TrackerKey::Script(name.clone()), script.weight, 253, reporter),
+            Some(script) => add(&mut found, node, TrackerKey::Script(name.to_owned()), script.weight, 253, reporter),
             None => missing(node, "vrrp_script", trackers.scripts.keys(), reporter),
         }
     }
     for node in section.lines("track_file") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.files.get(name) {
-            Some(file) => add(&mut found, node, TrackerKey::File(name.clone()), file.weight, 254, reporter),
+            Some(file) => add(&mut found, node, TrackerKey::File(name.to_owned()), file.weight, 254, reporter),
             None => missing(node, "track_file", trackers.files.keys(), reporter),
         }
     }
     for node in section.lines("track_process") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.processes.get(name) {
-            Some(process) => add(&mut found, node, TrackerKey::Process(name.clone()), process.weight, 254, reporter),
+            Some(process) => add(&mut found, node, TrackerKey::Process(name.to_owned()), process.weight, 254, reporter),
             None => missing(node, "vrrp_track_process", trackers.processes.keys(), reporter),
         }
     }
@@ -291,13 +296,13 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
 
 /// `IP PORT [PROTOCOL]`, `group NAME` or `fwmark N`: the virtual server, and the words after it.
 fn virtual_server<'a>(
-    node: &'a Node,
+    node: &'a Node<'a>,
     known: &BTreeSet<String>,
     reporter: &mut Reporter,
-) -> Option<(String, &'a [Word])> {
+) -> Option<(String, &'a [Word<'a>])> {
     let (first, rest) = node.words.split_first()?;
-    let second = rest.first().map_or("", |word| word.text.as_str());
-    let (names, used) = match first.text.as_str() {
+    let second = rest.first().map_or("", |word| word.text.as_ref());
+    let (names, used) = match first.text.as_ref() {
         "group" => (vec![format!("[{second}]:0")], 1),
         "fwmark" => (vec![format!("FWM {}", lex::c_integer(second)?)], 1),
         address => {
@@ -336,7 +341,7 @@ struct Found {
 }
 
 /// A line names something that is not there.
-pub fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
+pub fn missing<'a>(node: &Node<'_>, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
     let word = node.keyword();
     let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
     let suggests = reporter.suggests();
@@ -346,14 +351,14 @@ pub fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a Str
     }
 }
 
-fn add(found: &mut Found, node: &Node, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
+fn add(found: &mut Found, node: &Node<'_>, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
     add_words(found, node, node.arguments(), tracker, default, limit, reporter);
 }
 
 fn add_words(
     found: &mut Found,
-    node: &Node,
-    words: &[Word],
+    node: &Node<'_>,
+    words: &[Word<'_>],
     tracker: TrackerKey,
     default: Weight,
     limit: i64,
@@ -370,17 +375,17 @@ fn add_words(
 }
 
 /// The weight of a line, with the default of what it tracks.
-pub fn line_weight(node: &Node, (value, reverse): (i16, bool), limit: i64, reporter: &mut Reporter) -> (i16, bool) {
+pub fn line_weight(node: &Node<'_>, (value, reverse): (i16, bool), limit: i64, reporter: &mut Reporter) -> (i16, bool) {
     let weight = weight(node.arguments(), Weight { value, reverse, explicit: false }, limit, reporter);
     (weight.value, weight.reverse)
 }
 
 /// `[weight N] [reverse|noreverse]`.
-fn weight(words: &[Word], default: Weight, limit: i64, reporter: &mut Reporter) -> Weight {
+fn weight(words: &[Word<'_>], default: Weight, limit: i64, reporter: &mut Reporter) -> Weight {
     let mut weight = default;
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
+        match word.text.as_ref() {
             "weight" => {
                 let Some(number) = words.next() else {
                     reporter.error(word.span, "`weight` needs a number");

@@ -37,25 +37,26 @@ pub struct Surroundings<'a> {
     pub sessions: &'a BTreeSet<&'a str>,
 }
 
-/// Reads all virtual servers of the file.
-pub fn virtual_servers(
-    root: &Section<'_>,
-    around: &Surroundings<'_>,
-    reporter: &mut Reporter,
-) -> BTreeMap<VirtualServerId, VirtualServerConfig> {
-    let mut spans: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
-    let mut services = BTreeMap::new();
-    for section in root.sections("virtual_server") {
-        let Some((id, config)) = virtual_server(section, around, reporter) else { continue };
-        if let Some(first) = spans.get(&id) {
+/// The virtual servers that have been read.
+#[derive(Debug, Default)]
+pub struct VirtualServers {
+    /// By identity.
+    pub services: BTreeMap<VirtualServerId, VirtualServerConfig>,
+    spans: BTreeMap<VirtualServerId, Span>,
+}
+
+impl VirtualServers {
+    /// Reads one of them.
+    pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
+        let Some((id, config)) = virtual_server(section, around, reporter) else { return };
+        if let Some(first) = self.spans.get(&id) {
             let message = format!("there is a virtual server {id} already: this one is left out");
             reporter.error(section.span, message).note(*first, "the first one");
-            continue;
+            return;
         }
-        spans.insert(id.clone(), section.span);
-        services.insert(id, config);
+        self.spans.insert(id.clone(), section.span);
+        self.services.insert(id, config);
     }
-    services
 }
 
 /// What the line of a block names.
@@ -107,7 +108,7 @@ fn named<'a>(
 ) -> Option<Named<'a>> {
     let first = section.words.first()?;
     let second = section.words.get(1);
-    let named = match first.text.as_str() {
+    let named = match first.text.as_ref() {
         "fwmark" => {
             let mark = second.and_then(|word| lex::c_integer(&word.text)).and_then(|mark| u32::try_from(mark).ok());
             let mark = mark.and_then(NonZeroU32::new);
@@ -118,7 +119,7 @@ fn named<'a>(
             Named::Fwmark(mark?)
         }
         "group" => {
-            let name = second.map_or("", |word| word.text.as_str());
+            let name = second.map_or("", |word| word.text.as_ref());
             let Some((name, group)) = around.groups.get_key_value(name) else {
                 let span = second.map_or(first.span, |word| word.span);
                 let message =
@@ -149,7 +150,7 @@ fn virtual_server(
     around: &Surroundings<'_>,
     reporter: &mut Reporter,
 ) -> Option<(VirtualServerId, VirtualServerConfig)> {
-    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_str()).collect();
+    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_ref()).collect();
     let title = format!("`virtual_server {}`", words.join(" "));
     let named = named(section, around, &title, reporter)?;
     let protocol = forwarding::protocol(section, named.has_protocol(), &title, reporter);
@@ -189,9 +190,9 @@ fn virtual_server(
         smtp_alert: section.bool("smtp_alert").or(around.defaults.smtp_alert).unwrap_or(false),
         sorry_server,
         real_servers,
-        snmp_name: section.word("snmp_name").map(|word| word.text.clone()),
+        snmp_name: section.word("snmp_name").map(|word| word.text.to_string()),
         panic_threshold: section.int("panic_threshold").unwrap_or(0),
-        panic_action: match section.word("panic_action").map(|word| word.text.as_str()) {
+        panic_action: match section.word("panic_action").map(|word| word.text.as_ref()) {
             Some("send_to_all") => PanicAction::SendToAll,
             _ => PanicAction::KeepLast,
         },
@@ -233,8 +234,8 @@ fn ha_suspend(section: &Section<'_>, named: &Named<'_>, reporter: &mut Reporter)
 
 fn active_with(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) -> Option<String> {
     let word = section.word("vrrp_instance")?;
-    if around.instances.contains(word.text.as_str()) {
-        return Some(word.text.clone());
+    if around.instances.contains(word.text.as_ref()) {
+        return Some(word.text.to_string());
     }
     let message = format!("no `vrrp_instance` is called `{}`: the virtual server is always active", word.text);
     let report = reporter.error(word.span, message);
@@ -316,7 +317,7 @@ fn proxy(section: &Section<'_>) -> ProxyConfig {
         udp_timeout: section.duration("proxy_udp_timeout").unwrap_or(default.udp_timeout),
         max_connections: section.int("proxy_max_connections").unwrap_or(default.max_connections),
         drain_timeout: section.duration("proxy_drain_timeout"),
-        proxy_protocol: section.word("proxy_protocol").map(|word| match word.text.as_str() {
+        proxy_protocol: section.word("proxy_protocol").map(|word| match word.text.as_ref() {
             "v1" => ProxyProtocol::V1,
             _ => ProxyProtocol::V2,
         }),

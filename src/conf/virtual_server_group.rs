@@ -22,7 +22,7 @@ pub fn groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, G
     let mut spans: BTreeMap<&str, Span> = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for (name, span, nodes) in root.named_lines("virtual_server_group") {
-        if let Some(first) = spans.get(name.text.as_str()) {
+        if let Some(first) = spans.get(name.text.as_ref()) {
             let message = format!("there is a `virtual_server_group` `{}` already: this one is left out", name.text);
             reporter.error(span, message).note(*first, "the first one");
             continue;
@@ -34,12 +34,12 @@ pub fn groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, G
             reporter.error(span, message);
             continue;
         }
-        groups.insert(name.text.clone(), GroupConfig { entries });
+        groups.insert(name.text.to_string(), GroupConfig { entries });
     }
     groups
 }
 
-fn entry(node: &Node, reporter: &mut Reporter) -> Option<GroupEntry> {
+fn entry(node: &Node<'_>, reporter: &mut Reporter) -> Option<GroupEntry> {
     let first = node.keyword();
     let arguments = node.arguments();
     let (entry, used) = if first.text == "fwmark" { fwmark(node, reporter)? } else { (range(node, reporter)?, 1) };
@@ -51,14 +51,14 @@ fn entry(node: &Node, reporter: &mut Reporter) -> Option<GroupEntry> {
     Some(entry)
 }
 
-fn fwmark(node: &Node, reporter: &mut Reporter) -> Option<(GroupEntry, usize)> {
+fn fwmark(node: &Node<'_>, reporter: &mut Reporter) -> Option<(GroupEntry, usize)> {
     let arguments = node.arguments();
     let mark = arguments.first().and_then(|word| lex::c_integer(&word.text)).and_then(|mark| u32::try_from(mark).ok());
     let Some(mark) = mark.and_then(NonZeroU32::new) else {
         reporter.error(node.span(), "`fwmark` takes a number from 1 to 4294967295: the line is left out");
         return None;
     };
-    let family = match arguments.get(1).map(|word| word.text.as_str()) {
+    let family = match arguments.get(1).map(|word| word.text.as_ref()) {
         Some("inet") => Some(Family::V4),
         Some("inet6") => Some(Family::V6),
         _ => None,
@@ -66,7 +66,7 @@ fn fwmark(node: &Node, reporter: &mut Reporter) -> Option<(GroupEntry, usize)> {
     Some((GroupEntry::Fwmark { mark, family }, if family.is_some() { 2 } else { 1 }))
 }
 
-fn range(node: &Node, reporter: &mut Reporter) -> Option<GroupEntry> {
+fn range(node: &Node<'_>, reporter: &mut Reporter) -> Option<GroupEntry> {
     let word = node.keyword();
     let Some((first, last)) = addresses(&word.text) else {
         let shown: String = word.text.chars().take(60).collect();

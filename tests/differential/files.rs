@@ -24,12 +24,12 @@ impl Case {
 }
 
 /// A good file, block by block. A keyword under test takes the place of the line that has it.
-const BASE: [(&str, &str, &[&str]); 8] = [
+const BASE: [(&str, &str, &[&str]); 9] = [
     ("global_defs", "global_defs", &["router_id node", "script_user root", "enable_script_security"]),
     ("vrrp_script", "vrrp_script s1", &["script \"/usr/bin/test -e /\""]),
     ("vrrp_script", "vrrp_script s2", &["script \"/usr/bin/test -e /\""]),
     ("vrrp_track_process", "vrrp_track_process p1", &["process init"]),
-    ("vrrp_track_file", "vrrp_track_file f1", &["file /tmp/number"]),
+    ("", "track_file f1", &["file /tmp/number"]),
     (
         "vrrp_instance",
         "vrrp_instance VI_1",
@@ -41,15 +41,25 @@ const BASE: [(&str, &str, &[&str]); 8] = [
         &["interface eth1", "virtual_router_id 52", "priority 100", "virtual_ipaddress {\n  192.168.201.1/24\n }"],
     ),
     ("vrrp_sync_group", "vrrp_sync_group G1", &["group {\n  VI_1\n  VI_2\n }"]),
+    (
+        "virtual_server",
+        "virtual_server 192.168.200.100 80",
+        &[
+            "lb_algo rr",
+            "lb_kind NAT",
+            "protocol TCP",
+            "real_server 192.168.205.2 80 {\n  weight 1\n  TCP_CHECK {\n   connect_timeout 3\n  }\n }",
+        ],
+    ),
 ];
 
-/// Every keyword of the blocks of VRRP in every way.
+/// Every keyword in every way.
 pub fn generate() -> Vec<Case> {
     let mut cases = vec![case("nothing wrong", "", &[])];
     for block in BLOCKS {
         for keyword in block.keywords {
-            // Blocks at the root have files of their own; what needs the kernel's IPVS cannot be compared here.
-            if keyword.block().is_some() && block.name == "(root)" || is_of_virtual_servers(block.name) {
+            // Blocks of keywords come with their keywords.
+            if matches!(keyword.args, Args::Block(_) | Args::NamedLines) || keyword.block().is_some() && block.name == "(root)" {
                 continue;
             }
             for (how, lines) in ways(block.name, keyword) {
@@ -60,12 +70,6 @@ pub fn generate() -> Vec<Case> {
         }
     }
     cases
-}
-
-fn is_of_virtual_servers(block: &str) -> bool {
-    let known =
-        ["(root)", "authentication", "garp_group", "bfd_instance", "auth_hmac", "track_group", "SSL", "track_file"];
-    !known.contains(&block) && !BASE.iter().any(|(name, ..)| *name == block)
 }
 
 /// Blocks within an instance, and blocks at the root that the good file lacks.
@@ -79,12 +83,43 @@ fn enclose(block: &'static str, line: String) -> (&'static str, Vec<String>) {
         }
         "auth_hmac" => ("vrrp_instance", vec![format!("version 3\n auth_hmac {{\n  {line}\n }}")]),
         "garp_group" => ("(root)", vec![format!("garp_group {{\n {line}\n interfaces {{\n  eth2\n }}\n}}")]),
-        "bfd_instance" => ("(root)", vec![format!("bfd_instance B1 {{\n neighbor_ip 192.168.200.9\n {line}\n}}")]),
+        "bfd_instance" => {
+            let neighbour = if line.starts_with("neighb") { "" } else { " neighbor_ip 192.168.200.9\n" };
+            ("(root)", vec![format!("bfd_instance B1 {{\n{neighbour} {line}\n}}")])
+        }
         "track_group" => ("(root)", vec![format!("track_group T1 {{\n {line}\n}}")]),
         "SSL" => ("(root)", vec![format!("SSL {{\n {line}\n}}")]),
-        "track_file" => ("(root)", vec![format!("track_file f2 {{\n file /tmp/x\n {line}\n}}")]),
+        "track_file" | "vrrp_track_file" => {
+            let file = if line.starts_with("file") { "" } else { " file /tmp/x\n" };
+            ("(root)", vec![format!("{block} f2 {{\n{file} {line}\n}}")])
+        }
+        "real_server" => ("virtual_server", vec![real_server(&line)]),
+        "url" => ("virtual_server", vec![real_server(&format!("HTTP_GET {{\n url {{\n path /\n{line}\n }}\n }}"))]),
+        "host" => ("virtual_server", vec![real_server(&format!("SMTP_CHECK {{\n host {{\n{line}\n }}\n }}"))]),
+        "UDP_CHECK" => {
+            ("virtual_server", vec!["protocol UDP".to_owned(), real_server(&format!("UDP_CHECK {{\n{line}\n }}"))])
+        }
+        "HTTP_GET" | "SSL_GET" => {
+            let page = "url {\n path /\n status_code 200\n }";
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{page}\n{line}\n }}"))])
+        }
+        "MISC_CHECK" | "FILE_CHECK" | "BFD_CHECK" => {
+            let needed = [("MISC_CHECK", "misc_path", "/usr/bin/true"), ("FILE_CHECK", "track_file", "f1"), ("BFD_CHECK", "name", "B1")];
+            let has = |keyword: &str| line.split_whitespace().next() == Some(keyword);
+            let more = needed.iter().find(|(of, keyword, _)| *of == block && !has(keyword));
+            let more = more.map(|(_, keyword, value)| format!("{keyword} {value}\n")).unwrap_or_default();
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{more}{line}\n }}"))])
+        }
+        "TCP_CHECK" | "PING_CHECK" | "SMTP_CHECK" | "DNS_CHECK" => {
+            ("virtual_server", vec![real_server(&format!("{block} {{\n{line}\n }}"))])
+        }
         block => (block, vec![line]),
     }
+}
+
+fn real_server(lines: &str) -> String {
+    let weight = if lines.starts_with("weight") { "" } else { "weight 1\n" };
+    format!("real_server 192.168.205.2 80 {{\n  {weight}{lines}\n }}")
 }
 
 fn case(name: &str, block: &str, lines: &[String]) -> Case {
@@ -116,13 +151,7 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
     let seconds = |micros: i128| format!("{}", micros as f64 / 1e6);
     match keyword.args {
         Args::Flag => vec![line("good", ""), line("surplus", "surplus")],
-        Args::Bool => vec![
-            line("bare", ""),
-            line("good", "on"),
-            line("off", "no"),
-            line("bad", "perhaps"),
-            line("surplus", "on surplus"),
-        ],
+        Args::Bool => vec![line("bare", ""), line("good", "on"), line("off", "no"), line("bad", "perhaps"), line("surplus", "on surplus")],
         Args::Int { min, max } => vec![
             line("least", &min.to_string()),
             line("most", &max.to_string()),
@@ -149,6 +178,15 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
             ways.push(line("surplus", &format!("{} surplus", choices[0])));
             ways
         }
+        Args::OptionalInt { min, max, .. } => vec![
+            line("bare", ""),
+            line("least", &min.to_string()),
+            line("most", &max.to_string()),
+            line("low", &(min - 1).to_string()),
+            line("high", &(i128::from(max) + 1).to_string()),
+            line("bad", "x"),
+            line("surplus", &format!("{min} surplus")),
+        ],
         Args::Weight { limit } => vec![
             line("good", "10"),
             line("reverse", "-10 reverse"),
@@ -157,14 +195,14 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
             line("missing", ""),
             line("surplus", "10 surplus"),
         ],
-        Args::Word | Args::Words { .. } | Args::Any => {
+        Args::Word | Args::Words { .. } | Args::Any | Args::Address | Args::Escaped => {
             let good = word(block, name);
-            vec![
-                line("good", &good),
-                line("missing", ""),
-                line("bad", "b/a.d"),
-                line("surplus", &format!("{good} surplus")),
-            ]
+            let mut ways = vec![line("good", &good), line("missing", ""), line("bad", "b/a.d")];
+            ways.push(line("surplus", &format!("{good} surplus")));
+            if good.contains("192.168.") {
+                ways.push(line("prefix", &format!("{good}/24")));
+            }
+            ways
         }
         Args::Script | Args::OptionalScript => vec![
             line("good", "/usr/bin/true"),
@@ -175,7 +213,8 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
         ],
         Args::Lines => {
             let block = |how: String, entry: &str| (how, format!("{name} {{\n  {entry}\n }}"));
-            let mut ways: Vec<_> = entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
+            let mut ways: Vec<_> =
+                entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
             ways.push((String::from("empty"), format!("{name} {{\n }}")));
             ways.push((String::from("no brace"), name.to_owned()));
             ways
@@ -201,6 +240,15 @@ fn word(block: &str, keyword: &str) -> String {
         (_, "file") => "/tmp/number",
         (_, "init_file") => "1",
         (_, "auth_pass") => "secret",
+        ("virtual_server", "lb_algo" | "lvs_sched") => "wlc",
+        ("virtual_server", "lb_kind" | "lvs_method") | ("real_server", "lvs_method") => "DR",
+        ("virtual_server", "sorry_server") => "192.168.205.9 80",
+        ("virtual_server", "persistence_granularity") => "255.255.255.0",
+        (_, "bindto" | "connect_ip") => "192.168.200.250",
+        (_, "bind_if") => "eth0",
+        (_, "path") => "/index.html",
+        ("url", "digest") => "0123456789abcdef0123456789abcdef",
+        ("url", "status_code") => "200",
         (_, "neighbor_ip" | "neighbour_ip" | "source_ip") => "192.168.200.9",
         ("bfd_instance", "idle_tx") => "1000",
         (_, "reload_time_file" | "reload_file" | "config_save_dir" | "reload_check_config") => "/tmp/hf-diff",
@@ -233,40 +281,16 @@ fn entries(keyword: &str) -> &'static [&'static str] {
             "2001:db8::7/64 preferred_lft 0",
         ],
         "track_interface" => &[
-            "eth2",
-            "eth2 weight 10",
-            "eth2 weight -10 reverse",
-            "eth2 weight 300",
-            "eth2 weight x",
-            "eth2 weight",
-            "nosuch",
-            "eth2 bogus",
-            "eth2\n  eth2",
-            "eth0",
+            "eth2", "eth2 weight 10", "eth2 weight -10 reverse", "eth2 weight 300", "eth2 weight x", "eth2 weight",
+            "nosuch", "eth2 bogus", "eth2\n  eth2", "eth0",
         ],
         "track_script" => &[
-            "s1",
-            "s1 weight 10",
-            "s1 weight -10 reverse",
-            "s1 weight 254",
-            "s1 weight 300",
-            "s1 weight x",
-            "s1 weight",
-            "nosuch",
-            "s1 bogus",
-            "s1\n  s1",
-            "s1 s2",
+            "s1", "s1 weight 10", "s1 weight -10 reverse", "s1 weight 254", "s1 weight 300", "s1 weight x", "s1 weight",
+            "nosuch", "s1 bogus", "s1\n  s1", "s1 s2",
         ],
         "track_process" => &["p1", "p1 weight 10", "p1 weight 254", "p1 weight 300", "nosuch", "p1\n  p1"],
         "track_file" => &["f1", "f1 weight 10", "f1 weight 254", "f1 weight 300", "nosuch", "f1\n  f1"],
-        "unicast_peer" => &[
-            "192.168.200.9",
-            "bogus",
-            "192.168.200.9/24",
-            "192.168.200.9\n  192.168.200.9",
-            "2001:db8::9",
-            "192.168.200.9 bogus",
-        ],
+        "unicast_peer" => &["192.168.200.9", "bogus", "192.168.200.9/24", "192.168.200.9\n  192.168.200.9", "2001:db8::9", "192.168.200.9 bogus"],
         "group" => &["VI_1\n  VI_2", "VI_1", "nosuch", "VI_1 VI_2"],
         "interfaces" => &["eth3", "nosuch"],
         "notification_email" => &["root@localhost", "root@localhost other@localhost"],

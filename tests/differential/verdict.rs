@@ -46,6 +46,8 @@ fn ip(args: &[&str]) {
 /// keepalived's word on a file.
 pub struct Theirs {
     pub code: i32,
+    /// It has no word.
+    pub crashed: bool,
     pub messages: Vec<Message>,
 }
 
@@ -65,7 +67,9 @@ pub fn theirs(file: &Path, interfaces: &Interfaces) -> Theirs {
         .expect("keepalived");
     let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let messages = text.lines().filter(|line| !line.trim().is_empty()).map(|line| message(line, file)).collect();
-    Theirs { code: output.status.code().unwrap_or(-1), messages }
+    // `ip` dies of nothing by itself; a shell's code for a signal comes from `timeout`.
+    let crashed = output.status.code().is_none_or(|code| code > 100);
+    Theirs { code: output.status.code().unwrap_or(-1), crashed, messages }
 }
 
 /// `(FILE: Line N) text`, `(Line N) text`, or text alone.
@@ -103,61 +107,62 @@ pub fn ours(file: &Path) -> Ours {
 /// The differences of one file that no row explains, without what only this file has in them.
 pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows) -> Vec<String> {
     let mut found = Vec::new();
-    let mut lost = 0;
-    for message in &theirs.messages {
-        if rows.explains_theirs(&message.text) {
-            lost += 1;
-        } else if !has_counterpart(text, message, ours) {
+    if theirs.crashed {
+        return found;
+    }
+    for message in theirs.messages.iter().filter(|message| !rows.explains_theirs(&message.text)) {
+        let counterparts = counterparts(text, message, ours);
+        let warned = || {
+            counterparts.iter().any(|d| rows.explains_warning(&d.message)) || rows.explains_warning(&message.text)
+        };
+        if counterparts.is_empty() {
             found.push(format!("keepalived says, and we do not: {}", message.text));
+        } else if theirs.code != 0 && ours.code == 0 && !warned() {
+            found.push(format!("keepalived refuses the file for it, and we warn: {}", message.text));
         }
     }
-    match (theirs.code == 0, ours.code == 0) {
-        // What it refuses the file for may be what the rows are about.
-        (false, true) if lost == 0 => {
-            let said: Vec<&str> = theirs.messages.iter().map(|message| message.text.as_str()).collect();
-            found.push(format!("keepalived refuses ({}), we do not: {}", theirs.code, said.join(" / ")));
-        }
-        (true, false) => {
-            for error in ours.diagnostics.iter().filter(|d| d.severity >= Severity::Error) {
-                if !rows.explains_ours(&error.message) {
-                    found.push(format!("we refuse, keepalived does not: {}", error.message));
-                }
-            }
-        }
-        _ => {}
+    if theirs.code != 0 && ours.code == 0 && theirs.messages.is_empty() {
+        found.push(format!("keepalived refuses the file ({}) without a word, we take it", theirs.code));
+    }
+    if theirs.code == 0 && ours.code != 0 {
+        let errors = ours.diagnostics.iter().filter(|d| d.severity >= Severity::Error);
+        let unexplained = errors.filter(|error| !rows.explains_ours(&error.message));
+        found.extend(unexplained.map(|error| format!("we refuse, keepalived does not: {}", error.message)));
     }
     found
 }
 
-/// Whether we speak of what keepalived speaks of.
-fn has_counterpart(text: &str, message: &Message, ours: &Ours) -> bool {
-    let within = |first: u32, last: u32| {
-        ours.diagnostics.iter().any(|d| {
-            (first..=last).contains(&d.line) || d.note.as_ref().is_some_and(|note| (first..=last).contains(&note.line))
-        })
+/// What we say of what keepalived speaks of.
+fn counterparts<'o>(text: &str, message: &Message, ours: &'o Ours) -> Vec<&'o Diagnostic> {
+    let Some(line) = message.line else { return ours.diagnostics.iter().collect() };
+    let lines: Vec<&str> = text.lines().collect();
+    let at = line.saturating_sub(1) as usize;
+    // At the end of a block it speaks of the block.
+    let closes = lines.get(at).is_some_and(|text| text.trim_end().ends_with('}'));
+    let around = openings(&lines, at);
+    let first = around.first().copied().filter(|_| closes).unwrap_or(line);
+    let concerns = |d: &&Diagnostic| {
+        let here = |at: u32| (first..=line).contains(&at);
+        // Nobody looks into a block that is not built.
+        let skipped = around.contains(&d.line) && d.message.contains("is not built yet");
+        here(d.line) || d.note.as_ref().is_some_and(|note| here(note.line)) || skipped
     };
-    match message.line {
-        Some(line) => {
-            let lines: Vec<&str> = text.lines().collect();
-            let at = line.saturating_sub(1) as usize;
-            // At the end of a block it speaks of the block.
-            let closes = lines.get(at).is_some_and(|text| text.trim_end().ends_with('}'));
-            let first = if closes { opening(&lines, at) } else { line };
-            within(first, line)
-        }
-        None => !ours.diagnostics.is_empty(),
-    }
+    ours.diagnostics.iter().filter(concerns).collect()
 }
 
-/// The line, from 1, that opens the block which ends at `at`, from 0.
-fn opening(lines: &[&str], at: usize) -> u32 {
-    let mut depth = 0_i32;
-    for (index, line) in lines.iter().enumerate().take(at + 1).rev() {
-        let braces = |c| i32::try_from(line.matches(c).count()).unwrap_or(0);
-        depth += braces('}') - braces('{');
-        if depth <= 0 {
-            return u32::try_from(index + 1).unwrap_or(1);
+/// The lines, from 1, that open the blocks around the line `at`, from 0, innermost first; a line that closes a block is
+/// within it.
+fn openings(lines: &[&str], at: usize) -> Vec<u32> {
+    let mut open = Vec::new();
+    for (number, line) in (1..).zip(lines.iter().take(at)) {
+        for c in line.chars() {
+            match c {
+                '{' => open.push(number),
+                '}' => drop(open.pop()),
+                _ => {}
+            }
         }
     }
-    1
+    open.reverse();
+    open
 }

@@ -176,7 +176,7 @@ pub(super) fn lint(
     reporter: &mut Reporter,
 ) {
     for section in root.sections("vrrp_instance") {
-        let Some(name) = section.name.map(|word| word.text.as_str()) else { continue };
+        let Some(name) = section.name.map(|word| word.text.as_ref()) else { continue };
         let Some(instance) = config.vrrp.instances.get(name) else { continue };
         let mut subject = Subject { root, section, name, instance, reporter };
         password(&mut subject, sources);

@@ -14,7 +14,7 @@ impl Host for Machine {
     fn judge(&self, command: &Command, _: &Config) -> Vec<ScriptProblem> {
         let problem =
             |code, help: &str| vec![ScriptProblem { code, message: "no".to_owned(), help: Some(help.to_owned()) }];
-        match command.text.as_str() {
+        match command.text.as_ref() {
             "/bin/missing" => problem("script-missing", "correct it"),
             "/bin/plain" => problem("script-not-executable", "chmod a+x /bin/plain"),
             "/bin/loose" => problem("script-unsafe", "chmod go-w /bin/loose"),

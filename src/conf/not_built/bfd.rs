@@ -88,7 +88,7 @@ pub fn tracked(
 ) -> Vec<TrackedSession> {
     let mut tracked: Vec<TrackedSession> = Vec::new();
     for node in section.lines("track_bfd") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         let Some(session) = sessions.get(name) else {
             trackers::missing(node, "bfd_instance", sessions.keys(), reporter);
             continue;
@@ -98,7 +98,7 @@ pub fn tracked(
             continue;
         }
         let (weight, reverse) = trackers::line_weight(node, (session.weight, session.reverse), 253, reporter);
-        tracked.push(TrackedSession { name: name.clone(), weight, reverse });
+        tracked.push(TrackedSession { name: name.to_owned(), weight, reverse });
     }
     tracked
 }

@@ -44,13 +44,13 @@ pub fn instance(
 }
 
 /// `[[name] IFNAME] [MAC] [netlink_notify_msg] [group N]`.
-fn vmac(all: &[Word], reporter: &mut Reporter) -> Option<OwnInterface> {
+fn vmac(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut mac, mut notify, mut group) = (None, None, false, None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
-            "name" => name = words.next().map(|word| word.text.clone()),
-            "group" => group = words.next().map(|word| word.text.clone()),
+        match word.text.as_ref() {
+            "name" => name = words.next().map(|word| word.text.to_string()),
+            "group" => group = words.next().map(|word| word.text.to_string()),
             "netlink_notify_msg" => notify = true,
             text => match hardware_address(text) {
                 Some(bytes) => mac = Some(bytes),
@@ -67,13 +67,13 @@ fn vmac(all: &[Word], reporter: &mut Reporter) -> Option<OwnInterface> {
 }
 
 /// `[[name] IFNAME] [ADDR[/LEN]] [bridge|private|vepa] [group N]`.
-fn ipvlan(all: &[Word], reporter: &mut Reporter) -> Option<OwnInterface> {
+fn ipvlan(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut address, mut mode, mut group) = (None, None, IpvlanMode::default(), None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
-            "name" => name = words.next().map(|word| word.text.clone()),
-            "group" => group = words.next().map(|word| word.text.clone()),
+        match word.text.as_ref() {
+            "name" => name = words.next().map(|word| word.text.to_string()),
+            "group" => group = words.next().map(|word| word.text.to_string()),
             "bridge" => mode = IpvlanMode::Bridge,
             "private" => mode = IpvlanMode::Private,
             "vepa" => mode = IpvlanMode::Vepa,
@@ -92,7 +92,7 @@ fn ipvlan(all: &[Word], reporter: &mut Reporter) -> Option<OwnInterface> {
 }
 
 /// The kernel keeps 15 bytes of a name.
-fn check_name(name: Option<&str>, words: &[Word], reporter: &mut Reporter) {
+fn check_name(name: Option<&str>, words: &[Word<'_>], reporter: &mut Reporter) {
     if let (Some(name), Some(word)) = (name.filter(|name| name.len() > 15), words.first()) {
         reporter.error(word.span, format!("`{name}` is too long for an interface: 15 bytes"));
     }
@@ -135,7 +135,7 @@ fn hmac(section: &Section<'_>, reporter: &mut Reporter) -> Option<HmacConfig> {
         active,
         window: section.duration("time_window").unwrap_or(Duration::from_secs(5)),
         monotonic: section.word("anti_replay").is_some_and(|word| word.text == "monotonic"),
-        mode: match section.word("mode").map(|word| word.text.as_str()) {
+        mode: match section.word("mode").map(|word| word.text.as_ref()) {
             Some("permissive") => HmacMode::Permissive,
             Some("receive-only") => HmacMode::ReceiveOnly,
             _ => HmacMode::Enforce,

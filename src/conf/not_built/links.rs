@@ -17,7 +17,7 @@ use crate::conf::tree::Word;
 pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, LinkSettings> {
     let mut links: BTreeMap<String, LinkSettings> = BTreeMap::new();
     for node in root.lines("interface_up_down_delays") {
-        let mut delay = |word: Option<&Word>| {
+        let mut delay = |word: Option<&Word<'_>>| {
             let word = word?;
             let micros = lex::microseconds(&word.text).filter(|micros| *micros <= 255_000_000);
             if micros.is_none() {
@@ -35,12 +35,12 @@ pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Li
         if let Some(extra) = node.arguments().get(2) {
             reporter.warning(extra.span, format!("`{}` is ignored", extra.text));
         }
-        let link = links.entry(node.keyword().text.clone()).or_default();
+        let link = links.entry(node.keyword().text.to_string()).or_default();
         link.down_delay = down.unwrap_or_default();
         link.up_delay = up.unwrap_or_default();
     }
     for node in root.lines("linkbeat_interfaces") {
-        let linkbeat = match node.arguments().first().map(|word| (word, word.text.as_str())) {
+        let linkbeat = match node.arguments().first().map(|word| (word, word.text.as_ref())) {
             None => Linkbeat::Auto,
             Some((_, "MII")) => Linkbeat::Mii,
             Some((_, "ETHTOOL")) => Linkbeat::Ethtool,
@@ -50,7 +50,7 @@ pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Li
                 Linkbeat::Auto
             }
         };
-        links.entry(node.keyword().text.clone()).or_default().linkbeat = Some(linkbeat);
+        links.entry(node.keyword().text.to_string()).or_default().linkbeat = Some(linkbeat);
     }
     links
 }
@@ -68,8 +68,8 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
         for word in
             section.word("interface").into_iter().chain(section.lines("interfaces").flat_map(|node| &node.words))
         {
-            if taken.insert(word.text.clone()) {
-                group.interfaces.push(word.text.clone());
+            if taken.insert(word.text.to_string()) {
+                group.interfaces.push(word.text.to_string());
             } else {
                 reporter.error(word.span, format!("`{}` is in a `garp_group` already: it is left out", word.text));
             }
@@ -90,15 +90,15 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
 /// All `track_group` blocks with the instances that exist.
 pub fn track_groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Vec<String>> {
     let names = root.sections("vrrp_instance").filter_map(|section| section.name);
-    let instances: BTreeSet<&str> = names.map(|word| word.text.as_str()).collect();
+    let instances: BTreeSet<&str> = names.map(|word| word.text.as_ref()).collect();
     let mut seen = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for section in root.sections("track_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
         let mut members = Vec::new();
         for word in section.lines("group").flat_map(|node| &node.words) {
-            if instances.contains(word.text.as_str()) {
-                members.push(word.text.clone());
+            if instances.contains(word.text.as_ref()) {
+                members.push(word.text.to_string());
             } else {
                 let message = format!("no `vrrp_instance` is called `{}`: it is left out", word.text);
                 reporter.error(word.span, message);

@@ -262,13 +262,13 @@ pub fn not_built(root: &Section<'_>, reporter: &mut Reporter) -> NotBuilt {
     for section in root.sections("vrrp_instance") {
         let instance = instance::instance(section, &found.sessions, reporter);
         if let Some(name) = section.name.filter(|_| instance != InstanceNotBuilt::default()) {
-            found.instances.entry(name.text.clone()).or_insert(instance);
+            found.instances.entry(name.text.to_string()).or_insert(instance);
         }
     }
     for section in root.sections("vrrp_sync_group") {
         let sessions = bfd::tracked(section, &found.sessions, reporter);
         if let Some(name) = section.name.filter(|_| !sessions.is_empty()) {
-            found.group_sessions.entry(name.text.clone()).or_insert(sessions);
+            found.group_sessions.entry(name.text.to_string()).or_insert(sessions);
         }
     }
     found
@@ -292,10 +292,10 @@ fn setting(value: &Value<'_>) -> Option<Setting> {
         Value::Int(value) => Setting::Int(*value),
         Value::Duration(value) => Setting::Duration(*value),
         Value::Address(address) => Setting::Address(*address),
-        Value::Word(word) => Setting::Words(vec![word.text.clone()]),
-        Value::Words(words) => Setting::Words(words.iter().map(|word| word.text.clone()).collect()),
+        Value::Word(word) => Setting::Words(vec![word.text.to_string()]),
+        Value::Words(words) => Setting::Words(words.iter().map(|word| word.text.to_string()).collect()),
         Value::Text(text) => Setting::Words(vec![text.clone()]),
-        Value::Script(command) => Setting::Command(command.clone()?),
+        Value::Script(command) => Setting::Command(*command.clone()?),
         Value::Weight(..) | Value::Section(_) | Value::Lines(_) | Value::NamedLines(..) => return None,
     })
 }
@@ -303,16 +303,14 @@ fn setting(value: &Value<'_>) -> Option<Setting> {
 /// `[all] SECS`.
 fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
     let Some(words) = section.words(keyword) else { return };
-    let number = match words {
-        [all, number] if all.text == "all" => number,
-        [number] => number,
-        _ => {
-            return drop(words.get(1).map(|word| reporter.error(word.span, format!("`{keyword}` takes `[all] SECS`"))));
-        }
+    let words = match words {
+        [all, rest @ ..] if all.text == "all" => rest,
+        words => words,
     };
-    if !super::lex::integer(&number.text).is_some_and(|seconds| (0..=86_400).contains(&seconds)) {
-        let message = format!("`{keyword}` takes whole seconds from 0 to 86400, not `{}`", number.text);
-        reporter.error(number.span, message);
+    let seconds = words.first().and_then(|word| super::lex::integer(&word.text));
+    if words.len() != 1 || !seconds.is_some_and(|seconds| (0..=86_400).contains(&seconds)) {
+        let span = words.last().map_or(section.span, |word| word.span);
+        reporter.error(span, format!("`{keyword}` takes `[all] SECS`, whole seconds from 0 to 86400"));
     }
 }
 
@@ -320,7 +318,7 @@ fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
 fn buffers(section: &Section<'_>, reporter: &mut Reporter) {
     let Some(word) = section.word("vrrp_rx_bufs_policy") else { return };
     let number = super::lex::integer(&word.text).is_some_and(|bytes| bytes > 0);
-    if !number && !["MTU", "ADVERT"].contains(&word.text.as_str()) {
+    if !number && !["MTU", "ADVERT"].contains(&word.text.as_ref()) {
         let message = format!("`vrrp_rx_bufs_policy` takes `MTU`, `ADVERT` or bytes, not `{}`", word.text);
         reporter.error(word.span, message);
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 use super::{
     BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, MISC_CHECK, PING_CHECK, SMTP_CHECK, SSL_GET, TCP_CHECK, UDP_CHECK,
 };
@@ -23,6 +23,7 @@ pub static VIRTUAL_SERVER: Block = Block {
     name: "virtual_server",
     named: true,
     more: 2,
+    index: Index::new(),
     keywords: &[
         keyword("ip_family", Args::Choice(&["inet", "inet6"]), "inet|inet6", "that of its address or real servers", "", "family of a fwmark service"),
         keyword("retry", Args::Int { min: 1, max: 4_294_967_295 }, "N", "that of each checker", ">=1", "default of its checkers"),
@@ -86,6 +87,7 @@ pub static REAL_SERVER: Block = Block {
     name: "real_server",
     named: true,
     more: 1,
+    index: Index::new(),
     keywords: &[
         keyword("weight", Args::Int { min: 0, max: 2_147_483_647 }, "N", "that of the virtual server (1)", "0..2147483647", "share of the connections, 0 for none"),
         keyword("lvs_method", Args::Words { min: 1, max: 8 }, METHOD, "that of the virtual server", "", "forwarding method"),
@@ -124,6 +126,7 @@ pub static SSL: Block = Block {
     name: "SSL",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("password", Args::Word, "STRING", "none", "", "pass phrase of the private key"),
         keyword("ca", Args::Word, "PATH", "none", "", "CA file"),

@@ -2,7 +2,7 @@
 //!
 //! Pure. What several checkers have in common is written once, in the macros.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 
 /// As long as the times of keepalived go, in microseconds.
 const LONGEST: u64 = 4_294_967_000_000;
@@ -109,10 +109,12 @@ const REGEX_OPTION_LIST: &str = "allow_empty_class alt_bsux alt_circumflex alt_v
     never_utf no_auto_capture no_auto_possess no_dotstar_anchor no_start_optimize ucp ungreedy use_offset_limit utf";
 
 /// `TCP_CHECK`.
-pub static TCP_CHECK: Block = Block { name: "TCP_CHECK", named: false, more: 0, keywords: connecting![] };
+pub static TCP_CHECK: Block =
+    Block { name: "TCP_CHECK", named: false, more: 0, index: Index::new(), keywords: connecting![] };
 
 /// `PING_CHECK`.
-pub static PING_CHECK: Block = Block { name: "PING_CHECK", named: false, more: 0, keywords: connecting![] };
+pub static PING_CHECK: Block =
+    Block { name: "PING_CHECK", named: false, more: 0, index: Index::new(), keywords: connecting![] };
 
 /// `UDP_CHECK`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -120,6 +122,7 @@ pub static UDP_CHECK: Block = Block {
     name: "UDP_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: connecting![
         keyword("payload", Args::Words { min: 1, max: usize::MAX }, "HEX [HEX...]", "a built-in text", "hex digits, blanks allowed", "what is sent"),
         keyword("require_reply", Args::Words { min: 0, max: usize::MAX }, "[HEX...]", "off", "X is any half byte", "a reply is needed, which begins so"),
@@ -134,6 +137,7 @@ pub static HTTP_GET: Block = Block {
     name: "HTTP_GET",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: web![
         keyword("url", Args::Block(&HTTP_URL), "{ ... }", "", "at least one", "a page to fetch").repeatable(),
     ],
@@ -145,6 +149,7 @@ pub static SSL_GET: Block = Block {
     name: "SSL_GET",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: web![
         keyword("url", Args::Block(&SSL_URL), "{ ... }", "", "at least one", "a page to fetch").repeatable(),
         keyword("tls_compliant", Args::Bool, "[BOOL]", "off", "", "close TLS as its standard says"),
@@ -154,7 +159,7 @@ pub static SSL_GET: Block = Block {
 };
 
 /// `url` of `HTTP_GET`.
-pub static HTTP_URL: Block = Block { name: "url", named: false, more: 0, keywords: page![] };
+pub static HTTP_URL: Block = Block { name: "url", named: false, more: 0, index: Index::new(), keywords: page![] };
 
 /// `url` of `SSL_GET`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -162,6 +167,7 @@ pub static SSL_URL: Block = Block {
     name: "url",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: page![
         keyword("tls_compliant", Args::Bool, "[BOOL]", "that of the checker", "", "close TLS as its standard says"),
     ],
@@ -173,6 +179,7 @@ pub static SMTP_CHECK: Block = Block {
     name: "SMTP_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: connecting![
         keyword("helo_name", Args::Word, "NAME", "smtpchecker.keepalived.org", "", "HELO argument"),
         keyword("host", Args::Block(&SMTP_HOST), "{ ... }", "the real server", "", "a host to probe in its place, all must answer").repeatable(),
@@ -180,7 +187,8 @@ pub static SMTP_CHECK: Block = Block {
 };
 
 /// `host` of `SMTP_CHECK`.
-pub static SMTP_HOST: Block = Block { name: "host", named: false, more: 0, keywords: connecting![] };
+pub static SMTP_HOST: Block =
+    Block { name: "host", named: false, more: 0, index: Index::new(), keywords: connecting![] };
 
 /// `DNS_CHECK`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -188,6 +196,7 @@ pub static DNS_CHECK: Block = Block {
     name: "DNS_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: connecting![
         keyword("type", Args::Word, "A|NS|CNAME|SOA|MX|TXT|AAAA|RRSIG|DNSKEY|TYPEn", "SOA", "", "query type"),
         keyword("name", Args::Word, "NAME", ". (root)", "", "query name"),
@@ -200,6 +209,7 @@ pub static MISC_CHECK: Block = Block {
     name: "MISC_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: scheduled![
         keyword("misc_path", Args::Script, "SCRIPT", "", "", "command, exit 0 = up"),
         keyword("misc_timeout", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "delay_loop", "integer 0..4294", "TERM after this, then KILL 2 s later"),
@@ -214,6 +224,7 @@ pub static BFD_CHECK: Block = Block {
     name: "BFD_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("name", Args::Word, "BFD_INSTANCE", "", "must exist", "session to follow"),
         keyword("alpha", Args::Bool, "[BOOL]", "that of the real server", "", "failed until the session is up"),
@@ -226,6 +237,7 @@ pub static FILE_CHECK: Block = Block {
     name: "FILE_CHECK",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("track_file", Args::Word, "NAME", "", "must exist", "the `track_file` whose number adds to the weight"),
         keyword("weight", Args::Words { min: 1, max: 2 }, "N [reverse|noreverse]", "weight of the file", "-2147483647..2147483647", "the number is multiplied by it"),

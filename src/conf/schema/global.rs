@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 
 /// `global_defs`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -10,6 +10,7 @@ pub static GLOBAL_DEFS: Block = Block {
     name: "global_defs",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("process_names", Args::Flag, "none", "off", "", "rename children to keepalived_vrrp / keepalived_lvs / keepalived_bfd").not_built_warn("processes keep their own names"),
         keyword("process_name", Args::Word, "NAME", "keepalived", "truncated to 15 chars", "parent (and default child) process name").not_built_warn("processes keep their own names"),

@@ -4,6 +4,8 @@
 //! about keywords that keepalived knows and this program does not carry out yet: a warning, or an error where leaving
 //! the keyword out would change what goes on the wire or who holds an address.
 
+use std::sync::OnceLock;
+
 mod balancer;
 mod checkers;
 mod global;
@@ -65,6 +67,43 @@ pub struct Block {
     pub more: usize,
     /// What may stand in it.
     pub keywords: &'static [Keyword],
+    /// Finds them.
+    pub index: Index,
+}
+
+/// The keywords of a block by a few letters of their names, made when the first one is looked for: every line of a
+/// configuration is looked up.
+#[derive(Debug)]
+pub struct Index {
+    buckets: OnceLock<Vec<Vec<&'static Keyword>>>,
+}
+
+/// A power of two, some times the keywords of a block.
+const BUCKETS: usize = 256;
+
+impl Index {
+    const fn new() -> Self {
+        Self { buckets: OnceLock::new() }
+    }
+
+    fn bucket(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let at = |place: usize| bytes.get(place).map_or(0, |byte| usize::from(*byte));
+        (at(0) + 7 * at(bytes.len() / 2) + 31 * at(bytes.len().wrapping_sub(1)) + 131 * bytes.len()) % BUCKETS
+    }
+
+    fn find(&self, keywords: &'static [Keyword], name: &str) -> Option<&'static Keyword> {
+        let buckets = self.buckets.get_or_init(|| {
+            let mut buckets = vec![Vec::new(); BUCKETS];
+            for keyword in keywords {
+                if let Some(bucket) = buckets.get_mut(Self::bucket(keyword.name)) {
+                    bucket.push(keyword);
+                }
+            }
+            buckets
+        });
+        buckets.get(Self::bucket(name))?.iter().copied().find(|keyword| keyword.name == name)
+    }
 }
 
 /// Blocks are tables, each its own: two of them are called `url`.
@@ -79,7 +118,7 @@ impl Eq for Block {}
 impl Block {
     /// The keyword of that name.
     pub fn find(&self, name: &str) -> Option<&'static Keyword> {
-        self.keywords.iter().find(|keyword| keyword.name == name)
+        self.index.find(self.keywords, name)
     }
 
     /// For messages.

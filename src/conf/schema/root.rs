@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 use super::{
     GLOBAL_DEFS, SSL, TRACK_FILE, VIRTUAL_SERVER, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP, VRRP_TRACK_FILE,
     VRRP_TRACK_PROCESS,
@@ -14,6 +14,7 @@ pub static ROOT: Block = Block {
     name: "(root)",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("linkbeat_use_polling", Args::Flag, "none", "off", "", "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink").not_built_warn("the link state that netlink reports is used"),
         keyword("net_namespace", Args::Word, "NAME", "current ns", "", "run all processes inside named netns (under RUNSTATEDIR/netns/)"),
@@ -49,6 +50,7 @@ pub static TRACK_GROUP: Block = Block {
     name: "track_group",
     named: true,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", "", "instances, the static objects are reinstated when their interface returns").repeatable(),
     ],
@@ -60,6 +62,7 @@ pub static GARP_GROUP: Block = Block {
     name: "garp_group",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("garp_interval", Args::Seconds { min: 0, max: 4_294_967_295, whole: false }, "SECS", "0", "0..4294.967295", "min spacing of GARPs over the group"),
         keyword("gna_interval", Args::Seconds { min: 0, max: 4_294_967_295, whole: false }, "SECS", "0", "0..4294.967295", "min spacing of NAs over the group"),
@@ -74,6 +77,7 @@ pub static BFD_INSTANCE: Block = Block {
     name: "bfd_instance",
     named: true,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("source_ip", Args::Address, "ADDR", "any", "same family as neighbor", "local address"),
         keyword("neighbor_ip", Args::Address, "ADDR", "", "unicast, unique", "peer address").first_wins(),

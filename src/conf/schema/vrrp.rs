@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 
 /// `vrrp_instance`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -10,6 +10,7 @@ pub static VRRP_INSTANCE: Block = Block {
     name: "vrrp_instance",
     named: true,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("use_vmac", Args::Words { min: 0, max: 6 }, "[[name] IFNAME] [MAC] [netlink_notify_msg] [group N]", "IFNAME = vmac_prefix.VRID, MAC = 00:00:5e:00:01/02:VRID", "MAC 6 octets, or 5 = prefix + VRID, not multicast", "run on a private-mode macvlan carrying the virtual MAC").not_built_fatal("adverts and addresses would use the interface's own MAC address"),
         keyword("use_vmac_addr", Args::Flag, "none", "off", "", "make VMACs also for VIPs on other interfaces").not_built_fatal("adverts and addresses would use the interface's own MAC address"),
@@ -91,6 +92,7 @@ pub static AUTHENTICATION: Block = Block {
     name: "authentication",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("auth_type", Args::Choice(&["PASS", "AH"]), "PASS | AH", "none", "exact case", "authentication scheme"),
         keyword("auth_pass", Args::Word, "STRING", "none", "first 8 bytes used", "password"),
@@ -103,6 +105,7 @@ pub static AUTH_HMAC: Block = Block {
     name: "auth_hmac",
     named: false,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("key", Args::Words { min: 2, max: 2 }, "ID VALUE", "", "ID 1..255, VALUE 32..64 bytes given as text | hex:HEX | file:PATH", "add a key (repeatable, ids unique)").repeatable(),
         keyword("active_key", Args::Int { min: 1, max: 255 }, "ID", "", "1..255, must be a defined key", "key used to sign (extension is disabled when missing)"),
@@ -118,6 +121,7 @@ pub static VRRP_SYNC_GROUP: Block = Block {
     name: "vrrp_sync_group",
     named: true,
     more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", ">=1 member", "member instances, 1 member only is warned").repeatable(),
         keyword("track_interface", Args::Lines, "{ IF [weight N [reverse|noreverse]] ... }", "", "N -253..253", "tracked for every member").repeatable(),

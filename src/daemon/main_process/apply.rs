@@ -51,7 +51,7 @@ impl MainProcess {
             save_dir: daemon.config_save_dir.clone(),
             number: self.reloads,
         };
-        let running = records.save_dir.is_some().then(|| self.config.clone()).unwrap_or_default();
+        let running = if records.save_dir.is_some() { self.config.clone() } else { Config::default() };
         let args = self.args.clone();
         let put = marker.clone();
         let task = tokio::task::spawn_blocking(move || {
