@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
 use holdfast::daemon::{check, detach, load, main_process, sweep};
@@ -29,6 +30,11 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Invocation::Genhash(args) => genhash::run(&args).map(|text| {
+            // A closed pipe is no reason to panic.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }),
         Invocation::Sweep(args) => sweep::run(&args),
         Invocation::Check(args) => check::check(&args),
         Invocation::Plan(args) => check::plan(&args),

@@ -5,6 +5,7 @@
 //! exactly while that differs from what counts: nothing gets lost when reports have to wait, and no queue grows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,15 @@ use super::report::{CheckReport, CheckerId, CheckerStatus, LastProbe};
 use super::schedule::{CheckKey, Deadlines, Random, first_run, next_run};
 use super::status::CheckStatus;
 use crate::ipvs::config::VirtualServerId;
+use crate::ipvs::types::SocketKey;
 
 /// All checkers.
 #[derive(Debug)]
 pub struct CheckEngine {
     epoch: Instant,
     random: Random,
-    checks: BTreeMap<CheckKey, Check>,
+    /// Boxed, because a map's nodes are half empty.
+    checks: BTreeMap<CheckKey, Box<Check>>,
     by_config: BTreeMap<Arc<CheckerConfig>, CheckKey>,
     last_key: CheckKey,
     subscribers: BTreeMap<Arc<CheckerId>, Subscriber>,
@@ -143,8 +146,8 @@ impl CheckEngine {
             .map(|check| CheckStatus::inherited(&check.status.health()));
         let config = Arc::new(config);
         let due = (!is_event_driven(&config.probe))
-            .then(|| first_run(self.epoch, now, config.schedule.warmup, self.random.next()));
-        let mut check = Check {
+            .then(|| first_run(self.epoch, now, config.schedule.warmup, self.random.draw()));
+        let mut check = Box::new(Check {
             status: inherited.unwrap_or_else(|| CheckStatus::new(config.alpha)),
             subscribers: Vec::new(),
             due: None,
@@ -155,7 +158,7 @@ impl CheckEngine {
             failures: 0,
             inconclusive: 0,
             config: Arc::clone(&config),
-        };
+        });
         self.last_key += 1;
         let key = self.last_key;
         self.deadlines.set(key, &mut check.due, due);
@@ -186,8 +189,8 @@ impl CheckEngine {
         }
         let concerned: Vec<_> = self
             .subscribers
-            .iter()
-            .filter(|(id, _)| id.virtual_server == *virtual_server)
+            .range(first_of(virtual_server)..)
+            .take_while(|(id, _)| id.virtual_server == *virtual_server)
             .map(|(id, subscriber)| (Arc::clone(id), subscriber.check))
             .collect();
         for (id, key) in concerned {
@@ -204,7 +207,7 @@ impl CheckEngine {
         } else if check.due.is_none() && check.running.is_none() && !is_event_driven(&check.config.probe) {
             // Soon, because what it knows is old; not all at the same moment.
             let spread = check.config.schedule.delay_loop.min(Duration::from_secs(1));
-            let due = first_run(self.epoch, now, spread, self.random.next());
+            let due = first_run(self.epoch, now, spread, self.random.draw());
             self.deadlines.set(key, &mut check.due, Some(due));
         }
     }
@@ -347,6 +350,12 @@ impl Check {
         };
         (interval, change)
     }
+}
+
+/// What comes before all checkers of a virtual server.
+fn first_of(virtual_server: &VirtualServerId) -> CheckerId {
+    let lowest = SocketKey::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    CheckerId { virtual_server: virtual_server.clone(), real_server: lowest, index: 0 }
 }
 
 /// Checks without probes of their own: somebody tells.

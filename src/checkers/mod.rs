@@ -15,6 +15,7 @@ pub mod config;
 pub mod engine;
 pub mod file;
 pub mod finding;
+pub mod genhash;
 pub mod http;
 pub mod probe;
 pub mod report;

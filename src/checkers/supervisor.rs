@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -34,8 +35,8 @@ use crate::ipvs::config::{SslConfig, VirtualServerId};
 const STARTS_PER_TURN: usize = 128;
 /// Findings that are taken in one turn.
 const FINDINGS_PER_TURN: usize = 512;
-/// Descriptors that probes leave to the rest of the process.
-const SPARE_DESCRIPTORS: u64 = 256;
+/// Probes at once, however many descriptors there are.
+const MOST_RUNNING: usize = 16 << 10;
 
 /// All checkers, running.
 pub struct Supervisor {
@@ -62,7 +63,8 @@ struct Done {
 }
 
 impl Supervisor {
-    /// No checkers yet. Must be called, and run, inside a tokio runtime with time and IO.
+    /// No checkers yet. Must be called, and run, inside a tokio runtime with time and IO. Raises the process's limit of
+    /// descriptors.
     pub fn new(reports: mpsc::Sender<CheckReport>, exec: mpsc::Sender<ExecRequest>, ssl: SslConfig) -> Self {
         let seed = RandomState::new().build_hasher().finish();
         Self {
@@ -218,10 +220,12 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// As many probes at once as there are descriptors for, whatever the rest of the process needs left aside.
+/// Half of the descriptors that the process may have: the rest is the forwarder's. The soft limit, which is 1024 on most
+/// machines, is raised as far as the hard one allows: when every server is silent, every probe waits.
 fn most_running() -> usize {
-    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    usize::try_from(soft.saturating_sub(SPARE_DESCRIPTORS).max(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX)
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
+    usize::try_from(raised / 2).unwrap_or(MOST_RUNNING).min(MOST_RUNNING)
 }
 
 fn log(config: &CheckerConfig, change: &Change) {

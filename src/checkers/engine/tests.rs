@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::config::{FileProbe, Target};
 use super::super::report::Health;
 use super::*;
-use crate::ipvs::types::{Protocol, SocketKey};
+use crate::ipvs::types::Protocol;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -126,7 +126,7 @@ fn equal_checkers_run_once_and_all_are_told() {
     assert_eq!(story.step(&bad()), (1, 2), "two questions");
     assert_eq!(story.reports(), [(1, None), (2, None), (3, None)]);
     let statuses = story.engine.statuses(story.now);
-    assert_eq!(statuses.iter().map(|(_, status)| status.shared_with).collect::<Vec<_>>(), [1, 1, 0]);
+    assert_eq!(statuses.values().map(|status| status.shared_with).collect::<Vec<_>>(), [1, 1, 0]);
     // One that joins is told at once what is known.
     story.set([(1, tcp(80)), (2, tcp(80)), (3, tcp(81)), (4, tcp(80))]);
     assert_eq!(story.reports(), [(4, None)]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use openssl::ssl::SslContext;
 
-use super::super::config::{Probe, RegexConfig, TlsConfig};
+use super::super::config::{HttpProbe, Probe, RegexConfig, TlsConfig};
 use super::super::engine::Start;
 use super::super::finding::Failure;
 use super::super::http::regex::Regex;
@@ -50,7 +50,15 @@ impl Kit {
     /// A pattern does not compile, a certificate cannot be read.
     pub fn prepare(&mut self, start: &Start) -> Result<Tools, Failure> {
         let Probe::Http(probe) = &start.config.probe else { return Ok(Tools::default()) };
-        let regex = match probe.urls.get(start.page).and_then(|url| url.regex.as_ref()) {
+        self.tools(probe, probe.urls.get(start.page).and_then(|url| url.regex.as_ref()))
+    }
+
+    /// What a page with this pattern needs.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn tools(&mut self, probe: &HttpProbe, regex: Option<&RegexConfig>) -> Result<Tools, Failure> {
+        let regex = match regex {
             Some(config) => Some(self.pattern(config)?),
             None => None,
         };

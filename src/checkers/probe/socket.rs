@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::super::config::Target;
 use super::super::finding::Failure;
+use super::tls;
 
 /// A socket towards the target, not connected yet. It does not block.
 ///
@@ -109,7 +110,9 @@ pub fn failed(target: &Target, error: &io::Error) -> Failure {
         Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => "no route to host",
         Some(Errno::ENETUNREACH | Errno::ENETDOWN) => "network unreachable for",
         Some(Errno::EPIPE) => "connection closed by",
-        _ => return Failure::ours(format!("{error} ({})", target.address)),
+        Some(_) => return Failure::ours(format!("{error} ({})", target.address)),
+        // Not from the kernel, so from what the server said.
+        None => return Failure::unfit(format!("{} ({})", tls::explain(error), target.address)),
     };
     Failure::unfit(format!("{what} {}", target.address))
 }

@@ -6,6 +6,7 @@
 //! and SHA-1 are all taken (security level 0), as are servers without secure renegotiation and those that close without
 //! saying so.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -85,6 +86,15 @@ fn broken(what: &str, error: &ErrorStack) -> Failure {
 fn words(errors: &ErrorStack) -> String {
     let reasons: Vec<_> = errors.errors().iter().filter_map(|error| error.reason()).collect();
     if reasons.is_empty() { "it gives no reason".to_owned() } else { reasons.join(", ") }
+}
+
+/// The words of an error that a TLS stream gave, or of any other.
+pub fn explain(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<openssl::ssl::Error>());
+    match inner.and_then(openssl::ssl::Error::ssl_error) {
+        Some(errors) => format!("TLS: {}", words(errors)),
+        None => error.to_string(),
+    }
 }
 
 /// Speaks TLS over a connection, within `connect_timeout`.

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -30,10 +31,11 @@ pub async fn probe(probe: &UdpProbe) -> Finding {
     }
 }
 
-/// One datagram, or as much of it as is asked for.
+/// One datagram, or as much of it as is asked for; or the error that an ICMP message has left.
 pub(super) async fn receive(socket: &UdpSocket, most: usize) -> io::Result<Vec<u8>> {
     loop {
-        socket.readable().await?;
+        // An ICMP message leaves an error, which alone does not make a socket readable.
+        socket.ready(Interest::READABLE | Interest::ERROR).await?;
         // Made only when something is there: most probes wait, and many at once.
         let mut buffer = vec![0; most];
         match socket.try_recv(&mut buffer) {
@@ -43,6 +45,12 @@ pub(super) async fn receive(socket: &UdpSocket, most: usize) -> io::Result<Vec<u
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+        // Each kind of readiness is asked, and with that cleared, by itself: tokio takes no two at once here.
+        let left = || Err(socket.take_error()?.unwrap_or(io::ErrorKind::WouldBlock.into()));
+        match socket.try_io::<()>(Interest::ERROR, left) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
         }
     }
 }
@@ -75,7 +83,8 @@ mod tests {
     fn replies_are_judged_by_length_and_pattern() {
         let any = Vec::new();
         let pattern = vec![(0x4f, 0xff), (0x40, 0xf0)];
-        let table: &[(bool, &[(u8, u8)], u16, u16, &[u8], bool)] = &[
+        type Row<'a> = (bool, &'a [(u8, u8)], u16, u16, &'a [u8], bool);
+        let table: &[Row] = &[
             (false, &pattern, 9, 9, b"", true),
             (true, &any, 0, 255, b"", true),
             (true, &any, 0, 255, b"anything", true),

@@ -13,7 +13,7 @@ fn first_runs_are_spread_over_the_warmup() {
     let mut random = Random::new(1);
     let mut tenths = [0; 10];
     for _ in 0..10_000 {
-        let at = first_run(epoch, now, 6 * SECOND, random.next());
+        let at = first_run(epoch, now, 6 * SECOND, random.draw());
         let after = at - now;
         assert!(after >= SECOND && after <= 7 * SECOND + SLOT, "{after:?}");
         let tenth = (after - SECOND).as_millis() * 10 / 6001;
