@@ -1,0 +1,1 @@
+//! The end of descriptors, ten thousand connections, limits.

@@ -1,0 +1,1 @@
+//! What needs addresses and rules of its own.
