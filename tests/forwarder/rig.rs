@@ -91,9 +91,10 @@ impl Rig {
 
     /// Waits until this many connections are open.
     pub fn wait_open(&mut self, count: u64) {
-        wait(|| format!("{count} open connections, there are {}", self.plane.open_connections()), || {
-            self.plane.open_connections() == count
-        });
+        wait(
+            || format!("{count} open connections, there are {}", self.plane.open_connections()),
+            || self.plane.open_connections() == count,
+        );
     }
 }
 

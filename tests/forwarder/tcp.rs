@@ -219,13 +219,16 @@ fn a_slow_reader_holds_up_its_sender_and_nobody_else() {
     slow.write_all(&[1]).unwrap();
     // It stalls when the kernel's buffers are full.
     let (mut before, mut same) = (0, 0);
-    wait(|| "a stall".to_owned(), || {
-        let now = rig.counters().total.out_bytes;
-        same = if now == before && now > 0 { same + 1 } else { 0 };
-        before = now;
-        std::thread::sleep(Duration::from_millis(10));
-        same > 30
-    });
+    wait(
+        || "a stall".to_owned(),
+        || {
+            let now = rig.counters().total.out_bytes;
+            same = if now == before && now > 0 { same + 1 } else { 0 };
+            before = now;
+            std::thread::sleep(Duration::from_millis(10));
+            same > 30
+        },
+    );
     assert!(before < LENGTH / 2, "{before} bytes were taken from the server without a reader");
     for _ in 0..20 {
         let mut other = rig.connect();
