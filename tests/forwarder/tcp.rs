@@ -240,6 +240,56 @@ fn a_slow_reader_holds_up_its_sender_and_nobody_else() {
 }
 
 #[test]
+fn clients_and_servers_that_break_off_do_no_harm_to_others() {
+    // The first byte says what the server does: echo, or break off after that many KiB.
+    let server = Server::start(|mut stream| {
+        let mut first = [0; 1];
+        if stream.read_exact(&mut first).is_err() {
+            return;
+        }
+        if first == [0] {
+            return echo(stream);
+        }
+        let _ = io::copy(&mut Pattern::new(1, u64::from(first[0]) * 1024), &mut stream);
+        reset(stream);
+    });
+    let mut rig = Rig::new(&settings(), &[server.address]);
+    let address = rig.address;
+    let result: Result<(), String> = std::thread::scope(|scope| {
+        let good: Vec<_> = (0..4u64)
+            .map(|client| {
+                scope.spawn(move || {
+                    (0..60).try_for_each(|round| {
+                        let mut stream = connect(address);
+                        stream.write_all(&[0]).unwrap();
+                        round_trip(stream, client * 100 + round, (client + 1) * round * 5003)
+                    })
+                })
+            })
+            .collect();
+        for client in 0..4u8 {
+            scope.spawn(move || {
+                for round in 1..=120u8 {
+                    let mut stream = connect(address);
+                    // Some want to be broken off, some break off themselves, in the middle and with much unread.
+                    let _ = stream.write_all(&[if client % 2 == 0 { round } else { 0 }]);
+                    let amount = u64::from(round) * 3000;
+                    let _ = io::copy(&mut Pattern::new(9, amount), &mut stream);
+                    let _ = (&stream).take(amount / 3).read_to_end(&mut Vec::new());
+                    if round % 3 == 0 {
+                        reset(stream);
+                    }
+                }
+            });
+        }
+        good.into_iter().try_for_each(|client| client.join().unwrap())
+    });
+    result.unwrap();
+    rig.wait_open(0);
+    assert!(rig.counters().destinations.values().all(|destination| destination.active == 0));
+}
+
+#[test]
 fn a_real_server_that_vanishes_costs_its_own_connections() {
     let (victim, streams) = Server::manual();
     let other = Server::echo();
