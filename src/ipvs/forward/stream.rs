@@ -190,6 +190,7 @@ impl Pump<'_> {
         self.to_ready.writable = false;
         let rest = bytes.get(sent..).unwrap_or_default().to_vec();
         core.held += rest.len();
+        core.held_peak = core.held_peak.max(core.held);
         self.stream.held = Some(Box::new(Held::Bytes { bytes: rest, from: 0 }));
         Err(Pumped::Waiting)
     }

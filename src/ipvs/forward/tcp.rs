@@ -31,6 +31,9 @@ use crate::ipvs::types::{ServiceKey, SocketKey};
 
 /// Destinations that one connection tries.
 const TRIES: usize = 4;
+/// Connections whose end is worth a look at what the C library keeps.
+const RUSH: usize = 1000;
+
 /// The connections of a thread.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
@@ -41,6 +44,8 @@ pub(super) struct Connections {
     /// Room for those that are due.
     due: Vec<(Tag, u64)>,
     ended: bool,
+    /// Connections that have ended since memory was given back.
+    ended_count: usize,
 }
 
 #[derive(Debug)]
@@ -97,6 +102,16 @@ impl Connections {
     /// Whether a connection has ended since this was last asked.
     pub(super) fn take_ended(&mut self) -> bool {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Whether so many have ended that the C library may have memory to give back.
+    pub(super) fn take_rush_is_over(&mut self) -> bool {
+        let over = self.ended_count > RUSH && self.slab.len() < self.ended_count / 2;
+        if over {
+            self.ended_count = 0;
+            self.again.shrink_to(1024);
+        }
+        over
     }
 
     /// A client was accepted.
@@ -280,6 +295,7 @@ impl Connections {
     fn end(&mut self, core: &mut Core, tag: Tag, how: End) {
         let Some(mut connection) = self.slab.remove(tag) else { return };
         self.ended = true;
+        self.ended_count += 1;
         connection.up.abandon(core);
         connection.down.abandon(core);
         if how == End::Reset {

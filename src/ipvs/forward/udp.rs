@@ -200,15 +200,16 @@ impl Flows {
         let one_packet = settings.settings.flags.one_packet;
         let proxy = settings.settings.proxy;
         drop(settings);
-        if service.is_full() {
-            return None;
-        }
         let choice = Choice::make(core, service, client, asked, tried)?;
         service.cells.count_connection(core.thread);
         let key = FlowKey { listener: listening.id, client, asked, to: one_packet.then_some(choice.backend.key) };
         if let Some(tag) = self.by_key.get(&key) {
             choice.release(core, service);
             return Some(*tag);
+        }
+        if service.is_full() {
+            choice.release(core, service);
+            return None;
         }
         if self.slab.len() >= self.limit {
             self.evict(core);

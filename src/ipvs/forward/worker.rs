@@ -33,6 +33,8 @@ const BUFFER: usize = 64 << 10;
 const PAUSE: u64 = 50;
 /// How often what is not needed is given back.
 const HOUSEKEEPING: u64 = 5000;
+/// Bytes held at once that are worth a look at what the C library keeps.
+const RUSH: usize = 1 << 20;
 const FLOW: u64 = 1 << 63;
 
 /// A listener on its way to a thread.
@@ -85,6 +87,8 @@ pub(super) struct Core {
     pub(super) pipes: Pipes,
     /// Bytes that wait in memory for slow readers.
     pub(super) held: usize,
+    /// The most of these since memory was given back.
+    pub(super) held_peak: usize,
     dice: u64,
     /// Given up when descriptors run out, so that what was accepted already can still be served.
     reserve: Option<OwnedFd>,
@@ -189,6 +193,7 @@ impl Worker {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             pipes: Pipes::default(),
             held: 0,
+            held_peak: 0,
             dice: seed | 1,
             reserve: None,
         };
@@ -287,6 +292,11 @@ impl Worker {
             soon |= listening.service.expire_affinity(self.core.time());
         }
         self.flows.trim();
+        let held_rush = self.core.held_peak > RUSH && self.core.held < self.core.held_peak / 2;
+        if self.connections.take_rush_is_over() || held_rush {
+            self.core.held_peak = self.core.held;
+            crate::net::sys::release_free_memory();
+        }
         self.housekeeping_at = self.core.now + if soon { PAUSE } else { HOUSEKEEPING };
     }
 
