@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Invocation::Sweep(args) => sweep::run(&args),
+        Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
         Invocation::Check(args) => load::check(&args),
         Invocation::Daemon(args) => daemon(*args, argv),
     };

@@ -12,6 +12,8 @@ mod uml_tests;
 mod plane;
 #[path = "ipvs_kernel/tools.rs"]
 mod tools;
+#[path = "ipvs_kernel/words.rs"]
+mod words;
 
 /// Ends the calling test on the host, with its outcome in the guest.
 macro_rules! in_guest {

@@ -149,10 +149,10 @@ impl Kernel {
     /// As for [`Kernel::entries`].
     pub fn stop_sync_daemon(&mut self, state: DaemonState) -> Result<(), DataplaneError> {
         match self.call(&Request::stop_daemon(state)) {
-            Err(error) if error.errno() != Some(libc::ESRCH) => {
-                Err(errors::plain(&format!("lvs_sync_daemon: stopping {}", state.name()), &error))
-            }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            // Not there; or gone before it ever ran, of which the kernel says nothing.
+            Err(error) if matches!(error.errno(), Some(libc::ESRCH | libc::EINTR)) => Ok(()),
+            Err(error) => Err(errors::plain(&format!("lvs_sync_daemon: stopping {}", state.name()), &error)),
         }
     }
 
