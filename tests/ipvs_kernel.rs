@@ -8,10 +8,14 @@ mod uml;
 #[path = "common/uml_tests.rs"]
 mod uml_tests;
 
+#[path = "ipvs_kernel/keepalived.rs"]
+mod keepalived;
 #[path = "ipvs_kernel/plane.rs"]
 mod plane;
 #[path = "ipvs_kernel/tools.rs"]
 mod tools;
+#[path = "ipvs_kernel/traffic.rs"]
+mod traffic;
 #[path = "ipvs_kernel/words.rs"]
 mod words;
 

@@ -80,6 +80,14 @@ impl Kernel {
             .unwrap_or_default())
     }
 
+    /// That there is IPVS and that we may speak to it; asked once.
+    ///
+    /// # Errors
+    /// As for [`Kernel::entries`].
+    pub fn reach(&mut self) -> Result<(), CallError> {
+        if self.client.is_some() { Ok(()) } else { self.info().map(|_| ()) }
+    }
+
     /// The connection timeouts.
     ///
     /// # Errors

@@ -126,7 +126,7 @@ fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'
         Command::StopDaemon(state) => Request::stop_daemon(*state),
     };
     // Whether there is IPVS at all is another question than what the kernel says to a command.
-    kernel.info().map_err(|error| no_kernel(&error))?;
+    kernel.reach().map_err(|error| no_kernel(&error))?;
     match kernel.call(&request) {
         Ok(_) => Ok(()),
         // A daemon that is stopped before it ever ran is gone nevertheless.
