@@ -8,10 +8,16 @@ mod uml;
 #[path = "common/uml_tests.rs"]
 mod uml_tests;
 
+#[path = "ipvs_kernel/keepalived.rs"]
+mod keepalived;
 #[path = "ipvs_kernel/plane.rs"]
 mod plane;
 #[path = "ipvs_kernel/tools.rs"]
 mod tools;
+#[path = "ipvs_kernel/traffic.rs"]
+mod traffic;
+#[path = "ipvs_kernel/words.rs"]
+mod words;
 
 /// Ends the calling test on the host, with its outcome in the guest.
 macro_rules! in_guest {

@@ -80,6 +80,14 @@ impl Kernel {
             .unwrap_or_default())
     }
 
+    /// That there is IPVS and that we may speak to it; asked once.
+    ///
+    /// # Errors
+    /// As for [`Kernel::entries`].
+    pub fn reach(&mut self) -> Result<(), CallError> {
+        if self.client.is_some() { Ok(()) } else { self.info().map(|_| ()) }
+    }
+
     /// The connection timeouts.
     ///
     /// # Errors
@@ -149,10 +157,10 @@ impl Kernel {
     /// As for [`Kernel::entries`].
     pub fn stop_sync_daemon(&mut self, state: DaemonState) -> Result<(), DataplaneError> {
         match self.call(&Request::stop_daemon(state)) {
-            Err(error) if error.errno() != Some(libc::ESRCH) => {
-                Err(errors::plain(&format!("lvs_sync_daemon: stopping {}", state.name()), &error))
-            }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            // Not there; or gone before it ever ran, of which the kernel says nothing.
+            Err(error) if matches!(error.errno(), Some(libc::ESRCH | libc::EINTR)) => Ok(()),
+            Err(error) => Err(errors::plain(&format!("lvs_sync_daemon: stopping {}", state.name()), &error)),
         }
     }
 

@@ -321,7 +321,7 @@ pub(crate) fn payload(base: u32, offset: u32, length: u32) -> Expressions {
     ])
 }
 
-fn compare(operator: Operator, value: u8) -> Expressions {
+pub(crate) fn compare(operator: Operator, value: u8) -> Expressions {
     let value = Cmp::Data(DataAttribute::Value(vec![value]));
     Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(operator), value])
 }

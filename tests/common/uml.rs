@@ -56,7 +56,10 @@ pub fn missing() -> Option<String> {
     if busybox.windows(10).any(|window| window == b"/ld-linux-") || busybox.is_empty() {
         return Some("needs the package busybox-static".to_owned());
     }
-    ["setpriv", "unshare", "taskset"].into_iter().find(|tool| !on_path(tool)).map(|tool| format!("needs {tool}"))
+    ["setpriv", "unshare", "taskset", "modprobe", "ip"]
+        .into_iter()
+        .find(|tool| !on_path(tool))
+        .map(|tool| format!("needs {tool}"))
 }
 
 fn on_path(program: &str) -> bool {

@@ -88,7 +88,8 @@ impl Client {
         }
     }
 
-    /// One request and all that it is answered with. `family` is that of the service whose destinations are dumped.
+    /// One request and all that it is answered with. A request that was interrupted has no answer at all: that is
+    /// `EINTR`. `family` is that of the service whose destinations are dumped.
     ///
     /// # Errors
     /// The kernel refuses it, or the answer is lost.
@@ -99,7 +100,12 @@ impl Client {
             let mut buffer = Vec::new();
             request.append(self.family, sequence, true, &mut buffer);
             self.send(&buffer)?;
-            let (replies, interrupted) = self.answers(sequence, family)?;
+            let (replies, interrupted) = match self.answers(sequence, family) {
+                Err(CallError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(CallError::Refused { errno: libc::EINTR, text: None });
+                }
+                answers => answers?,
+            };
             if !interrupted || tries >= DUMP_TRIES {
                 return Ok(replies);
             }
@@ -196,7 +202,7 @@ impl Client {
                 Ok((_, Some(from))) if from.pid() != 0 => continue,
                 Ok((length, _)) => Ok(decode(self.buffer.get(..length).unwrap_or_default(), family)),
                 Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => Err(io::Error::other("the kernel did not answer")),
+                Err(Errno::EAGAIN) => Err(io::Error::new(io::ErrorKind::WouldBlock, "the kernel did not answer")),
                 Err(error) => Err(error.into()),
             };
         }
