@@ -1,7 +1,8 @@
 //! The command line: keepalived's own options under either name, and holdfast's subcommands.
 //!
 //! Pure: arguments in, an [`Invocation`] or a text with an exit code out. Started under the name `keepalived` only
-//! keepalived's options exist; as `holdfast` without a subcommand the same options mean the same.
+//! keepalived's options exist; as `holdfast` without a subcommand the same options mean the same. Started as `ipvsadm`
+//! the line is [`crate::ipvsadm`]'s.
 
 pub mod args;
 
@@ -33,6 +34,13 @@ pub enum Invocation {
     Lab(Box<LabArgs>),
     /// `holdfast genhash`, `keepalived -T`, or started as `genhash`.
     Genhash(Box<GenhashArgs>),
+    /// `holdfast ipvsadm`, or started as `ipvsadm`.
+    Ipvsadm {
+        /// How it was called, for messages.
+        program: String,
+        /// Its arguments, which it understands by itself.
+        arguments: Vec<String>,
+    },
 }
 
 /// Something to print before leaving: help, version, a mistake on the command line.
@@ -92,6 +100,13 @@ enum Subcommand {
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
     #[command(args_override_self = true)]
     Sweep(Box<DaemonArgs>),
+    /// Show and change the kernel's virtual servers, with the options of ipvsadm(8).
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// Options of ipvsadm(8); --help shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Understands a command line, program name first.
@@ -99,6 +114,9 @@ enum Subcommand {
 /// # Errors
 /// There is something to print instead of something to do.
 pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
+    if let Some(invocation) = ipvsadm(argv) {
+        return Ok(invocation);
+    }
     let as_keepalived = is_keepalived(argv);
     let rest: Vec<String> = argv.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if wants_genhash(argv, &rest) {
@@ -115,6 +133,9 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
+            Some(Subcommand::Ipvsadm { arguments }) => {
+                Invocation::Ipvsadm { program: "holdfast ipvsadm".to_owned(), arguments: texts(&arguments) }
+            }
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
     };
@@ -141,6 +162,25 @@ fn parse_genhash(argv: &[OsString]) -> Result<Invocation, Leave> {
 /// Whether the program was started as `keepalived`.
 pub fn is_keepalived(argv: &[OsString]) -> bool {
     argv.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "keepalived")
+}
+
+/// Started as `ipvsadm` or one of its companions, or as `holdfast ipvsadm`: the rest of the line is not clap's business,
+/// for the grammar is another one.
+fn ipvsadm(argv: &[OsString]) -> Option<Invocation> {
+    let program = argv.first()?.to_string_lossy().into_owned();
+    let (program, verb, rest) = match Path::new(&program).file_name()?.to_str()? {
+        "ipvsadm" => (program, None, argv.get(1..)),
+        "ipvsadm-save" => (program, Some("-S"), argv.get(1..)),
+        "ipvsadm-restore" => (program, Some("-R"), argv.get(1..)),
+        _ if argv.get(1)? == "ipvsadm" && !is_keepalived(argv) => (format!("{program} ipvsadm"), None, argv.get(2..)),
+        _ => return None,
+    };
+    let arguments = verb.map(str::to_owned).into_iter().chain(texts(rest.unwrap_or_default())).collect();
+    Some(Invocation::Ipvsadm { program, arguments })
+}
+
+fn texts(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn wants_genhash(argv: &[OsString], rest: &[String]) -> bool {

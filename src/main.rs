@@ -8,6 +8,7 @@ use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
 use holdfast::daemon::{check, detach, load, main_process, sweep};
+use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Invocation::Sweep(args) => sweep::run(&args),
         Invocation::Check(args) => check::check(&args),
         Invocation::Plan(args) => check::plan(&args),
+        Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
         Invocation::Daemon(args) => daemon(*args, argv),
     };
     match result {
@@ -50,8 +52,10 @@ fn main() -> ExitCode {
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
     holdfast::net::sys::keep_large_buffers_apart();
-    if let Some(ChildKind::Vrrp) = args.child {
-        return vrrp_child(&args);
+    match args.child {
+        Some(ChildKind::Vrrp) => return vrrp_child(&args),
+        Some(ChildKind::Balancer) => return balancer_child(&args),
+        None => {}
     }
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());
@@ -76,6 +80,15 @@ fn vrrp_child(args: &DaemonArgs) -> anyhow::Result<u8> {
     let logging = logging::init(&LogOptions::of(args, Some("vrrp")))?;
     log_panics();
     let code = process::run(options);
+    logging.flush(FLUSH_LIMIT);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn balancer_child(args: &DaemonArgs) -> anyhow::Result<u8> {
+    let options = balancer::ProcessOptions::from_standard_streams()?;
+    let logging = logging::init(&LogOptions::of(args, Some("healthcheckers")))?;
+    log_panics();
+    let code = balancer::run(options);
     logging.flush(FLUSH_LIMIT);
     Ok(u8::try_from(code).unwrap_or(1))
 }

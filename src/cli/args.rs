@@ -11,6 +11,8 @@ use clap::{ArgAction, Args, ValueEnum};
 pub enum ChildKind {
     /// The vrrp process.
     Vrrp,
+    /// The balancer process.
+    Balancer,
 }
 
 /// `holdfast check`.

@@ -161,3 +161,19 @@ fn plan_takes_a_file_and_compares_it_with_the_one_that_runs() {
     }
     assert_eq!(leave(&["holdfast", "plan"]).code, 1);
 }
+
+#[test]
+fn ipvsadm_has_a_grammar_of_its_own() {
+    let arguments = |words: &[&str]| match parse(&argv(words)) {
+        Ok(Invocation::Ipvsadm { program, arguments }) => (program, arguments.join(" ")),
+        other => panic!("{other:?}"),
+    };
+    let row = |program: &str, rest: &str| (program.to_owned(), rest.to_owned());
+    assert_eq!(arguments(&["/sbin/ipvsadm", "-ln"]), row("/sbin/ipvsadm", "-ln"));
+    assert_eq!(arguments(&["ipvsadm"]), row("ipvsadm", ""));
+    let line = ["holdfast", "ipvsadm", "-A", "-t", "10.0.0.1:80", "-g", "-p", "60", "--help"];
+    assert_eq!(arguments(&line), row("holdfast ipvsadm", "-A -t 10.0.0.1:80 -g -p 60 --help"));
+    assert_eq!(arguments(&["/sbin/ipvsadm-save", "-n"]), row("/sbin/ipvsadm-save", "-S -n"));
+    assert_eq!(arguments(&["ipvsadm-restore"]), row("ipvsadm-restore", "-R"));
+    assert!(matches!(parse(&argv(&["keepalived", "-n"])), Ok(Invocation::Daemon(_))));
+}

@@ -72,6 +72,8 @@ impl Inherited {
 pub struct Server<'a> {
     /// Where its checkers connect to; port 0 when it has none, nor its virtual server.
     pub address: SocketKey,
+    /// `weight`.
+    pub weight: u32,
     /// `alpha`.
     pub alpha: bool,
     /// `virtualhost`.
@@ -317,7 +319,12 @@ fn misc(section: &Section<'_>, server: &Server<'_>, reporter: &mut Reporter) -> 
         command.user = Some(user);
     }
     let timeout = section.duration("misc_timeout").filter(|timeout| !timeout.is_zero());
-    Some(MiscProbe { command, timeout: timeout.unwrap_or(server.misc_timeout), dynamic: section.flag("misc_dynamic") })
+    Some(MiscProbe {
+        command,
+        timeout: timeout.unwrap_or(server.misc_timeout),
+        dynamic: section.flag("misc_dynamic"),
+        real_weight: server.weight,
+    })
 }
 
 fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) -> Option<FileProbe> {

@@ -94,6 +94,7 @@ fn real_server(
     let virtualhost = section.word("virtualhost").or_else(|| virtual_server.word("virtualhost"));
     let server = Server {
         address: SocketKey::new(address.ip, probed),
+        weight,
         alpha,
         virtualhost: virtualhost.map(|word| word.text.as_ref()),
         inherited: parent.inherited.take(section),

@@ -51,13 +51,13 @@ pub struct LogOptions {
 
 /// LOG_DAEMON.
 const DEFAULT_FACILITY: u8 = 3;
-/// The tracing target of what the vrrp process reports, whoever writes it down.
-const VRRP_TARGET: &str = "vrrp";
+/// The tracing targets of what children report, whoever writes it down, and what that appends to the name.
+const CHILDREN: [(&str, &str); 2] = [("vrrp", "_vrrp"), (crate::ipvs::log::TARGET, "_healthcheckers")];
 /// Where syslog listens.
 const DEV_LOG: &str = "/dev/log";
 
 impl LogOptions {
-    /// What the command line asks for; `process` is `None` for main, else the child's name (`vrrp`).
+    /// What the command line asks for; `process` is `None` for main, else the child's name (`vrrp`, `healthcheckers`).
     pub fn of(args: &DaemonArgs, process: Option<&str>) -> Self {
         let suffix = process.map(|p| format!("_{p}")).unwrap_or_default();
         let foreground = args.dont_fork;
@@ -247,7 +247,8 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let text = format::render(event);
         let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
-        record.of_vrrp = event.metadata().target() == VRRP_TARGET;
+        let child = CHILDREN.iter().find(|(target, _)| *target == event.metadata().target());
+        record.child = child.map_or("", |(_, child)| child);
         record.suffix = self.suffix.get().cloned().unwrap_or_default();
         let record = Arc::new(record);
         for queue in &self.queues {

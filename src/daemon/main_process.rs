@@ -6,6 +6,7 @@
 //! drain → shutdown script → pid files gone.
 
 mod apply;
+mod balancer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,10 +21,11 @@ use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
-use super::reload::KnownErrors;
+use super::reload::{KnownErrors, notify_with_departing};
 use super::reload_files::Schedule;
+use super::requests::Requests;
 use super::signals::{Request, Signals};
-use super::supervise::{ChildCommand, Death, Happening, Supervisor};
+use super::supervise::{self, ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::Watchdog;
 use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
@@ -42,6 +44,7 @@ use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
+use balancer::{BalancerChild, known_commands};
 
 /// Notify scripts that are still running or waiting when the child has ended are given this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -124,9 +127,10 @@ async fn start_and_serve(
     };
     pid_file.write(std::process::id())?;
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
+    let checkers_pid_path = pid_path(&args.checkers_pid, "checkers");
     let share_stderr = !args.detached;
-    let mut main =
-        MainProcess::new(args, ChildCommand { argv, share_stderr, ident_suffix }, config, signals, vrrp_pid_path)?;
+    let child = ChildCommand { argv, share_stderr, ident_suffix };
+    let mut main = MainProcess::new(args, child, config, signals, vrrp_pid_path, checkers_pid_path)?;
     main.known_errors = KnownErrors::of(&diagnostics);
     main.processes.come_from(home);
     let code = main.serve().await;
@@ -139,9 +143,6 @@ async fn start_and_serve(
 fn say_what_is_not_built(args: &DaemonArgs) {
     for option in args.not_built() {
         warn!("{option} is not built yet and does nothing");
-    }
-    if args.checkers && !args.vrrp {
-        warn!("--check alone: health checkers are not built yet, nothing will run");
     }
 }
 
@@ -186,7 +187,8 @@ struct MainProcess {
     known_errors: KnownErrors,
     runner: Runner,
     signals: Signals,
-    vrrp: Supervisor,
+    vrrp: Supervisor<supervise::Vrrp>,
+    balancer: BalancerChild,
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
@@ -245,7 +247,8 @@ enum Wake {
     ReloadDue,
     /// A reload has waited long enough.
     ReloadNow,
-    Child(Happening),
+    Child(Happening<FromVrrp>),
+    Balancer(balancer::Wake),
     Tracker(Update),
     /// A notify script ended and the next was started.
     Notified,
@@ -266,14 +269,17 @@ impl MainProcess {
         config: Config,
         signals: Signals,
         vrrp_pid_path: std::path::PathBuf,
+        checkers_pid_path: std::path::PathBuf,
     ) -> anyhow::Result<Self> {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
         let recorder = flight::create()?;
+        let requests = Requests::new(runner.clone(), known_commands(&config));
         Ok(Self {
             known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
+            balancer: BalancerChild::new(child.clone(), requests, checkers_pid_path)?,
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
@@ -286,7 +292,7 @@ impl MainProcess {
             files: FileTrackers::new(sender.clone()),
             processes: ProcessTrackers::new(sender),
             updates,
-            notify_config: config.notify.clone(),
+            notify_config: notify_with_departing(&NotifyConfig::default(), &config),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
             told: Told::default(),
             announced: false,
@@ -308,16 +314,24 @@ impl MainProcess {
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
         self.apply_trackers();
+        if self.needs_balancer() {
+            self.end_orphaned_balancer().await;
+            self.start_balancer();
+        } else {
+            self.set_virtual_server_trackers(TrackerStatus::Unknown);
+        }
         self.schedule.apply(&self.config.daemon);
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
-                end_orphan(&self.vrrp_pid_path).await;
+                end_orphan::<supervise::Vrrp>(&self.vrrp_pid_path).await;
             }
             self.start_vrrp(false);
         } else {
             info!("no vrrp_instance is configured: no vrrp process");
-            self.announce_ready();
+            if !self.needs_balancer() {
+                self.announce_ready();
+            }
         }
         let ready_limit = tokio::time::Instant::now() + READY_LIMIT;
         while !self.is_over() {
@@ -328,9 +342,9 @@ impl MainProcess {
         self.exit_code
     }
 
-    /// Stopping, and the child is gone with everything that it said heard.
+    /// Stopping, and the children are gone with everything that they said heard.
     fn is_over(&self) -> bool {
-        self.stopping.is_some() && !self.vrrp.is_running()
+        self.stopping.is_some() && !self.vrrp.is_running() && self.balancer_is_gone()
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
@@ -342,12 +356,13 @@ impl MainProcess {
             request = self.signals.next() => Wake::Signal(request),
             () = self.schedule.due() => Wake::ReloadDue,
             happening = self.vrrp.next() => Wake::Child(happening),
+            wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
-            () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
+            () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() && self.vrrp.is_running() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
         }
     }
@@ -366,11 +381,12 @@ impl MainProcess {
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
+            Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
             Wake::Notified => {}
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
-                warn!("the vrrp process is not ready after {READY_LIMIT:?}; going on");
+                warn!("the children are not ready after {READY_LIMIT:?}; going on");
                 self.announce_ready();
             }
             Wake::Look => self.look_after_child(),
@@ -437,6 +453,7 @@ impl MainProcess {
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
                 }
+                self.tell_balancer_of(&event);
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
                 {
@@ -474,14 +491,15 @@ impl MainProcess {
 
     fn on_death(&mut self, death: Death) {
         if std::mem::take(&mut self.killed_stuck) {
-            apply::sweep(&self.config.vrrp);
+            self.sweep_addresses();
         }
         if self.stopping.is_some() {
             self.vrrp.cancel_restart();
             if !death.status.success() {
                 warn!("the vrrp process ended with {}", death.status);
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
             }
+            self.stop_balancer();
             return;
         }
         if let Some(Retiring { last, .. }) = self.retiring.take() {
@@ -496,23 +514,29 @@ impl MainProcess {
             Some(code @ (1 | 2 | 4)) if !was_ready => {
                 self.exit_code = u8::try_from(code).unwrap_or(EXIT_FATAL);
                 self.vrrp.cancel_restart();
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
                 self.stop();
             }
             _ if self.args.dont_respawn => {
                 info!("not restarted (--dont-respawn): stopping");
                 self.exit_code = EXIT_FATAL;
                 self.vrrp.cancel_restart();
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
                 self.stop();
             }
             _ if wait.is_zero() => info!("restarting the vrrp process at once"),
             _ => {
                 error!("the vrrp process died {early_deaths} times soon after its start: restarted in {wait:?}");
                 // Nobody will renew the claim to the addresses in time: a peer takes over.
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
             }
         }
+    }
+
+    /// There is no vrrp process, and there will not be one soon.
+    fn sweep_addresses(&mut self) {
+        apply::sweep(&self.config.vrrp);
+        self.tell_balancer_of_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
@@ -521,6 +545,7 @@ impl MainProcess {
             warn!("the vrrp process ended with {}", death.status);
             apply::sweep(last);
         }
+        self.tell_balancer_of_sweep();
         self.vrrp_pid_file = None;
         if self.needs_vrrp() {
             self.start_vrrp(false);
@@ -528,6 +553,11 @@ impl MainProcess {
     }
 
     fn on_tracker(&mut self, Update { key, status }: Update) {
+        if let TrackerKey::File(name) = &key
+            && self.config.balancer.files.contains_key(name)
+        {
+            self.tell_balancer_of_file(name, status);
+        }
         if !self.is_tracker(&key) {
             return;
         }
@@ -538,7 +568,9 @@ impl MainProcess {
     fn is_tracker(&self, key: &TrackerKey) -> bool {
         match key {
             TrackerKey::Script(name) => self.config.scripts.contains_key(name),
-            TrackerKey::File(name) => self.config.files.contains_key(name),
+            TrackerKey::File(name) => {
+                self.config.files.contains_key(name) || self.config.balancer.files.contains_key(name)
+            }
             TrackerKey::Process(name) => self.config.processes.contains_key(name),
             TrackerKey::VirtualServer(_) => self.config.vrrp.trackers.contains(key),
             TrackerKey::Interface(_) => false,
@@ -569,6 +601,10 @@ impl MainProcess {
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
         self.vrrp.cancel_restart();
         self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
+        // The virtual addresses go first: who still asks here while they are handed over is served.
+        if !self.vrrp.is_running() {
+            self.stop_balancer();
+        }
     }
 
     async fn finish(&mut self) {

@@ -6,7 +6,7 @@
 //! ```text
 //!   signals ─┐                                ┌─ child "vrrp": socket pair ⇄, memfd flight recorder
 //!   trackers ┼─▶ main_process (one select) ◀─▶ supervise
-//!   notify  ─┘        │
+//!   notify  ─┘        │                        └─ child "balancer": socket pair ⇄
 //!                     └─ exec: every external command, own process group, deadline → TERM → KILL
 //! ```
 
@@ -23,6 +23,7 @@ pub mod pidfile;
 pub mod reload;
 pub mod reload_files;
 pub mod reload_time;
+pub mod requests;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
-use crate::notify::config::NotifyConfig;
+use crate::notify::config::{NotifyConfig, of_virtual_servers};
 use crate::vrrp::config::{ConfigDiff, VrrpConfig, renames};
 
 /// The errors that the running configuration was started with, wherever they stand in the file.
@@ -116,13 +116,26 @@ pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'st
     kept
 }
 
-/// The new notify scripts, and the old ones of instances and groups that are gone: their last event is still to come.
+/// The new notify scripts, and the old ones of whoever is gone: the last event is still to come.
 pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
     let mut notify = new.notify.clone();
     let gone = |(name, _): &(&String, _)| !new.vrrp.instances.contains_key(*name);
     notify.instances.extend(old.instances.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
     let gone = |(name, _): &(&String, _)| !new.vrrp.groups.contains_key(*name);
     notify.groups.extend(old.groups.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
+    notify.virtual_servers = of_virtual_servers(&new.balancer);
+    for (id, old) in &old.virtual_servers {
+        match notify.virtual_servers.get_mut(id) {
+            None => drop(notify.virtual_servers.insert(id.clone(), old.clone())),
+            Some(new_scripts) => {
+                let stays = |address| {
+                    new.balancer.services.get(id).is_some_and(|s| s.real_servers.iter().any(|r| r.address == address))
+                };
+                let gone = old.real_servers.iter().filter(|(address, _)| !stays(**address));
+                new_scripts.real_servers.extend(gone.map(|(address, scripts)| (*address, scripts.clone())));
+            }
+        }
+    }
     notify
 }
 

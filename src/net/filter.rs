@@ -176,7 +176,8 @@ impl Filter {
     }
 }
 
-fn exchange(socket: &mut NetlinkSocket, batch: &[u8], expected: u32) -> io::Result<()> {
+/// Sends a batch of this sequence number and reads its answer.
+pub(crate) fn exchange(socket: &mut NetlinkSocket, batch: &[u8], expected: u32) -> io::Result<()> {
     socket.send(batch)?;
     loop {
         match socket.read()? {

@@ -150,6 +150,11 @@ impl LinkTable {
     pub fn addresses(&self, index: IfIndex) -> impl Iterator<Item = &AddressFacts> {
         self.current.addresses.get(&index).into_iter().flatten()
     }
+
+    /// The addresses of all links.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.current.addresses.values().flatten().map(|facts| facts.address)
+    }
 }
 
 fn link_address(facts: &AddressFacts) -> LinkAddress {

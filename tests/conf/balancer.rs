@@ -163,7 +163,7 @@ virtual_server 192.0.2.1 80 {
     let dns = DnsProbe { target: to(), record_type: "SOA".to_owned(), name: ".".to_owned() };
     let smtp = SmtpProbe { targets: vec![to()], helo_name: "smtpchecker.keepalived.org".to_owned() };
     let checkers = &only(&config).real_servers[0].checkers;
-    let Probe::Misc(MiscProbe { command, timeout, dynamic: false }) = &checkers[7].probe else {
+    let Probe::Misc(MiscProbe { command, timeout, dynamic: false, .. }) = &checkers[7].probe else {
         panic!("{checkers:?}")
     };
     assert_eq!((command.text.as_str(), *timeout), ("/bin/true", seconds(60)));

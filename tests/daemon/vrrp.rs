@@ -296,7 +296,7 @@ fn a_vrrp_process_that_is_left_without_its_main_is_ended_by_the_next() {
         fs::write(bench.path("vrrp.pid"), format!("{}\n", left.id())).unwrap();
         let daemon = bench.start(&["-s", &net.name]);
         if is_orphan {
-            daemon.wait_for_log("a vrrp process without its main was left");
+            daemon.wait_for_log("the vrrp process of a main that is gone was left");
         }
         daemon.wait_for_log("(VI_1) Entering MASTER STATE");
         assert_eq!(left.try_wait().unwrap().is_some(), is_orphan, "{name}");

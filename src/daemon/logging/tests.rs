@@ -128,7 +128,7 @@ fn the_name_has_the_process_then_the_namespace_and_the_instance() {
     record.suffix = "_green_blue".into();
     assert_eq!(record.ident("Keepalived"), "Keepalived_green_blue");
     assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
-    record.of_vrrp = true;
+    record.child = "_vrrp";
     assert_eq!(record.ident("Keepalived"), "Keepalived_vrrp_green_blue");
     assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
 }
