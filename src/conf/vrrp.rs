@@ -535,7 +535,7 @@ impl Builder<'_, '_, '_> {
         let mut own = GarpSettings::default();
         own.take(self.section, "");
         let global = self.defaults.garp;
-        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, ..GarpConfig::default() };
+        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, refresh: Duration::ZERO, ..GarpConfig::default() };
         let base = if self.defaults.min_garp { least } else { GarpConfig::default() };
         let delay = own.delay.or(global.delay).unwrap_or(base.delay);
         // 0 packets would tell nobody; keepalived sends one.

@@ -262,7 +262,8 @@ pub struct GarpConfig {
     pub delay: Duration,
     /// Packets per address and burst (`garp_master_repeat`).
     pub repeat: u32,
-    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`).
+    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`). A minute unless set, where
+    /// keepalived has none: whatever made clients forget, they find the router again.
     pub refresh: Duration,
     /// Packets per address and periodic burst (`garp_master_refresh_repeat`).
     pub refresh_repeat: u32,
@@ -277,7 +278,7 @@ impl Default for GarpConfig {
         Self {
             delay: Duration::from_secs(5),
             repeat: 5,
-            refresh: Duration::ZERO,
+            refresh: Duration::from_secs(60),
             refresh_repeat: 1,
             lower_prio_delay: Duration::from_secs(5),
             lower_prio_repeat: 5,
