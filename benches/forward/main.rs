@@ -11,7 +11,7 @@
 //! | `short` | connect, 100 bytes, 200 bytes back, the server closes; 32 at a time |
 //! | `requests` | the same bytes over 64 connections that stay |
 //! | `bulk` | two streams |
-//! | `udp` | 32 flows with 16 datagrams of 100 bytes in flight each |
+//! | `udp` | 32 flows with 8 datagrams of 100 bytes in flight each |
 //! | `idle` | user memory of a connection that does nothing |
 //! | `latency` | one connection at a time: what the proxy adds |
 
@@ -121,6 +121,7 @@ fn measure(name: &str, options: &Options, place: &Place, running: &[Running]) {
             let port = |service: u16| proxy.contender.port(service);
             let vip = place::VIP;
             let before = proxy.cpu();
+            progress(&format!("  {who}"));
             let figure = match name {
                 "short" => {
                     let count = load::short(place, vip, port(load::SHORT), options.quick);

@@ -17,7 +17,7 @@ const READS: usize = 16;
 /// A read of at least this much is bulk; two in a row, and the stream is spliced.
 const BULK: usize = 32 << 10;
 /// How much is in a pipe at most.
-const SPLICE: usize = 512 << 10;
+const SPLICE: usize = 1 << 20;
 /// A splice of less than this, and the stream is copied again.
 const TRICKLE: usize = 4 << 10;
 /// A stream whose reader is slow reads no more than this at a time, or all of its buffer would end up in memory.
