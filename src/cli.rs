@@ -10,7 +10,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
 use crate::lab::LabArgs;
@@ -25,6 +25,8 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast plan`.
+    Plan(PlanArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -78,11 +80,13 @@ struct GenhashCli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Check configuration files and print what is wrong with them.
+    /// Check configuration files and print what is wrong or unwise in them; compare those of two directors; explain.
     Check(CheckArgs),
     /// Print the digest of a web page, for `digest` in a `url` block.
     #[command(args_override_self = true)]
     Genhash(Box<GenhashArgs>),
+    /// Show what a reload with a file would add, change and remove, and which instances it would touch.
+    Plan(PlanArgs),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
@@ -108,6 +112,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
+            Some(Subcommand::Plan(args)) => Invocation::Plan(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
             None => Invocation::Daemon(Box::new(cli.daemon)),

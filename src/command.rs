@@ -131,6 +131,16 @@ fn split_arguments(text: &str) -> Result<Vec<String>, CommandError> {
     quote.map_or(Ok(words), |open| Err(CommandError::Unmatched(open)))
 }
 
+/// A text with C's escapes resolved.
+pub fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        plain.push(if c == '\\' { unescape(&mut rest) } else { c });
+    }
+    plain
+}
+
 /// The character that a backslash and what follows it stand for.
 fn unescape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> char {
     let digits = |rest: &mut std::iter::Peekable<std::str::Chars<'_>>, radix: u32, most: usize| {

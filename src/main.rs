@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{detach, load, main_process, sweep};
+use holdfast::daemon::{check, detach, load, main_process, sweep};
 use holdfast::vrrp::process::{self, ProcessOptions};
 
 fn main() -> ExitCode {
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
             0
         }),
         Invocation::Sweep(args) => sweep::run(&args),
-        Invocation::Check(args) => load::check(&args),
+        Invocation::Check(args) => check::check(&args),
+        Invocation::Plan(args) => check::plan(&args),
         Invocation::Daemon(args) => daemon(*args, argv),
     };
     match result {
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
+    holdfast::net::sys::keep_large_buffers_apart();
     if let Some(ChildKind::Vrrp) = args.child {
         return vrrp_child(&args);
     }

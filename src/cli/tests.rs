@@ -139,5 +139,25 @@ fn check_takes_files() {
         Ok(Invocation::Check(args)) => assert!(args.json && !args.strict && args.files.len() == 2),
         other => panic!("{other:?}"),
     }
-    assert_eq!(leave(&["holdfast", "check"]).code, 1);
+    match parse(&argv(&["holdfast", "check"])) {
+        Ok(Invocation::Check(args)) => assert_eq!(args.files, [Path::new("/etc/keepalived/keepalived.conf")]),
+        other => panic!("{other:?}"),
+    }
+    match parse(&argv(&["holdfast", "check", "--explain", "priority"])) {
+        Ok(Invocation::Check(args)) => assert_eq!(args.explain.as_deref(), Some("priority")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "check", "--explain", "priority", "file"]).code, 1);
+}
+
+#[test]
+fn plan_takes_a_file_and_compares_it_with_the_one_that_runs() {
+    match parse(&argv(&["holdfast", "plan", "new"])) {
+        Ok(Invocation::Plan(args)) => {
+            let expected = (Path::new("new"), Path::new("/etc/keepalived/keepalived.conf"));
+            assert_eq!((args.file.as_path(), args.against.as_path()), expected);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "plan"]).code, 1);
 }

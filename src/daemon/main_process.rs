@@ -21,6 +21,7 @@ use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::KnownErrors;
+use super::reload_files::Schedule;
 use super::signals::{Request, Signals};
 use super::supervise::{ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::Watchdog;
@@ -37,7 +38,7 @@ use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
-use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
@@ -48,6 +49,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
 const UPDATES: usize = 1024;
+/// Between two reloads: what is asked for meanwhile is one.
+const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -187,6 +190,10 @@ struct MainProcess {
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
+    /// This node takes no part in elections; each vrrp process is told when it starts.
+    maintenance: bool,
+    /// Events came since freed memory was last given back.
+    untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -200,6 +207,12 @@ struct MainProcess {
     told: Told,
     announced: bool,
     loading: Option<Loading>,
+    /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
+    reload_at: Option<tokio::time::Instant>,
+    last_reload: Option<tokio::time::Instant>,
+    schedule: Schedule,
+    /// Since the start.
+    reloads: u64,
     stopping: Option<Stopping>,
     /// A reload left nothing for the vrrp process to do: it was told to end.
     retiring: Option<Retiring>,
@@ -211,6 +224,8 @@ struct Loading {
     task: JoinHandle<Loaded>,
     /// Another SIGHUP came meanwhile: read it all again, once, however many came.
     again: bool,
+    /// There while files are read (`reload_file`).
+    marker: Option<std::path::PathBuf>,
 }
 
 struct Stopping {
@@ -226,6 +241,10 @@ struct Retiring {
 /// What woke main.
 enum Wake {
     Signal(Request),
+    /// The time of the `reload_time_file` has come.
+    ReloadDue,
+    /// A reload has waited long enough.
+    ReloadNow,
     Child(Happening),
     Tracker(Update),
     /// A notify script ended and the next was started.
@@ -258,6 +277,8 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            maintenance: false,
+            untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -270,6 +291,10 @@ impl MainProcess {
             told: Told::default(),
             announced: false,
             loading: None,
+            reload_at: None,
+            last_reload: None,
+            schedule: Schedule::default(),
+            reloads: 0,
             stopping: None,
             retiring: None,
             exit_code: 0,
@@ -283,6 +308,7 @@ impl MainProcess {
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
         self.apply_trackers();
+        self.schedule.apply(&self.config.daemon);
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
@@ -314,10 +340,12 @@ impl MainProcess {
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
+            () = self.schedule.due() => Wake::ReloadDue,
             happening = self.vrrp.next() => Wake::Child(happening),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
+            () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
@@ -328,6 +356,12 @@ impl MainProcess {
         match wake {
             Wake::Signal(Request::Stop) => self.stop(),
             Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::ReloadNow => self.begin_reload(),
+            Wake::ReloadDue => {
+                info!("the time of the reload has come");
+                self.schedule.taken();
+                self.begin_reload();
+            }
             Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
@@ -366,6 +400,7 @@ impl MainProcess {
             config: Box::new(self.config.vrrp.clone()),
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
+            maintenance: self.maintenance,
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -397,7 +432,11 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
-                log_event(&event);
+                self.untidy = true;
+                // Of our own silence the child has told the log when it was time.
+                if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
+                    log_event(&event);
+                }
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
                 {
@@ -410,19 +449,26 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 
     fn look_after_child(&mut self) {
-        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
-        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+        let (now, clock) = (Instant::now(), MonotonicClock::measure());
+        if let Err(error) = flight::beat_of_main(self.vrrp.recorder(), now, clock) {
+            tracing::debug!("flight recorder: {error}");
+        }
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), clock);
+        if let Some(silence) = self.watchdog.look(now, beat) {
             error!(
                 "the vrrp process has stood still for {} ms: killed, its addresses are removed",
                 silence.as_millis()
             );
             self.killed_stuck = true;
             self.vrrp.kill();
+        }
+        if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_free_memory();
         }
     }
 
@@ -494,6 +540,7 @@ impl MainProcess {
             TrackerKey::Script(name) => self.config.scripts.contains_key(name),
             TrackerKey::File(name) => self.config.files.contains_key(name),
             TrackerKey::Process(name) => self.config.processes.contains_key(name),
+            TrackerKey::VirtualServer(_) => self.config.vrrp.trackers.contains(key),
             TrackerKey::Interface(_) => false,
         }
     }

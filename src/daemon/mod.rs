@@ -11,14 +11,18 @@
 //! ```
 
 pub mod backoff;
+pub mod check;
 pub mod detach;
 pub mod exec;
 pub mod load;
+pub mod local_time;
 pub mod logging;
 pub mod main_process;
 pub mod orphan;
 pub mod pidfile;
 pub mod reload;
+pub mod reload_files;
+pub mod reload_time;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;

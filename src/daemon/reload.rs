@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
 use crate::notify::config::NotifyConfig;
-use crate::vrrp::config::{ConfigDiff, VrrpConfig};
+use crate::vrrp::config::{ConfigDiff, VrrpConfig, renames};
 
 /// The errors that the running configuration was started with, wherever they stand in the file.
 ///
@@ -69,11 +69,12 @@ pub struct Summary {
 impl Summary {
     /// Of the step from `old` to `new`, which `diff` describes.
     pub fn of(old: &VrrpConfig, new: &VrrpConfig, diff: &ConfigDiff, others: bool) -> Self {
-        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count();
+        let renamed = renames(&old.instances, &new.instances).len();
+        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count() + renamed;
         Self {
             changed,
             added: diff.instances.len() - changed,
-            removed: diff.removed_instances.len(),
+            removed: diff.removed_instances.len() - renamed,
             unchanged: new.instances.len() - diff.instances.len(),
             others,
         }
@@ -172,6 +173,10 @@ mod tests {
         let diff = ConfigDiff::between(&old, &new);
         let line = Summary::of(&old, &new, &diff, true).line(Duration::from_micros(4321));
         assert_eq!(line, "reload: 1 changed, 2 added, 1 removed, 1 unchanged, 4 ms");
+        let renamed = config(&[("same", 1), ("another name", 2), ("gone", 3)]);
+        let diff = ConfigDiff::between(&old, &renamed);
+        let line = Summary::of(&old, &renamed, &diff, true).to_string();
+        assert_eq!(line, "1 changed, 0 added, 0 removed, 2 unchanged");
         let none = ConfigDiff::between(&new, &new);
         assert_eq!(
             Summary::of(&new, &new, &none, true).to_string(),

@@ -42,6 +42,12 @@ impl Told {
         let (subject, state, cause) = match event {
             Event::StateChanged { instance, to, cause, .. } => (Subject::Instance(instance.clone()), *to, cause),
             Event::GroupChanged { group, to, cause } => (Subject::Group(group.clone()), *to, cause),
+            Event::Renamed { instance, was, .. } => {
+                if let Some(state) = self.states.remove(&Subject::Instance(was.clone())) {
+                    self.states.insert(Subject::Instance(instance.clone()), state);
+                }
+                return true;
+            }
             _ => return true,
         };
         // A restarted process passes through INIT, of which nobody hears.
@@ -75,10 +81,13 @@ pub fn plan(config: &NotifyConfig, event: &Event) -> Option<(Subject, Vec<Job>)>
             let command = config.instances.get(instance)?.master_rx_lower_pri.clone()?;
             (Subject::Instance(instance.clone()), vec![Job { command, args: Vec::new() }])
         }
-        Event::PriorityChanged { .. }
+        Event::Renamed { .. }
+        | Event::PriorityChanged { .. }
         | Event::AdvertFlawed { .. }
         | Event::AddressFailed { .. }
         | Event::TimerLate { .. }
+        | Event::MainSilent { .. }
+        | Event::MainBack { .. }
         | Event::Warning { .. } => return None,
     };
     (!jobs.is_empty()).then_some((subject, jobs))

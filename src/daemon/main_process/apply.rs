@@ -1,7 +1,7 @@
 //! Putting a configuration into effect: at start, and the difference at a reload.
 //!
 //! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any new error, and
-//! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
+//! nothing changes. SIGHUPs that come meanwhile, or a moment after, make one more reload, however many there were.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,11 @@ use sd_notify::NotifyState;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
-use super::{Loading, MainProcess, Retiring, runner_for, tell_systemd};
+use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, KnownErrors, Summary};
+use crate::daemon::reload_files::{self, Records};
 use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
 use crate::trackers::process::connector::BufferSize;
@@ -29,17 +30,45 @@ impl MainProcess {
             loading.again = true;
             return;
         }
+        let now = tokio::time::Instant::now();
+        if let Some(next) = self.last_reload.map(|last| last + RELOAD_PAUSE).filter(|next| *next > now) {
+            self.reload_at = Some(next);
+            return;
+        }
+        self.reload_at = None;
         info!("Reloading");
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell_systemd(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]);
         }
+        self.reloads += 1;
+        let daemon = &self.config.daemon;
+        let marker = reload_files::marker_path(daemon, namespace(&self.args, &self.config).as_deref());
+        let records = Records {
+            check_log: daemon.reload_check_log.clone(),
+            save_dir: daemon.config_save_dir.clone(),
+            number: self.reloads,
+        };
+        let running = if records.save_dir.is_some() { self.config.clone() } else { Config::default() };
         let args = self.args.clone();
-        let task = tokio::task::spawn_blocking(move || load::load(&args));
-        self.loading = Some(Loading { since: Instant::now(), task, again: false });
+        let put = marker.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            if let Some(marker) = put {
+                reload_files::put_marker(&marker);
+            }
+            let loaded = load::load(&args);
+            records.write(&running, &loaded);
+            loaded
+        });
+        self.loading = Some(Loading { since: Instant::now(), task, again: false, marker });
     }
 
     pub(super) fn end_reload(&mut self, loaded: Result<Loaded, JoinError>) {
-        let Some(Loading { since, again, .. }) = self.loading.take() else { return };
+        let Some(Loading { since, again, marker, .. }) = self.loading.take() else { return };
+        self.last_reload = Some(tokio::time::Instant::now());
+        // Whoever waits for its end waits for the last one.
+        if let Some(marker) = marker.filter(|_| !again || self.stopping.is_some()) {
+            reload_files::remove_marker(&marker);
+        }
         if self.stopping.is_some() {
             return;
         }
@@ -94,8 +123,10 @@ impl MainProcess {
         let tracked = trackers::tracked(&self.config);
         self.statuses.retain(|key, _| tracked.contains(key));
         self.apply_trackers();
+        self.schedule.apply(&self.config.daemon);
         self.feed_vrrp(diff, old);
         info!("{}", summary.line(load_time + started.elapsed()));
+        crate::net::sys::release_free_memory();
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.
