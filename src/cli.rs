@@ -11,8 +11,9 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
 
+use crate::checkers::genhash::GenhashArgs;
 use crate::lab::LabArgs;
 
 /// The keepalived release whose behaviour and version number we show to tools that ask.
@@ -25,10 +26,14 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast plan`.
+    Plan(PlanArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
     Lab(Box<LabArgs>),
+    /// `holdfast genhash`, `keepalived -T`, or started as `genhash`.
+    Genhash(Box<GenhashArgs>),
     /// `holdfast ipvsadm`, or started as `ipvsadm`.
     Ipvsadm {
         /// How it was called, for messages.
@@ -73,10 +78,23 @@ struct HoldfastCli {
     daemon: DaemonArgs,
 }
 
+#[derive(Debug, Parser)]
+#[command(name = "genhash", about = "The digest of a web page, for `digest` in a `url` block")]
+#[command(disable_version_flag = true, args_override_self = true)]
+struct GenhashCli {
+    #[command(flatten)]
+    genhash: GenhashArgs,
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Check configuration files and print what is wrong with them.
+    /// Check configuration files and print what is wrong or unwise in them; compare those of two directors; explain.
     Check(CheckArgs),
+    /// Show what a reload with a file would add, change and remove, and which instances it would touch.
+    Plan(PlanArgs),
+    /// Print the digest of a web page, for `digest` in a `url` block.
+    #[command(args_override_self = true)]
+    Genhash(Box<GenhashArgs>),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
@@ -102,7 +120,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
     let as_keepalived = is_keepalived(argv);
     let rest: Vec<String> = argv.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if wants_genhash(argv, &rest) {
-        return Err(Leave::mistake("genhash is not part of holdfast yet: use keepalived's own for now\n"));
+        return parse_genhash(argv);
     }
     let name = OsString::from(if as_keepalived { "keepalived" } else { "holdfast" });
     let argv = std::iter::once(name).chain(attach_optional_values(argv.iter().skip(1)));
@@ -111,6 +129,8 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
     } else {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
+            Some(Subcommand::Plan(args)) => Invocation::Plan(args),
+            Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
             Some(Subcommand::Ipvsadm { arguments }) => {
@@ -119,15 +139,24 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
     };
-    let invocation = invocation.map_err(|error| Leave {
-        text: error.render().to_string(),
-        stdout: !error.use_stderr(),
-        code: u8::from(error.use_stderr()),
-    })?;
+    let invocation = invocation.map_err(|error| leave(&error))?;
     if let Invocation::Daemon(args) = &invocation {
         answer_at_once(args, as_keepalived)?;
     }
     Ok(invocation)
+}
+
+/// What clap has to say instead of something to do.
+fn leave(error: &clap::Error) -> Leave {
+    Leave { text: error.render().to_string(), stdout: !error.use_stderr(), code: u8::from(error.use_stderr()) }
+}
+
+/// All but the option that asks for genhash are genhash's own.
+fn parse_genhash(argv: &[OsString]) -> Result<Invocation, Leave> {
+    let asks = |arg: &OsString| arg == "-T" || arg == "--genhash";
+    let args = argv.iter().skip(1).filter(|arg| !asks(arg)).cloned();
+    let parsed = GenhashCli::try_parse_from(std::iter::once(OsString::from("genhash")).chain(args));
+    parsed.map(|cli| Invocation::Genhash(Box::new(cli.genhash))).map_err(|error| leave(&error))
 }
 
 /// Whether the program was started as `keepalived`.

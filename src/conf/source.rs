@@ -73,7 +73,7 @@ impl Sources {
     /// Takes text that is already at hand.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> u32 {
         let text = decode(bytes);
-        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| offset(at + 1));
+        let ends = text.match_indices('\n').map(|(at, _)| offset(at + 1));
         let lines = std::iter::once(0).chain(ends).collect();
         self.files.push(SourceFile { path: path.to_owned(), text, lines });
         offset(self.files.len() - 1)
@@ -91,6 +91,11 @@ impl Sources {
         let end = source.lines.get(index + 1).copied().unwrap_or(offset(source.text.len()));
         let text = source.text.get(start as usize..end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
         (text, Span { file, start, end: start + offset(text.len()) })
+    }
+
+    /// The text of a span.
+    pub fn text(&self, span: Span) -> &str {
+        self.file(span.file).and_then(|f| f.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
     }
 
     /// The name under which a file was read.

@@ -31,6 +31,11 @@ pub trait Dataplane {
     /// # Errors
     /// They cannot be read.
     fn counters(&mut self) -> Result<BTreeMap<ServiceKey, ServiceCounters>, DataplaneError>;
+
+    /// What people should know of the operations that were carried out, each said once.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An operation that was not carried out.

@@ -8,10 +8,22 @@
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
 
 pub mod advice;
+pub mod affinity;
+pub mod balancer;
+pub mod carrier;
 pub mod config;
 pub mod dataplane;
+pub mod event;
+pub mod forward;
 pub mod genl;
+pub mod groups;
 pub mod kernel;
+pub mod log;
 pub mod masquerade;
+pub mod message;
+pub mod plan;
+pub mod process;
+pub mod select;
+pub mod snapshot;
 pub mod table;
 pub mod types;

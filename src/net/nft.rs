@@ -39,12 +39,12 @@ pub const ELEMENTS_PER_BATCH: usize = 1500;
 
 const CHAIN: &str = "in";
 const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
+pub(crate) const NF_ACCEPT: u32 = 1;
 const SUBSYSTEM: u16 = 10;
-const NETWORK_HEADER: u32 = 1;
-const TRANSPORT_HEADER: u32 = 2;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
+pub(crate) const NETWORK_HEADER: u32 = 1;
+pub(crate) const TRANSPORT_HEADER: u32 = 2;
+pub(crate) const NFPROTO_IPV4: u8 = 2;
+pub(crate) const NFPROTO_IPV6: u8 = 10;
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -326,7 +326,13 @@ pub(crate) fn compare(operator: Operator, value: u8) -> Expressions {
     Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(operator), value])
 }
 
-fn verdict(code: u32) -> Expressions {
+/// Register 1 begins with these bytes.
+pub(crate) fn compare_bytes(value: Vec<u8>) -> Expressions {
+    let value = Cmp::Data(DataAttribute::Value(value));
+    Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), value])
+}
+
+pub(crate) fn verdict(code: u32) -> Expressions {
     let code = VerdictAttribute::Code(Verdict::Other(code));
     let data = Immediate::Data(DataAttribute::Verdict(vec![code]));
     Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), data])

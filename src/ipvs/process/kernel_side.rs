@@ -1,0 +1,97 @@
+//! What the kernel's IPVS is asked for beside its table: timeouts, an empty table at start and stop, synchronisation daemons.
+//!
+//! Shell. Each request is tried, and a refusal is a remark; virtual servers are carried without it.
+
+use std::collections::BTreeSet;
+
+use crate::ipvs::balancer::Balancer;
+use crate::ipvs::config::{BalancerGlobal, FlushOnStop, LvsTimeouts, SyncDaemonConfig};
+use crate::ipvs::dataplane::DataplaneError;
+use crate::ipvs::genl::DaemonState;
+use crate::ipvs::kernel::Kernel;
+
+/// Owns a socket of its own.
+#[derive(Debug, Default)]
+pub(super) struct KernelSide {
+    kernel: Kernel,
+    flush_on_stop: FlushOnStop,
+    timeouts: LvsTimeouts,
+    sync: Option<SyncDaemonConfig>,
+    running: BTreeSet<DaemonState>,
+    remarks: Vec<String>,
+}
+
+impl KernelSide {
+    /// At the start of the process.
+    pub fn start(&mut self, global: &BalancerGlobal) {
+        if global.flush {
+            let result = self.kernel.flush();
+            self.note(result);
+        }
+        if global.sync_daemon.is_some() {
+            // A predecessor that was killed has left its own, perhaps with other settings.
+            for state in [DaemonState::Master, DaemonState::Backup] {
+                let result = self.kernel.stop_sync_daemon(state);
+                self.note(result);
+            }
+        }
+        self.reconfigure(global);
+    }
+
+    /// Other settings. Follow the balancer after it.
+    pub fn reconfigure(&mut self, global: &BalancerGlobal) {
+        self.flush_on_stop = global.flush_on_stop;
+        if global.timeouts != self.timeouts {
+            let result = self.kernel.set_timeouts(global.timeouts);
+            self.note(result);
+            self.timeouts = global.timeouts;
+        }
+        if global.sync_daemon != self.sync {
+            self.stop_daemons(|_| true);
+            self.sync.clone_from(&global.sync_daemon);
+        }
+    }
+
+    /// A synchronisation daemon sends while its instance is master, and receives while it is not; without an instance
+    /// there are both.
+    pub fn follow(&mut self, balancer: &Balancer) -> Vec<String> {
+        if let Some(config) = self.sync.clone() {
+            let wanted: BTreeSet<DaemonState> = match &config.instance {
+                None => [DaemonState::Master, DaemonState::Backup].into(),
+                Some(instance) if balancer.is_master(instance) => [DaemonState::Master].into(),
+                Some(_) => [DaemonState::Backup].into(),
+            };
+            self.stop_daemons(|state| !wanted.contains(&state));
+            for state in wanted {
+                if !self.running.contains(&state) {
+                    let result = self.kernel.start_sync_daemon(state, &config);
+                    self.running.insert(state);
+                    self.note(result);
+                }
+            }
+        }
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// At the end, after our services are gone.
+    pub fn end(&mut self) -> Vec<String> {
+        self.stop_daemons(|_| true);
+        if self.flush_on_stop == FlushOnStop::All {
+            let result = self.kernel.flush();
+            self.note(result);
+        }
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn stop_daemons(&mut self, which: impl Fn(DaemonState) -> bool) {
+        for state in self.running.clone().into_iter().filter(|state| which(*state)) {
+            let result = self.kernel.stop_sync_daemon(state);
+            self.running.remove(&state);
+            self.note(result);
+        }
+    }
+
+    fn note(&mut self, result: Result<(), DataplaneError>) {
+        self.remarks.extend(result.err().map(|error| format!("IPVS (kernel): {error}")));
+    }
+}
