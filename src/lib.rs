@@ -21,7 +21,7 @@
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config` | is this real server fit to serve |
-//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane` | virtual servers: who gets the traffic, and what carries it |
+//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `select`, `affinity`; shell: `forward` | virtual servers: who gets the traffic, and what carries it |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
