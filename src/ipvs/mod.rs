@@ -6,6 +6,7 @@
 //!
 //! A virtual server's configuration is [`config`]; what should be in a data plane is a [`table::ServiceTable`], a plain
 //! value. [`dataplane::Dataplane`] is the seam: whoever implements it carries traffic.
+//! [`forward::Userspace`] does so without a kernel module: schedulers are in [`select`], persistence in [`affinity`].
 
 pub mod advice;
 pub mod affinity;
