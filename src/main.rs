@@ -51,6 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
+    holdfast::net::sys::keep_large_buffers_apart();
     match args.child {
         Some(ChildKind::Vrrp) => return vrrp_child(&args),
         Some(ChildKind::Balancer) => return balancer_child(&args),

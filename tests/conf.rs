@@ -11,6 +11,8 @@ mod diff;
 mod include;
 #[path = "conf/keywords.rs"]
 mod keywords;
+#[path = "conf/replay.rs"]
+mod replay;
 #[path = "conf/robust.rs"]
 mod robust;
 #[path = "conf/typed.rs"]

@@ -12,6 +12,8 @@ mod uml_tests;
 mod keepalived;
 #[path = "ipvs_kernel/plane.rs"]
 mod plane;
+#[path = "ipvs_kernel/program.rs"]
+mod program;
 #[path = "ipvs_kernel/tools.rs"]
 mod tools;
 #[path = "ipvs_kernel/traffic.rs"]

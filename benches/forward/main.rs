@@ -11,7 +11,7 @@
 //! | `short` | connect, 100 bytes, 200 bytes back, the server closes; 32 at a time |
 //! | `requests` | the same bytes over 64 connections that stay |
 //! | `bulk` | two streams |
-//! | `udp` | 32 flows with 16 datagrams of 100 bytes in flight each |
+//! | `udp` | 32 flows with 8 datagrams of 100 bytes in flight each |
 //! | `idle` | user memory of a connection that does nothing |
 //! | `latency` | one connection at a time: what the proxy adds |
 
@@ -86,15 +86,13 @@ fn main() {
         return println!("skipped: the benchmarks need root for network namespaces");
     }
     let place = Place::new().expect("namespaces and cables can be made");
-    let servers = load::Servers::start(&place);
+    load::start_servers(&place);
     let running: Vec<Running> = Contender::all().into_iter().filter_map(|contender| contender.start(&place)).collect();
     println!("{:<30} {:<12} {:>10} {:>22} {:>9}", "what", "who", "median", "range", "holdfast");
     println!("{}", "-".repeat(88));
     for name in &options.names {
         measure(name, &options, &place, &running);
     }
-    drop(running);
-    drop(servers);
 }
 
 /// One benchmark: rounds, each with all proxies in another order.
@@ -121,6 +119,7 @@ fn measure(name: &str, options: &Options, place: &Place, running: &[Running]) {
             let port = |service: u16| proxy.contender.port(service);
             let vip = place::VIP;
             let before = proxy.cpu();
+            progress(&format!("  {who}"));
             let figure = match name {
                 "short" => {
                     let count = load::short(place, vip, port(load::SHORT), options.quick);

@@ -108,7 +108,7 @@ impl Contender {
             ("", "option splice-auto\n")
         };
         let mut text = format!(
-            "global\n nbthread 2\n maxconn 9000\n {tuning}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 900s\n \
+            "global\n nbthread 2\n maxconn 5000\n {tuning}\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 900s\n \
              timeout server 900s\n {splicing}"
         );
         for service in load::TCP {

@@ -29,6 +29,15 @@ const OPTIONS: [&str; 15] = [
     "track_group",
 ];
 
+/// An address whose prefix length means nothing where it stands: keepalived takes the address and says nothing.
+pub fn without_length(word: &Word, reporter: &mut Reporter) -> Option<IpAddr> {
+    let (address, length) = lex::address(&word.text)?;
+    length?;
+    let message = format!("the prefix length of `{}` is ignored", word.text);
+    reporter.warning(word.span, message).help("write the address alone");
+    Some(address)
+}
+
 /// One line; `None` when it is reported and left out.
 pub fn address(node: &Node<'_>, reporter: &mut Reporter) -> Option<AddressConfig> {
     let first = node.keyword();

@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Note, Severity};
 use super::lint::{self, Elections, Failover};
 use super::places::Places;
 use super::source::Location;
+use crate::ipvs::config::VirtualServerConfig;
 use crate::vrrp::config::{AddressConfig, Auth, InitialState, InstanceConfig, TrackerKey, Transport};
 use crate::vrrp::types::Version;
 
@@ -49,6 +50,7 @@ pub fn compare(first: Director<'_>, second: Director<'_>) -> Diagnostics {
         pair.compare();
         pair.compare_groups();
     }
+    compare_services(first, second, &mut findings);
     findings.sort_by(|x, y| (&x.file, x.line, x.column).cmp(&(&y.file, y.line, y.column)));
     Diagnostics::of(findings)
 }
@@ -87,6 +89,34 @@ fn finding(
     finding.help = lint::find(code).map(|lint| lint.fix.to_owned());
     finding.note = note;
     finding
+}
+
+/// Virtual servers that differ, or that only one director has.
+fn compare_services(first: Director<'_>, second: Director<'_>, findings: &mut Vec<Diagnostic>) {
+    let code = "pair-virtual-server";
+    for (here, there, both) in [(first, second, true), (second, first, false)] {
+        let others = &there.config.balancer.services;
+        for (id, service) in &here.config.balancer.services {
+            let Some(place) = here.places.service(id) else { continue };
+            let message = match others.get(id) {
+                None => format!("`virtual_server {id}` is only in this file"),
+                Some(other) if both && other != service => {
+                    let servers = |service: &VirtualServerConfig| -> BTreeSet<String> {
+                        service.real_servers.iter().map(|server| server.address.to_string()).collect()
+                    };
+                    let (mine, theirs) = (servers(service), servers(other));
+                    match mine.symmetric_difference(&theirs).next() {
+                        Some(server) => {
+                            format!("`virtual_server {id}`: only one director has the real server {server}")
+                        }
+                        None => format!("`virtual_server {id}` has other settings here than there"),
+                    }
+                }
+                Some(_) => continue,
+            };
+            findings.push(finding(Severity::Warning, code, place, message, None));
+        }
+    }
 }
 
 struct Pair<'p, 'f> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::address;
 use super::diagnostic::{Kind, Reporter};
 use super::lex;
 use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
@@ -415,9 +416,9 @@ impl Parser<'_> {
             Args::Word => first.map(Value::Word),
             Args::Address => {
                 let word = first?;
-                match word.text.parse() {
-                    Ok(address) => Some(Value::Address(address)),
-                    Err(_) => self.wrong(keyword, word, "an IP address"),
+                match word.text.parse().ok().or_else(|| address::without_length(word, self.reporter)) {
+                    Some(address) => Some(Value::Address(address)),
+                    None => self.wrong(keyword, word, "an IP address"),
                 }
             }
             Args::Escaped => self.escaped(node, keyword).map(Value::Text),

@@ -303,7 +303,9 @@ fn blocks(config: &Config) -> Blocks {
 
 fn json<T: Serialize>(value: &T) -> Value {
     // All of these are plain data; what has no JSON form at all shows as nothing rather than as a panic.
-    serde_json::to_value(value).unwrap_or(Value::Null)
+    let value = serde_json::to_value(value);
+    debug_assert!(value.is_ok(), "{value:?}");
+    value.unwrap_or(Value::Null)
 }
 
 fn flatten(block: Block, path: &str, value: &Value, lines: &mut Lines) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::address;
+use super::address::{self, address};
 use super::diagnostic::Reporter;
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
@@ -264,20 +264,15 @@ impl Builder<'_, '_, '_> {
         let last =
             self.section.entries.iter().rev().find(|e| matches!(e.keyword, "mcast_src_ip" | "unicast_src_ip"))?;
         let word = self.section.word(last.keyword)?;
-        match word.text.parse::<IpAddr>() {
-            Ok(address) if Family::of(address) == family => Some(address),
-            Ok(_) => {
+        match word.text.parse().ok().or_else(|| address::without_length(word, self.reporter)) {
+            Some(address) if Family::of(address) == family => Some(address),
+            Some(_) => {
                 let message = format!("`{}` is not {family} like the instance: the line is left out", word.text);
                 self.reporter.error(word.span, message);
                 None
             }
-            Err(_) => {
-                let report = self
-                    .reporter
-                    .error(word.span, format!("`{}` is not an IP address: the line is left out", word.text));
-                if word.text.contains('/') {
-                    report.help("without the prefix length");
-                }
+            None => {
+                self.reporter.error(word.span, format!("`{}` is not an IP address: the line is left out", word.text));
                 None
             }
         }
@@ -329,14 +324,7 @@ impl Builder<'_, '_, '_> {
 
     fn peer(&mut self, node: &Node<'_>, family: Family) -> Option<UnicastPeer> {
         let word = node.keyword();
-        let address = word.text.parse::<IpAddr>().ok().or_else(|| {
-            // keepalived takes the address and says nothing.
-            let (address, length) = lex::address(&word.text)?;
-            length?;
-            let message = format!("the prefix length of peer `{}` is ignored", word.text);
-            self.reporter.warning(word.span, message).help("write the address alone");
-            Some(address)
-        });
+        let address = word.text.parse().ok().or_else(|| address::without_length(word, self.reporter));
         let Some(address) = address.filter(|address| Family::of(*address) == family) else {
             let what = if address.is_some() {
                 format!("not {family} like the instance")
@@ -556,7 +544,7 @@ impl Builder<'_, '_, '_> {
         let mut own = GarpSettings::default();
         own.take(self.section, "");
         let global = self.defaults.garp;
-        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, ..GarpConfig::default() };
+        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, refresh: Duration::ZERO, ..GarpConfig::default() };
         let base = if self.defaults.min_garp { least } else { GarpConfig::default() };
         let delay = own.delay.or(global.delay).unwrap_or(base.delay);
         // 0 packets would tell nobody; keepalived sends one.

@@ -40,7 +40,7 @@ use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
-use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
@@ -192,6 +192,10 @@ struct MainProcess {
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
+    /// This node takes no part in elections; each vrrp process is told when it starts.
+    maintenance: bool,
+    /// Events came since freed memory was last given back.
+    untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -279,6 +283,8 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            maintenance: false,
+            untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -410,6 +416,7 @@ impl MainProcess {
             config: Box::new(self.config.vrrp.clone()),
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
+            maintenance: self.maintenance,
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -441,7 +448,11 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
-                log_event(&event);
+                self.untidy = true;
+                // Of our own silence the child has told the log when it was time.
+                if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
+                    log_event(&event);
+                }
                 self.tell_balancer_of(&event);
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
@@ -455,19 +466,26 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 
     fn look_after_child(&mut self) {
-        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
-        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+        let (now, clock) = (Instant::now(), MonotonicClock::measure());
+        if let Err(error) = flight::beat_of_main(self.vrrp.recorder(), now, clock) {
+            tracing::debug!("flight recorder: {error}");
+        }
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), clock);
+        if let Some(silence) = self.watchdog.look(now, beat) {
             error!(
                 "the vrrp process has stood still for {} ms: killed, its addresses are removed",
                 silence.as_millis()
             );
             self.killed_stuck = true;
             self.vrrp.kill();
+        }
+        if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_free_memory();
         }
     }
 

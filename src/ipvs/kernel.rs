@@ -13,6 +13,7 @@ pub use client::{CallError, Client};
 use super::config::{LvsTimeouts, SyncDaemonConfig};
 use super::dataplane::{Counters, Dataplane, DataplaneError, DestinationCounters, Refusal, ServiceCounters};
 use super::genl::convert::{destination_of, settings_of, to_kernel_destination, to_kernel_service};
+use super::genl::destination::tunnel;
 use super::genl::{Daemon, DaemonState, Info, KernelDestination, KernelService, Reply, Request, Timeouts};
 use super::table::{Operation, Service, ServiceTable};
 use super::types::ServiceKey;
@@ -22,6 +23,8 @@ use crate::vrrp::types::Family;
 #[derive(Debug, Default)]
 pub struct Kernel {
     client: Option<Client>,
+    /// Whether it was seen that this kernel keeps a tunnel's type.
+    keeps_tunnels: bool,
 }
 
 impl Kernel {
@@ -217,6 +220,27 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Kernels before 5.2 pass over what they do not know of a tunnel and make it ipip, without a word. The first tunnel of
+    /// another type is looked at.
+    fn ignored_tunnels(&mut self, operations: &[Operation], refused: &[Refusal]) -> Vec<Refusal> {
+        let accepted = |at: &usize| refused.iter().all(|refusal| refusal.operation != *at);
+        let tunnels = operations.iter().enumerate().filter(|(at, _)| !self.keeps_tunnels && accepted(at));
+        let tunnels: Vec<_> = tunnels.filter_map(|(at, operation)| Some((at, wanted_tunnel(operation)?))).collect();
+        let Some((_, (key, wanted))) = tunnels.first() else { return Vec::new() };
+        let Ok(dumped) = self.destinations(key) else { return Vec::new() };
+        if !ignored(wanted, &dumped) {
+            self.keeps_tunnels = true;
+            return Vec::new();
+        }
+        let refusal = |(operation, (key, to)): &(usize, (ServiceKey, KernelDestination))| Refusal {
+            operation: *operation,
+            error: errors::ignored_tunnel(key, to.address),
+        };
+        tunnels.iter().map(refusal).collect()
+    }
+}
+
 impl Dataplane for Kernel {
     fn name(&self) -> &'static str {
         "kernel"
@@ -262,6 +286,7 @@ impl Dataplane for Kernel {
                 break;
             }
         }
+        refusals.extend(self.ignored_tunnels(operations, &refusals));
         refusals.sort_by_key(|refusal| refusal.operation);
         refusals
     }
@@ -343,6 +368,21 @@ fn other_way(operation: &Operation, errno: i32) -> Next {
     }
 }
 
+/// A destination that is to be reached by another tunnel than ipip.
+fn wanted_tunnel(operation: &Operation) -> Option<(ServiceKey, KernelDestination)> {
+    let (Operation::AddDestination(key, to, settings) | Operation::EditDestination(key, to, settings)) = operation
+    else {
+        return None;
+    };
+    let kernel = to_kernel_destination(*to, settings)?;
+    (kernel.tunnel_type != tunnel::IPIP).then_some((*key, kernel))
+}
+
+/// Whether the kernel has it, with another type of tunnel.
+fn ignored(wanted: &KernelDestination, dumped: &[KernelDestination]) -> bool {
+    dumped.iter().any(|to| to.address == wanted.address && to.tunnel_type != wanted.tunnel_type)
+}
+
 fn is_gone(errno: i32) -> bool {
     matches!(errno, libc::ENOENT | libc::ESRCH)
 }
@@ -367,3 +407,6 @@ fn same_daemon(running: &Daemon, wanted: &Daemon) -> bool {
         && open(wanted.port.is_some(), running.port == wanted.port)
         && open(wanted.ttl.is_some(), running.ttl == wanted.ttl)
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ pub fn parse(program: &str, arguments: &[String], names: &dyn Names) -> Result<C
     }
     let hint = || Leave::refusal(format!("Try `{program} -h' or '{program} --help' for more information."));
     let mut words = Words::new(arguments);
-    let (verb, value) = match words.next() {
+    let (verb, value) = match words.next_option() {
         Ok(Some(Given { meaning: Meaning::Verb(verb), value, .. })) => (verb, value),
         _ => return Err(hint()),
     };
@@ -115,7 +115,7 @@ pub fn parse(program: &str, arguments: &[String], names: &dyn Names) -> Result<C
     if let Some(value) = value {
         draft.daemon_state(&value)?;
     }
-    while let Some(given) = words.next()? {
+    while let Some(given) = words.next_option()? {
         match given.meaning {
             Meaning::Verb(_) => return Err(Leave::mistake(format!("invalid option `{}'", given.word))),
             Meaning::Opt(opt, long) => draft.take(opt, long, given.value.as_deref().unwrap_or_default(), &given)?,

@@ -245,11 +245,13 @@ fn counters(stats: Counters, style: Style) -> Option<String> {
 
 /// Eight digits, or thousands, millions and so on, cut and not rounded.
 fn rounded(number: u64) -> String {
-    match number {
-        0..=99_999_999 => number.to_string(),
-        0..=999_999_999 => format!("{}K", number / 1_000),
-        0..=99_999_999_999 => format!("{}M", number / 1_000_000),
-        0..=99_999_999_999_999 => format!("{}G", number / 1_000_000_000),
-        _ => format!("{}T", number / 1_000_000_000_000),
-    }
+    const LIMITS: [(u64, u64, &str); 4] = [
+        (99_999_999, 1, ""),
+        (999_999_999, 1_000, "K"),
+        (99_999_999_999, 1_000_000, "M"),
+        (99_999_999_999_999, 1_000_000_000, "G"),
+    ];
+    let fitting = LIMITS.into_iter().find(|(limit, ..)| number <= *limit);
+    let (_, unit, letter) = fitting.unwrap_or((u64::MAX, 1_000_000_000_000, "T"));
+    format!("{}{letter}", number / unit)
 }

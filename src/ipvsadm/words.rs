@@ -279,7 +279,7 @@ impl<'a> Words<'a> {
     ///
     /// # Errors
     /// It is not known, or its value is missing.
-    pub fn next(&mut self) -> Result<Option<Given>, Leave> {
+    pub fn next_option(&mut self) -> Result<Option<Given>, Leave> {
         if let Some((rest, whole)) = self.cluster.take()
             && !rest.is_empty()
         {

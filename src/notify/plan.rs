@@ -95,6 +95,8 @@ pub fn plan(config: &NotifyConfig, event: &Event) -> Option<(Subject, Vec<Job>)>
         | Event::AdvertFlawed { .. }
         | Event::AddressFailed { .. }
         | Event::TimerLate { .. }
+        | Event::MainSilent { .. }
+        | Event::MainBack { .. }
         | Event::Warning { .. } => return None,
     };
     (!jobs.is_empty()).then_some((subject, jobs))

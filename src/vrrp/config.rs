@@ -28,6 +28,19 @@ pub struct VrrpConfig {
     pub trackers: BTreeSet<TrackerKey>,
 }
 
+impl VrrpConfig {
+    /// Gives back the room that was left for more instances and addresses while it was put together.
+    pub fn shrink_to_fit(&mut self) {
+        for instance in self.instances.values_mut() {
+            instance.addresses.shrink_to_fit();
+            instance.excluded.shrink_to_fit();
+            instance.tracks.shrink_to_fit();
+        }
+        // A map that is made of sorted values has full nodes.
+        self.instances = std::mem::take(&mut self.instances).into_iter().collect();
+    }
+}
+
 /// Process-wide settings from `global_defs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VrrpGlobal {
@@ -270,7 +283,8 @@ pub struct GarpConfig {
     pub delay: Duration,
     /// Packets per address and burst (`garp_master_repeat`).
     pub repeat: u32,
-    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`).
+    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`). A minute unless set, where
+    /// keepalived has none: whatever made clients forget, they find the router again.
     pub refresh: Duration,
     /// Packets per address and periodic burst (`garp_master_refresh_repeat`).
     pub refresh_repeat: u32,
@@ -285,7 +299,7 @@ impl Default for GarpConfig {
         Self {
             delay: Duration::from_secs(5),
             repeat: 5,
-            refresh: Duration::ZERO,
+            refresh: Duration::from_secs(60),
             refresh_repeat: 1,
             lower_prio_delay: Duration::from_secs(5),
             lower_prio_repeat: 5,
@@ -431,6 +445,20 @@ impl ConfigDiff {
         }
     }
 
+    /// What leads from the default configuration, which says nothing, to `new`.
+    pub fn from_nothing(new: VrrpConfig) -> Self {
+        let VrrpConfig { global, instances, groups, static_addresses, trackers } = new;
+        Self {
+            global: Some(Box::new(global)),
+            instances,
+            removed_instances: BTreeSet::new(),
+            groups,
+            removed_groups: BTreeSet::new(),
+            static_addresses: Some(static_addresses),
+            trackers: Some(trackers),
+        }
+    }
+
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::between(&VrrpConfig::default(), &VrrpConfig::default())
@@ -442,7 +470,12 @@ impl ConfigDiff {
             config.global = *global;
         }
         config.instances.retain(|name, _| !self.removed_instances.contains(name));
-        config.instances.extend(self.instances);
+        if config.instances.is_empty() {
+            // Inserting one by one would leave half of each node unused.
+            config.instances = self.instances;
+        } else {
+            config.instances.extend(self.instances);
+        }
         config.groups.retain(|name, _| !self.removed_groups.contains(name));
         config.groups.extend(self.groups);
         if let Some(addresses) = self.static_addresses {

@@ -104,6 +104,17 @@ fn lines(event: &Event) -> Vec<Line> {
         Event::AddressFailed { instance, message } | Event::Warning { instance, message } => {
             vec![line(true, instance, None, format!("({instance}) {message}"))]
         }
+        Event::MainSilent { silence } => {
+            let text = format!(
+                "main has been silent for {} s: VRRP goes on with the trackers' statuses of then",
+                silence.as_secs()
+            );
+            vec![line(true, "", None, text)]
+        }
+        Event::MainBack { silence } => {
+            let text = format!("main is back after {} s: the trackers' statuses are its own again", silence.as_secs());
+            vec![line(true, "", None, text)]
+        }
         Event::TimerLate { instance, by } => {
             let text = format!(
                 "({instance}) timer fired {} ms late: this process did not get the CPU in time",

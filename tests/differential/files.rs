@@ -59,7 +59,9 @@ pub fn generate() -> Vec<Case> {
     for block in BLOCKS {
         for keyword in block.keywords {
             // Blocks of keywords come with their keywords.
-            if matches!(keyword.args, Args::Block(_) | Args::NamedLines) || keyword.block().is_some() && block.name == "(root)" {
+            if matches!(keyword.args, Args::Block(_) | Args::NamedLines)
+                || keyword.block().is_some() && block.name == "(root)"
+            {
                 continue;
             }
             for (how, lines) in ways(block.name, keyword) {
@@ -104,7 +106,11 @@ fn enclose(block: &'static str, line: String) -> (&'static str, Vec<String>) {
             ("virtual_server", vec![real_server(&format!("{block} {{\n{page}\n{line}\n }}"))])
         }
         "MISC_CHECK" | "FILE_CHECK" | "BFD_CHECK" => {
-            let needed = [("MISC_CHECK", "misc_path", "/usr/bin/true"), ("FILE_CHECK", "track_file", "f1"), ("BFD_CHECK", "name", "B1")];
+            let needed = [
+                ("MISC_CHECK", "misc_path", "/usr/bin/true"),
+                ("FILE_CHECK", "track_file", "f1"),
+                ("BFD_CHECK", "name", "B1"),
+            ];
             let has = |keyword: &str| line.split_whitespace().next() == Some(keyword);
             let more = needed.iter().find(|(of, keyword, _)| *of == block && !has(keyword));
             let more = more.map(|(_, keyword, value)| format!("{keyword} {value}\n")).unwrap_or_default();
@@ -145,13 +151,19 @@ fn case(name: &str, block: &str, lines: &[String]) -> Case {
 }
 
 /// The ways to write a keyword, each with a word for it.
-fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
+fn ways(of: &str, keyword: &Keyword) -> Vec<(String, String)> {
     let name = keyword.name;
     let line = |how: &str, value: &str| (how.to_owned(), format!("{name} {value}").trim_end().to_owned());
     let seconds = |micros: i128| format!("{}", micros as f64 / 1e6);
     match keyword.args {
         Args::Flag => vec![line("good", ""), line("surplus", "surplus")],
-        Args::Bool => vec![line("bare", ""), line("good", "on"), line("off", "no"), line("bad", "perhaps"), line("surplus", "on surplus")],
+        Args::Bool => vec![
+            line("bare", ""),
+            line("good", "on"),
+            line("off", "no"),
+            line("bad", "perhaps"),
+            line("surplus", "on surplus"),
+        ],
         Args::Int { min, max } => vec![
             line("least", &min.to_string()),
             line("most", &max.to_string()),
@@ -196,9 +208,12 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
             line("surplus", "10 surplus"),
         ],
         Args::Word | Args::Words { .. } | Args::Any | Args::Address | Args::Escaped => {
-            let good = word(block, name);
+            let good = word(of, name);
             let mut ways = vec![line("good", &good), line("missing", ""), line("bad", "b/a.d")];
             ways.push(line("surplus", &format!("{good} surplus")));
+            if name == "auth_pass" {
+                ways.push(line("long", "morethan8"));
+            }
             if good.contains("192.168.") {
                 ways.push(line("prefix", &format!("{good}/24")));
             }
@@ -213,10 +228,12 @@ fn ways(block: &str, keyword: &Keyword) -> Vec<(String, String)> {
         ],
         Args::Lines => {
             let block = |how: String, entry: &str| (how, format!("{name} {{\n  {entry}\n }}"));
-            let mut ways: Vec<_> =
-                entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
+            let mut ways: Vec<_> = entries(name).iter().map(|entry| block(format!("{{ {entry} }}"), entry)).collect();
             ways.push((String::from("empty"), format!("{name} {{\n }}")));
-            ways.push((String::from("no brace"), name.to_owned()));
+            // Elsewhere keepalived reads the rest of the file as its content.
+            if of == "vrrp_instance" {
+                ways.push((String::from("no brace"), name.to_owned()));
+            }
             ways
         }
         _ => Vec::new(),
@@ -281,16 +298,40 @@ fn entries(keyword: &str) -> &'static [&'static str] {
             "2001:db8::7/64 preferred_lft 0",
         ],
         "track_interface" => &[
-            "eth2", "eth2 weight 10", "eth2 weight -10 reverse", "eth2 weight 300", "eth2 weight x", "eth2 weight",
-            "nosuch", "eth2 bogus", "eth2\n  eth2", "eth0",
+            "eth2",
+            "eth2 weight 10",
+            "eth2 weight -10 reverse",
+            "eth2 weight 300",
+            "eth2 weight x",
+            "eth2 weight",
+            "nosuch",
+            "eth2 bogus",
+            "eth2\n  eth2",
+            "eth0",
         ],
         "track_script" => &[
-            "s1", "s1 weight 10", "s1 weight -10 reverse", "s1 weight 254", "s1 weight 300", "s1 weight x", "s1 weight",
-            "nosuch", "s1 bogus", "s1\n  s1", "s1 s2",
+            "s1",
+            "s1 weight 10",
+            "s1 weight -10 reverse",
+            "s1 weight 254",
+            "s1 weight 300",
+            "s1 weight x",
+            "s1 weight",
+            "nosuch",
+            "s1 bogus",
+            "s1\n  s1",
+            "s1 s2",
         ],
         "track_process" => &["p1", "p1 weight 10", "p1 weight 254", "p1 weight 300", "nosuch", "p1\n  p1"],
         "track_file" => &["f1", "f1 weight 10", "f1 weight 254", "f1 weight 300", "nosuch", "f1\n  f1"],
-        "unicast_peer" => &["192.168.200.9", "bogus", "192.168.200.9/24", "192.168.200.9\n  192.168.200.9", "2001:db8::9", "192.168.200.9 bogus"],
+        "unicast_peer" => &[
+            "192.168.200.9",
+            "bogus",
+            "192.168.200.9/24",
+            "192.168.200.9\n  192.168.200.9",
+            "2001:db8::9",
+            "192.168.200.9 bogus",
+        ],
         "group" => &["VI_1\n  VI_2", "VI_1", "nosuch", "VI_1 VI_2"],
         "interfaces" => &["eth3", "nosuch"],
         "notification_email" => &["root@localhost", "root@localhost other@localhost"],

@@ -66,6 +66,6 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 #[test]
 fn a_pattern_has_its_parts_in_order() {
-    assert!(matches("(…) no track", "(VI_1) has no track"));
+    assert!(matches("(…) has no", "(VI_1) has no track"));
     assert!(matches("one", "one two") && !matches("two…one", "one two"));
 }

@@ -112,9 +112,8 @@ pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows) -> Vec
     }
     for message in theirs.messages.iter().filter(|message| !rows.explains_theirs(&message.text)) {
         let counterparts = counterparts(text, message, ours);
-        let warned = || {
-            counterparts.iter().any(|d| rows.explains_warning(&d.message)) || rows.explains_warning(&message.text)
-        };
+        let warned =
+            || counterparts.iter().any(|d| rows.explains_warning(&d.message)) || rows.explains_warning(&message.text);
         if counterparts.is_empty() {
             found.push(format!("keepalived says, and we do not: {}", message.text));
         } else if theirs.code != 0 && ours.code == 0 && !warned() {
@@ -143,8 +142,9 @@ fn counterparts<'o>(text: &str, message: &Message, ours: &'o Ours) -> Vec<&'o Di
     let first = around.first().copied().filter(|_| closes).unwrap_or(line);
     let concerns = |d: &&Diagnostic| {
         let here = |at: u32| (first..=line).contains(&at);
-        // Nobody looks into a block that is not built.
-        let skipped = around.contains(&d.line) && d.message.contains("is not built yet");
+        // Nobody looks into a block that is not built, or left out as a whole; keepalived goes on reading in it.
+        let leaves_out = ["is not built yet", "the block is left out"].iter().any(|words| d.message.contains(words));
+        let skipped = around.contains(&d.line) && leaves_out;
         here(d.line) || d.note.as_ref().is_some_and(|note| here(note.line)) || skipped
     };
     ours.diagnostics.iter().filter(concerns).collect()

@@ -85,7 +85,7 @@ fn broken(what: &str, error: &ErrorStack) -> Failure {
 /// OpenSSL's reasons, without its file names and numbers.
 fn words(errors: &ErrorStack) -> String {
     let reasons: Vec<_> = errors.errors().iter().filter_map(|error| error.reason()).collect();
-    if reasons.is_empty() { "it gives no reason".to_owned() } else { reasons.join(", ") }
+    if reasons.is_empty() { "the session is broken".to_owned() } else { reasons.join(", ") }
 }
 
 /// The words of an error that a TLS stream gave, or of any other.

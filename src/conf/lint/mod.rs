@@ -184,6 +184,7 @@ pub(super) fn lint(
         network::lint(&mut subject);
     }
     weights::lint_flapping(root, config, reporter);
+    network::lint_nat(root, config, reporter);
     scripts::lint(root, config, host, reporter);
 }
 

@@ -2,10 +2,17 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Subject;
-use crate::vrrp::config::Transport;
+use crate::conf::config::Config;
+use crate::conf::diagnostic::Reporter;
+use crate::conf::parse::Section;
+use crate::conf::places::{service_words, written_words};
+use crate::ipvs::config::{GroupEntry, RealServerConfig, VirtualServerId};
+use crate::ipvs::types::ForwardMethod;
+use crate::vrrp::config::{InstanceConfig, Transport};
 use crate::vrrp::types::Version;
 
 /// What is unwise about one instance's way to its peers and clients.
@@ -54,6 +61,64 @@ pub(super) fn lint(subject: &mut Subject<'_, '_, '_>) {
             }
         };
     }
+}
+
+/// Real servers that clients of the same subnet would hear from directly, under an address that they never called.
+pub(super) fn lint_nat(root: &Section<'_>, config: &Config, reporter: &mut Reporter) {
+    let subnets: BTreeMap<IpAddr, u8> = config
+        .vrrp
+        .instances
+        .values()
+        .flat_map(InstanceConfig::all_addresses)
+        .map(|address| (address.address, address.prefix_len))
+        .collect();
+    for (id, service) in config.balancer.services.iter().filter(|(_, service)| !service.masquerade) {
+        let near = |server: &&RealServerConfig| {
+            let shares = |address: &IpAddr| {
+                subnets.get(address).is_some_and(|length| same_subnet(*address, server.address.ip, *length))
+            };
+            server.method == ForwardMethod::Nat && addresses(id, config).iter().any(shares)
+        };
+        let Some(server) = service.real_servers.iter().find(near) else { continue };
+        let words = service_words(id);
+        let named = |section: &&Section<'_>| written_words(section).starts_with(&words);
+        let Some(section) = root.sections("virtual_server").find(named) else { continue };
+        let message = format!(
+            "clients on the subnet of this address get the answers of {} past this director",
+            server.address.ip
+        );
+        reporter
+            .warning(section.span, message)
+            .code("nat-local-clients")
+            .help("`lb_kind DR`, or clients and real servers on different subnets");
+    }
+}
+
+/// The addresses that a virtual server answers to, as far as they are written one by one.
+fn addresses(id: &VirtualServerId, config: &Config) -> Vec<IpAddr> {
+    match id {
+        VirtualServerId::Address { address, .. } => vec![address.ip],
+        VirtualServerId::Fwmark { .. } => Vec::new(),
+        VirtualServerId::Group { name, .. } => {
+            let entries = config.balancer.groups.get(name).map(|group| group.entries.as_slice()).unwrap_or_default();
+            let first = |entry: &GroupEntry| match entry {
+                GroupEntry::Range { first, .. } => Some(*first),
+                GroupEntry::Fwmark { .. } => None,
+            };
+            entries.iter().filter_map(first).collect()
+        }
+    }
+}
+
+/// Whether two addresses are in one subnet; none is in that of a single address.
+fn same_subnet(a: IpAddr, b: IpAddr, length: u8) -> bool {
+    let (a, b, bits) = match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let host = u32::from(bits) - u32::from(length.min(bits));
+    host > 0 && a.checked_shr(host) == b.checked_shr(host)
 }
 
 /// 224.0.0.0/24 is never routed, and switches flood it (RFC 4541 §2.1.2); ff02::/16 is the same for IPv6.

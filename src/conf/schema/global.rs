@@ -50,7 +50,7 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("vrrp_mcast_group6", Args::Word, "ADDR", "ff02::12", "IPv6 multicast (warn if not link local)", "default IPv6 advert group"),
         keyword("vrrp_garp_master_delay", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "5", "integer >=0", "delay before second GARP/NA burst after becoming master, 0 = none"),
         keyword("vrrp_garp_master_repeat", Args::Int { min: 0, max: 2_147_483_647 }, "N", "5", ">=0 (0 becomes 1)", "GARP/NA packets per VIP per burst"),
-        keyword("vrrp_garp_master_refresh", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "0 = off", "integer >=0", "periodic GARP interval while master"),
+        keyword("vrrp_garp_master_refresh", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "60", "integer >=0, 0 = off", "periodic GARP interval while master"),
         keyword("vrrp_garp_master_refresh_repeat", Args::Int { min: 0, max: 2_147_483_647 }, "N", "1", ">=0 (0 becomes 1)", "packets per periodic burst"),
         keyword("vrrp_garp_lower_prio_delay", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "vrrp_garp_master_delay", "integer >=0", "delayed burst after seeing lower priority advert as master"),
         keyword("vrrp_garp_lower_prio_repeat", Args::Int { min: 0, max: 2_147_483_647 }, "N", "vrrp_garp_master_repeat", "0..INT_MAX", "burst size after lower priority advert"),

@@ -136,6 +136,7 @@ impl MainProcess {
         self.feed_vrrp(diff, old);
         self.feed_balancer(&old_balancer);
         info!("{}", summary.line(load_time + started.elapsed()));
+        crate::net::sys::release_free_memory();
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.

@@ -23,8 +23,7 @@ const FAMILY_NUMBER: u16 = 0x1c;
 const DEST_ATTRIBUTES: std::ops::RangeInclusive<u16> = 1..=15;
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.bytes().map(|c| (c as char).to_digit(16).unwrap() as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// The messages of one command in that direction, generic header first.

@@ -49,6 +49,15 @@ pub(super) fn plain(what: &str, error: &CallError) -> DataplaneError {
     DataplaneError { reason: format!("{what}: {why}"), lasting: lasting(errno) }
 }
 
+/// The kernel took a tunnel for an ipip one.
+pub(super) fn ignored_tunnel(key: &ServiceKey, to: SocketKey) -> DataplaneError {
+    let reason = format!(
+        "real server {to} of {}: this kernel knows ipip tunnels only and made it one; gue needs 5.2, gre 5.3",
+        name(key)
+    );
+    DataplaneError { reason, lasting: true }
+}
+
 /// Whether the same request would fail again. A lack of memory passes, and so does a module that is not loaded yet.
 fn lasting(errno: i32) -> bool {
     matches!(

@@ -92,8 +92,8 @@ impl Invariants {
             assert!(told == shown.state || told == StateName::Stop, "{name}: told {told}, it is {}", shown.state);
             for address in config.all_addresses().filter(|_| !self.links_move) {
                 let here = self.has(address.address);
-                // A master that stops keeps them until its successor has them, in a bounded time.
-                let master = shown.state == StateName::Master || (here && shown.state == StateName::Stop);
+                // A master that hands over keeps them until its successor has them, in a bounded time.
+                let master = shown.state == StateName::Master || (here && shown.handing_over);
                 assert_eq!(here, master, "{name} is {}, and {} is there: {here}", shown.state, address.address);
             }
         }
@@ -130,6 +130,7 @@ fn sensible(from: StateName, to: StateName, cause: &Cause) -> bool {
         Cause::FaultCleared => (from, to) == (Fault, Backup),
         Cause::SyncGroup { .. } => matches!((from, to), (Master, Backup) | (Backup, Master)),
         Cause::Adopted => to == Master && matches!(from, Init | Backup | Fault),
+        Cause::Failover | Cause::Maintenance => (from, to) == (Master, Backup),
         Cause::Stopping => to == Stop,
         Cause::Removed => matches!(to, Deleted | Fault),
     }

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod binding;
+mod failover;
 mod groups;
 mod host;
 mod invariants;
