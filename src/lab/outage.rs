@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(seen.outage(t0, t0 + Duration::from_millis(100)), Duration::from_millis(15));
         assert_eq!(seen.last_answer(), Some(("b", t0 + Duration::from_millis(25))));
         let answers = seen.answers(t0, t0 + Duration::from_millis(25));
-        assert_eq!(answers, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1)]));
+        assert_eq!(answers, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
         assert_eq!(seen.totals(), (6, 3));
     }
 
