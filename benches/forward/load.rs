@@ -24,41 +24,36 @@ const ANSWER: [u8; 200] = [b'a'; 200];
 const IDLE: usize = 2000;
 const IN_FLIGHT: usize = 8;
 
-/// The server; it serves until the program ends.
-pub struct Servers;
-
-impl Servers {
-    pub fn start(place: &Place) -> Self {
-        let host = &place.server;
-        host.thread("servers", || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let short = tokio::net::TcpListener::bind((SERVER, SHORT)).await.expect("the port is free");
-                let requests = tokio::net::TcpListener::bind((SERVER, REQUESTS)).await.expect("the port is free");
-                tokio::join!(serve(short, 1), serve(requests, usize::MAX))
-            });
-        })
-        .expect("a thread");
-        host.thread("bulk-server", || {
-            let listener = TcpListener::bind((SERVER, BULK)).expect("the port is free");
-            for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || swallow(stream));
-            }
-        })
-        .expect("a thread");
-        host.thread("udp-server", || {
-            let socket = UdpSocket::bind((SERVER, UDP)).expect("the port is free");
-            with_room(&socket);
-            let mut buffer = [0; 2048];
-            while let Ok((count, from)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(&buffer[..count], from);
-            }
-        })
-        .expect("a thread");
-        wait_listening(place, SERVER, SHORT);
-        wait_listening(place, SERVER, BULK);
-        Self
-    }
+/// Starts the server; it serves until the program ends.
+pub fn start_servers(place: &Place) {
+    let host = &place.server;
+    host.thread("servers", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let short = tokio::net::TcpListener::bind((SERVER, SHORT)).await.expect("the port is free");
+            let requests = tokio::net::TcpListener::bind((SERVER, REQUESTS)).await.expect("the port is free");
+            tokio::join!(serve(short, 1), serve(requests, usize::MAX))
+        });
+    })
+    .expect("a thread");
+    host.thread("bulk-server", || {
+        let listener = TcpListener::bind((SERVER, BULK)).expect("the port is free");
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || swallow(stream));
+        }
+    })
+    .expect("a thread");
+    host.thread("udp-server", || {
+        let socket = UdpSocket::bind((SERVER, UDP)).expect("the port is free");
+        with_room(&socket);
+        let mut buffer = [0; 2048];
+        while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..count], from);
+        }
+    })
+    .expect("a thread");
+    wait_listening(place, SERVER, SHORT);
+    wait_listening(place, SERVER, BULK);
 }
 
 /// Answers so many requests of each connection, and closes it.

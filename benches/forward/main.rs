@@ -86,15 +86,13 @@ fn main() {
         return println!("skipped: the benchmarks need root for network namespaces");
     }
     let place = Place::new().expect("namespaces and cables can be made");
-    let servers = load::Servers::start(&place);
+    load::start_servers(&place);
     let running: Vec<Running> = Contender::all().into_iter().filter_map(|contender| contender.start(&place)).collect();
     println!("{:<30} {:<12} {:>10} {:>22} {:>9}", "what", "who", "median", "range", "holdfast");
     println!("{}", "-".repeat(88));
     for name in &options.names {
         measure(name, &options, &place, &running);
     }
-    drop(running);
-    drop(servers);
 }
 
 /// One benchmark: rounds, each with all proxies in another order.

@@ -91,7 +91,9 @@ pub fn checkers(
     around: &Surroundings<'_>,
     reporter: &mut Reporter,
 ) -> Vec<CheckerConfig> {
-    let mut checkers: Vec<CheckerConfig> = Vec::new();
+    // No room for more: large configurations have many real servers with one checker each.
+    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::parse::Value::Section(_))).count();
+    let mut checkers: Vec<CheckerConfig> = Vec::with_capacity(count);
     for entry in &section.entries {
         let super::parse::Value::Section(block) = &entry.value else { continue };
         let Some(mut checker) = checker(block, server, around, reporter) else { continue };

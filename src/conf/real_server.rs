@@ -37,7 +37,7 @@ pub fn real_servers(
     reporter: &mut Reporter,
 ) -> Vec<RealServerConfig> {
     let mut spans: BTreeMap<SocketKey, Span> = BTreeMap::new();
-    let mut servers = Vec::new();
+    let mut servers = Vec::with_capacity(parent.section.sections("real_server").count());
     for section in parent.section.sections("real_server") {
         let Some(server) = real_server(section, parent, around, reporter) else { continue };
         if let Some(first) = spans.get(&server.address) {

@@ -171,6 +171,12 @@ impl Balancer {
         self.owners.get(key).and_then(|id| self.virtual_servers.get(id)).is_some_and(VirtualServer::wants_proxy)
     }
 
+    /// Whether the return path of a service is to be set up (`masquerade`).
+    pub fn masquerades(&self, key: &ServiceKey) -> bool {
+        let server = self.owners.get(key).and_then(|id| self.virtual_servers.get(id));
+        server.is_some_and(|server| server.config.masquerade)
+    }
+
     /// Every virtual server, and whether it has its quorum.
     pub fn quorums(&self) -> impl Iterator<Item = (&VirtualServerId, bool)> {
         self.virtual_servers.iter().map(|(id, server)| (id, server.has_quorum))

@@ -11,6 +11,12 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 const SIZE: usize = 1 << 20;
 /// Pipes of one thread at a time.
 const LIMIT: usize = 64;
+/// So many pipes may be filled as far as they go: the fewer system calls, the fewer packets are handled one by one.
+const WIDE: usize = 8;
+/// What each of these holds at most; 256 places with a large packet in each.
+const MUCH: usize = 4 << 20;
+/// What the others hold: all pipes of a thread together pin some 60 MiB.
+const LESS: usize = 512 << 10;
 /// Pipes kept when nobody needs them.
 const KEPT: usize = 2;
 
@@ -44,6 +50,11 @@ impl Pipes {
         })?;
         self.out += 1;
         Some(pipe)
+    }
+
+    /// How much to put into the pipe that was just taken.
+    pub fn portion(&self) -> usize {
+        if self.out <= WIDE { MUCH } else { LESS }
     }
 
     /// An empty pipe comes back.

@@ -16,8 +16,6 @@ use super::worker::Core;
 const READS: usize = 16;
 /// A read of at least this much is bulk; two in a row, and the stream is spliced.
 const BULK: usize = 32 << 10;
-/// How much is in a pipe at most.
-const SPLICE: usize = 1 << 20;
 /// A splice of less than this, and the stream is copied again.
 const TRICKLE: usize = 4 << 10;
 /// A stream whose reader is slow reads no more than this at a time, or all of its buffer would end up in memory.
@@ -201,7 +199,7 @@ impl Pump<'_> {
             return Ok(());
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        match splice(self.from, None, &pipe.write, None, SPLICE, flags) {
+        match splice(self.from, None, &pipe.write, None, core.pipes.portion(), flags) {
             Ok(0) => {
                 core.pipes.give(pipe);
                 self.stream.state = State::Ended;

@@ -1,4 +1,5 @@
-//! What the kernel's IPVS is asked for beside its table: timeouts, an empty table at start and stop, synchronisation daemons.
+//! What the kernel is asked for beside IPVS's table: timeouts, an empty table at start and stop, synchronisation daemons,
+//! and the return paths of `masquerade`.
 //!
 //! Shell. Each request is tried, and a refusal is a remark; virtual servers are carried without it.
 
@@ -9,6 +10,10 @@ use crate::ipvs::config::{BalancerGlobal, FlushOnStop, LvsTimeouts, SyncDaemonCo
 use crate::ipvs::dataplane::DataplaneError;
 use crate::ipvs::genl::DaemonState;
 use crate::ipvs::kernel::Kernel;
+use crate::ipvs::masquerade::ReturnPaths;
+use crate::ipvs::masquerade::writer::Masquerade;
+use crate::ipvs::table::ServiceTable;
+use crate::ipvs::types::ServiceKey;
 
 /// Owns a socket of its own.
 #[derive(Debug, Default)]
@@ -18,6 +23,11 @@ pub(super) struct KernelSide {
     timeouts: LvsTimeouts,
     sync: Option<SyncDaemonConfig>,
     running: BTreeSet<DaemonState>,
+    masquerade: Masquerade,
+    /// Return paths that were refused: told once.
+    refused: Option<ReturnPaths>,
+    /// Services without a return path: told once each.
+    told: BTreeSet<ServiceKey>,
     remarks: Vec<String>,
 }
 
@@ -73,9 +83,32 @@ impl KernelSide {
         std::mem::take(&mut self.remarks)
     }
 
+    /// Sets up the return paths of the virtual servers that ask for it.
+    pub fn masquerade(&mut self, balancer: &Balancer, table: &ServiceTable) -> Vec<String> {
+        let wanted = table.services.iter().filter(|(key, _)| balancer.masquerades(key));
+        let (paths, without) = ReturnPaths::of(wanted);
+        if self.refused.as_ref() == Some(&paths) {
+            return Vec::new();
+        }
+        let mut remarks: Vec<String> = without
+            .into_iter()
+            .filter(|key| self.told.insert(*key))
+            .map(|key| format!("masquerade: {key} has no address to know its packets by: its answers are not changed"))
+            .collect();
+        self.refused = None;
+        if let Err(error) = self.masquerade.set(&paths) {
+            remarks.push(format!("masquerade: the return path of NAT cannot be set up: {error}"));
+            self.refused = Some(paths);
+        }
+        remarks
+    }
+
     /// At the end, after our services are gone.
     pub fn end(&mut self) -> Vec<String> {
         self.stop_daemons(|_| true);
+        if let Err(error) = self.masquerade.set(&ReturnPaths::default()) {
+            self.remarks.push(format!("masquerade: the return path of NAT cannot be taken away: {error}"));
+        }
         if self.flush_on_stop == FlushOnStop::All {
             let result = self.kernel.flush();
             self.note(result);

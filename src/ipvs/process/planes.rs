@@ -116,6 +116,9 @@ impl Planes {
             let dataplane = open_userspace(self.threads);
             self.userspace = Some(Carrier::new(now, dataplane, Keeps::All));
         }
+        if let Some(side) = &mut self.side {
+            remarks.extend(side.masquerade(balancer, &kernel));
+        }
         for (carrier, table) in [(&mut self.kernel, kernel), (&mut self.userspace, userspace)] {
             if let Some(carrier) = carrier {
                 let said = carrier.sync(now, table);
