@@ -9,7 +9,7 @@
 //! | `data plane` | [`Kernel::apply`] of 11,000 operations | of one |
 //! | `holdfast ipvsadm` | `-R` of a file, from start to end | `-e` |
 //! | `ipvsadm` | the same with Debian's | `-e` |
-//! | `keepalived` | start to the last real server in the table | SIGHUP to the new weight in the table |
+//! | `keepalived`, `holdfast` | start to the last real server in the table | SIGHUP to the new weight in the table |
 #![allow(clippy::disallowed_methods)] // Measures real time.
 
 #[path = "../../tests/common/uml.rs"]
@@ -132,8 +132,9 @@ fn inside(rounds: usize) {
         report("ipvsadm", rounds, || ipvsadm(&mut Command::new(IPVSADM), dir, IPVSADM, &[]));
     }
     if Path::new(KEEPALIVED).exists() {
-        report("keepalived", rounds, || keepalived(dir));
+        report("keepalived", rounds, || daemon(KEEPALIVED, dir));
     }
+    report("holdfast", rounds, || daemon(holdfast, dir));
 }
 
 fn report(name: &str, rounds: usize, mut one: impl FnMut() -> (Duration, Duration)) {
@@ -176,19 +177,19 @@ fn ipvsadm(restore: &mut Command, dir: &Path, program: &str, before: &[&str]) ->
     (all, begin.elapsed())
 }
 
-fn keepalived(dir: &Path) -> (Duration, Duration) {
+fn daemon(program: &str, dir: &Path) -> (Duration, Duration) {
     let path = |name: &str| dir.join(name).display().to_string();
     fs::write(path("conf"), configuration(1)).expect("room");
-    let mut command = Command::new(KEEPALIVED);
+    let mut command = Command::new(program);
     command.args(["-n", "-G", "-C", "-f", &path("conf"), "-p", &path("main"), "-c", &path("checkers")]);
     let begin = Instant::now();
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    let keepalived = Running(child);
+    let running = Running(child);
     wait_for_weight(1);
     let all = begin.elapsed();
     fs::write(path("conf"), configuration(7)).expect("room");
     let begin = Instant::now();
-    keepalived.signal(nix::sys::signal::SIGHUP);
+    running.signal(nix::sys::signal::SIGHUP);
     wait_for_weight(7);
     (all, begin.elapsed())
 }
@@ -205,7 +206,7 @@ fn wait_for_weight(weight: u32) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("keepalived did not come to weight {weight}");
+    panic!("the daemon did not come to weight {weight}");
 }
 
 struct Running(Child);

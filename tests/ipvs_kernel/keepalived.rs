@@ -88,21 +88,33 @@ fn the_same_virtual_servers_leave_the_same_table() {
     kernel.flush().unwrap();
     assert_eq!(kernel.apply(&table()), []);
     let ours = ipvsadm("-S -n");
+    let theirs = left_by(crate::common::KEEPALIVED, &mut kernel, ours.lines().count());
+    assert_eq!(theirs, ours, "keepalived and the data plane");
+    let whole = left_by(env!("CARGO_BIN_EXE_holdfast"), &mut kernel, ours.lines().count());
+    assert_eq!(whole, theirs, "holdfast and keepalived");
+}
+
+/// The table that a daemon makes of the file, once it has that many lines.
+fn left_by(daemon: &str, kernel: &mut Kernel, lines: usize) -> String {
     kernel.flush().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     fs::write(path("conf"), CONF).unwrap();
-    let mut command = Command::new(crate::common::KEEPALIVED);
+    let mut command = Command::new(daemon);
     command.args(["-n", "-l", "-G", "-C", "-f", &path("conf"), "-p", &path("main"), "-c", &path("checkers")]);
-    let mut keepalived = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let log = fs::File::create(path("log")).unwrap();
+    let mut running = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut theirs = String::new();
-    while theirs.lines().count() < ours.lines().count() && Instant::now() < deadline {
+    let mut table = String::new();
+    while table.lines().count() < lines && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
-        theirs = ipvsadm("-S -n");
+        table = ipvsadm("-S -n");
     }
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(keepalived.id().cast_signed()), nix::sys::signal::SIGTERM)
-        .unwrap();
-    keepalived.wait().unwrap();
-    assert_eq!(theirs, ours);
+    let pid = nix::unistd::Pid::from_raw(running.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+    running.wait().unwrap();
+    println!("{}", fs::read_to_string(path("log")).unwrap());
+    // What was added is removed at the end.
+    assert_eq!(ipvsadm("-S -n"), "", "{daemon}");
+    table
 }
