@@ -7,6 +7,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while, take_while1};
+use nom::character::complete::{char, digit1, one_of};
+use nom::combinator::{all_consuming, map, map_res, opt, recognize, rest, value, verify};
+use nom::sequence::{delimited, preceded};
+use nom::{IResult, Parser};
+
 /// A word or a brace, without its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token<'a> {
@@ -22,86 +29,55 @@ pub enum Token<'a> {
 
 /// The tokens of one line that has no comment any more, each with its bytes.
 pub fn tokens(line: &str) -> Tokens<'_> {
-    Tokens { line, at: 0 }
+    Tokens { line, rest: line }
 }
 
 /// See [`tokens`].
 #[derive(Debug, Clone)]
 pub struct Tokens<'a> {
     line: &'a str,
-    at: usize,
+    rest: &'a str,
 }
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = (Token<'a>, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let bytes = self.line.as_bytes();
-        while bytes.get(self.at).is_some_and(|byte| is_blank_byte(*byte)) {
-            self.at += 1;
-        }
-        let start = self.at;
-        let token = match bytes.get(start)? {
-            b'{' => {
-                self.at += 1;
-                Token::Open
-            }
-            b'}' => {
-                self.at += 1;
-                Token::Close
-            }
-            b'"' => {
-                let rest = self.line.get(start + 1..)?;
-                match rest.find('"') {
-                    Some(end) => {
-                        self.at = start + end + 2;
-                        Token::Word(Cow::Borrowed(&rest[..end]))
-                    }
-                    None => {
-                        self.at = bytes.len();
-                        Token::Unmatched(rest)
-                    }
-                }
-            }
-            _ => Token::Word(self.bare_word()),
-        };
-        Some((token, start..self.at))
+        let input = self.rest.trim_start_matches(is_blank);
+        let start = self.line.len() - input.len();
+        // Every first character has a branch, so this fails only at the end of the line.
+        let (rest, token) = token(input).ok()?;
+        self.rest = rest;
+        Some((token, start..self.line.len() - rest.len()))
     }
 }
 
-impl<'a> Tokens<'a> {
-    /// Everything that separates or escapes is ASCII, so bytes are looked at and characters stay whole.
-    fn bare_word(&mut self) -> Cow<'a, str> {
-        let bytes = self.line.as_bytes();
-        let start = self.at;
-        let mut escapes = false;
-        while let Some(byte) = bytes.get(self.at) {
-            match byte {
-                b'"' | b'{' | b'}' => break,
-                byte if is_blank_byte(*byte) => break,
-                b'\\' if matches!(bytes.get(self.at + 1), Some(b'#' | b'!')) => {
-                    escapes = true;
-                    self.at += 2;
-                }
-                // An undefined `${NAME}` has been reported already; its braces are not blocks.
-                b'$' if bytes.get(self.at + 1) == Some(&b'{') => self.at += self.unknown_name().unwrap_or(1),
-                _ => self.at += 1,
-            }
-        }
-        let word = self.line.get(start..self.at).unwrap_or_default();
-        if escapes { Cow::Owned(word.replace("\\#", "#").replace("\\!", "!")) } else { Cow::Borrowed(word) }
-    }
-
-    /// The length of `${NAME}` here.
-    fn unknown_name(&self) -> Option<usize> {
-        let inner = self.line.as_bytes().get(self.at + 2..)?;
-        let end = inner.iter().position(|byte| is_blank_byte(*byte) || matches!(byte, b'"' | b'{' | b'}'))?;
-        (inner.get(end) == Some(&b'}')).then_some(end + 3)
-    }
+fn token(input: &str) -> IResult<&str, Token<'_>> {
+    alt((
+        map(bare_word, Token::Word),
+        value(Token::Open, char('{')),
+        value(Token::Close, char('}')),
+        map(delimited(char('"'), take_while(|c| c != '"'), char('"')), |text| Token::Word(Cow::Borrowed(text))),
+        map(preceded(char('"'), rest), Token::Unmatched),
+    ))
+    .parse(input)
 }
 
-fn is_blank_byte(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0xb | 0xc)
+/// Most words are one plain piece and are not copied.
+fn bare_word(input: &str) -> IResult<&str, Cow<'_, str>> {
+    let plain = take_while1(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}' | '\\' | '$'));
+    let escaped = preceded(char('\\'), alt((tag("#"), tag("!"))));
+    // An undefined `${NAME}` has been reported already; its braces are not blocks.
+    let unknown =
+        recognize((tag("${"), take_while(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}')), char('}')));
+    let mut piece = alt((plain, escaped, unknown, tag("\\"), tag("$")));
+    let (mut input, first) = piece.parse(input)?;
+    let mut word = Cow::Borrowed(first);
+    while let Ok((rest, next)) = piece.parse(input) {
+        word.to_mut().push_str(next);
+        input = rest;
+    }
+    Ok((input, word))
 }
 
 /// What separates words.
@@ -126,7 +102,8 @@ pub fn comment_start(line: &str) -> Option<usize> {
 
 /// A whole number in base ten.
 pub fn integer(text: &str) -> Option<i64> {
-    text.parse().ok()
+    let number = recognize((opt(one_of::<_, _, nom::error::Error<_>>("+-")), digit1));
+    all_consuming(map_res(number, str::parse)).parse(text).ok().map(|(_, value)| value)
 }
 
 /// A whole number with C's prefixes: `0x1f`, `017`, `9`.
@@ -147,16 +124,15 @@ pub fn c_integer(text: &str) -> Option<i64> {
 
 /// Decimal seconds as microseconds; a seventh decimal is nothing.
 pub fn microseconds(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let mut micros: u64 = 0;
-    for place in 0..6 {
-        micros = micros * 10 + fraction.as_bytes().get(place).map_or(0, |digit| u64::from(digit - b'0'));
-    }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole = |input| digit1::<_, nom::error::Error<&str>>(input);
+    let fraction = |input| preceded(char('.'), take_while(|c: char| c.is_ascii_digit())).parse(input);
+    let number = verify((opt(whole), opt(fraction)), |(whole, fraction): &(Option<&str>, Option<&str>)| {
+        whole.is_some() || fraction.is_some_and(|digits| !digits.is_empty())
+    });
+    let (_, (whole, fraction)) = all_consuming(number).parse(text).ok()?;
+    let digits = fraction.unwrap_or_default().bytes().chain(*b"000000").take(6);
+    let micros = digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+    let whole: u64 = whole.unwrap_or("0").parse().ok()?;
     whole.checked_mul(1_000_000)?.checked_add(micros)
 }
 
