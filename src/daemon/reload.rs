@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_and_moves_no_address_does_not_hinder() {
-        let text = "static_routes {\n 192.0.2.0/24 via 198.51.100.1\n}\nstatic_rules {\n from 192.0.2.1 table 1\n}\n";
+        let text = "static_routes {\n 192.0.2.0/24 via 198.51.100.1\n}\nstatic_rules {\n from 192.0.2.1 table 1 preference 100\n}\n";
         let diagnostics = diagnostics(text);
         assert_eq!((diagnostics.has_errors(), diagnostics.count(Severity::Warning)), (false, 2), "{diagnostics:?}");
     }
