@@ -39,12 +39,13 @@ fn every_byte_arrives_in_both_directions() {
 fn a_server_that_speaks_first_is_heard_at_once() {
     let server = Server::named();
     let rig = Rig::new(&settings(), &[server.address]);
-    let begun = Instant::now();
-    for _ in 0..50 {
+    let times = (0..50).map(|_| {
+        let begun = Instant::now();
         assert_eq!(ask(rig.address), server.address.to_string());
-    }
+        begun.elapsed()
+    });
     // The handshake's acknowledgement would be delayed by 40 to 200 ms.
-    assert!(begun.elapsed() < Duration::from_millis(50 * 40), "{:?}", begun.elapsed());
+    assert!(median(times.collect()) < Duration::from_millis(30));
 }
 
 #[test]
@@ -70,20 +71,31 @@ fn either_side_may_end_first() {
 
 #[test]
 fn requests_and_answers_are_not_held_back() {
-    let server = Server::echo();
+    // Says nothing before it has both bytes: one that waits for an acknowledgement waits 40 ms.
+    let server = Server::start(|mut stream| {
+        let mut both = [0; 2];
+        while stream.read_exact(&mut both).is_ok() && stream.write_all(&both).is_ok() {}
+    });
     let rig = Rig::new(&settings(), &[server.address]);
     let mut client = rig.connect();
     client.set_nodelay(true).unwrap();
-    let begun = Instant::now();
-    for number in 0..200u8 {
-        // In two writes: what waits for an acknowledgement would wait 40 ms.
+    let times = (0..60u8).map(|number| {
+        let begun = Instant::now();
         client.write_all(&[number]).unwrap();
+        std::thread::sleep(Duration::from_millis(2)); // Two writes here are to be two writes there.
         client.write_all(&[number]).unwrap();
         let mut answer = [0; 2];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [number; 2]);
-    }
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        begun.elapsed()
+    });
+    assert!(median(times.collect()) < Duration::from_millis(30));
+}
+
+/// A stall of the machine is not the forwarder's.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 #[test]
