@@ -134,6 +134,15 @@ async fn exchange(stream: &mut tokio::net::TcpStream, seed: u64) {
     assert!(got == sent, "connection {seed} got other bytes");
 }
 
+/// Waits while the servers of this runtime go on.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[test]
 fn ten_thousand_connections_at_once() {
     needs_root!();
@@ -159,10 +168,10 @@ fn ten_thousand_connections_at_once() {
         streams
     };
     drop(runtime.block_on(connect_all(500)));
-    wait(|| "the first to end".to_owned(), || forwarder.descriptors() < 100);
+    runtime.block_on(until("the first to end", || forwarder.descriptors() < 100));
     let (before, descriptors) = (forwarder.memory(), forwarder.descriptors());
     let mut streams = runtime.block_on(connect_all(count));
-    wait(|| format!("all to be open, {}", forwarder.descriptors()), || forwarder.descriptors() as u64 >= 2 * count);
+    runtime.block_on(until("all to be open", || forwarder.descriptors() as u64 >= 2 * count));
     runtime.block_on(async {
         for round in 0..2 {
             let work = (0..).zip(std::mem::take(&mut streams)).map(|(seed, mut stream)| {
@@ -179,12 +188,9 @@ fn ten_thousand_connections_at_once() {
     let each = forwarder.memory().saturating_sub(before) / count;
     assert!(each <= 400, "{each} bytes of user memory for each idle connection");
     drop(streams);
-    wait(
-        || format!("{descriptors} descriptors, {}", forwarder.descriptors()),
-        || forwarder.descriptors() <= descriptors,
-    );
+    runtime.block_on(until("descriptors to come back", || forwarder.descriptors() <= descriptors));
     let bound = before + (1 << 20);
-    wait(|| format!("memory to come back to {before}, it is {}", forwarder.memory()), || forwarder.memory() <= bound);
+    runtime.block_on(until("memory to come back", || forwarder.memory() <= bound));
 }
 
 #[test]
