@@ -20,10 +20,10 @@
 mod load;
 mod place;
 mod proxies;
-#[allow(dead_code)]
+#[allow(dead_code)] // Shared with the other benchmark, which uses all of it.
 #[path = "../vrrp/report.rs"]
 mod report;
-#[allow(dead_code)]
+#[allow(dead_code)] // Shared with the other benchmark, which uses all of it.
 #[path = "../vrrp/usage.rs"]
 mod usage;
 

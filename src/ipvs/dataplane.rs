@@ -4,7 +4,6 @@
 //! Pure: the trait and its plain values. Implementations are shells.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -103,13 +102,4 @@ pub struct DestinationCounters {
     pub inactive: u32,
     /// Persistence templates.
     pub persistent: u32,
-}
-
-/// One client that is bound to one destination, for handing affinity over to a new view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Affinity {
-    /// The client's address, masked by the service's granularity.
-    pub client: IpAddr,
-    /// Where it goes.
-    pub destination: SocketKey,
 }

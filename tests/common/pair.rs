@@ -95,9 +95,8 @@ pub fn stopped_vrrp(peer: Make) {
     assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 
-/// With `nopreempt` a better node that comes later stays backup as long as there is a master.
-pub fn nopreempt(peer: Make) {
-    let variant = Variant::V3;
+/// Two with `nopreempt`: the worse one, `b`, is master, and the better one, `a`, came later.
+fn the_better_came_later(peer: Make, variant: Variant) -> Rig {
     let mut rig = Rig::build(
         1,
         vec![
@@ -105,11 +104,17 @@ pub fn nopreempt(peer: Make) {
             Node::new("b", peer, variant.instance(1, 2, 100, "nopreempt")),
         ],
     );
-    let wire = rig.wire();
     rig.nodes[1].start().expect("it starts");
     wait_state(rig.node(1), "VI_1", "MASTER");
     rig.nodes[0].start().expect("it starts");
     wait_state(rig.node(0), "VI_1", "BACKUP");
+    rig
+}
+
+/// With `nopreempt` a better node that comes later stays backup as long as there is a master.
+pub fn nopreempt(peer: Make) {
+    let mut rig = the_better_came_later(peer, Variant::V3);
+    let wire = rig.wire();
     // Three times as long as a preemption would take.
     wire.wait_adverts(wire.mark(), "b", 12);
     assert_eq!(wire.owners(0, VRID), ["b"]);
@@ -123,18 +128,8 @@ pub fn nopreempt(peer: Make) {
 /// `nopreempt` is about backups. Two that are master already, after a partition, settle it by priority.
 pub fn nopreempt_of_two_masters(peer: Make) {
     let variant = Variant::V3;
-    let mut rig = Rig::build(
-        1,
-        vec![
-            Node::new("a", Make::Holdfast, variant.instance(0, 2, 150, "nopreempt")),
-            Node::new("b", peer, variant.instance(1, 2, 100, "nopreempt")),
-        ],
-    );
+    let rig = the_better_came_later(peer, variant);
     let wire = rig.wire();
-    rig.nodes[1].start().expect("it starts");
-    wait_state(rig.node(1), "VI_1", "MASTER");
-    rig.nodes[0].start().expect("it starts");
-    wait_state(rig.node(0), "VI_1", "BACKUP");
     rig.lan(0).partition("a", "eth0").expect("a port");
     wait_state(rig.node(0), "VI_1", "MASTER");
     rig.lan(0).heal("a", "eth0").expect("a port");
