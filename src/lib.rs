@@ -48,6 +48,7 @@ pub mod cli;
 pub mod command;
 pub mod conf;
 pub mod daemon;
+pub mod dump;
 pub mod ipc;
 pub mod ipvs;
 pub mod ipvsadm;
