@@ -450,8 +450,9 @@ impl MainProcess {
                 self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
                 self.announce_ready();
             }
-            FromVrrp::Event { event, .. } => {
+            FromVrrp::Event { event, at } => {
                 self.untidy = true;
+                self.dumps.on_event(&event, at);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);

@@ -89,7 +89,7 @@ fn instance(
     writeln!(out, "   Number of config faults = 0")?;
     writeln!(out, "   Number of interface and track script faults = {faults}")?;
     writeln!(out, "   Number of track scripts init = {}", waiting.count())?;
-    writeln!(out, "   Last transition = {}", moment(facts.last_transition(shown), &facts.host))?;
+    writeln!(out, "   Last transition = {}", moment(facts.last_transition(name, shown), &facts.host))?;
     match shown.next_deadline {
         Some(left) => writeln!(out, "   Read timeout = {}", moment(facts.snapshot.at + left, &facts.host))?,
         None => writeln!(out, "   Read timeout = DISABLED")?,

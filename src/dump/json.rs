@@ -239,7 +239,7 @@ fn entry(facts: &Facts<'_>, name: &str, config: &InstanceConfig, shown: &Instanc
         vmac_ifname: "",
         ifp_ifname: interface.unwrap_or_default().to_owned(),
         master_priority: shown.master.map_or(0, |master| master.priority),
-        last_transition: Micros(facts.last_transition(shown)),
+        last_transition: Micros(facts.last_transition(name, shown)),
         garp_delay: garp.delay,
         garp_refresh: garp.refresh,
         garp_rep: garp.repeat,

@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub snapshot: &'a Snapshot,
     /// The counters of each instance when they were last cleared (STATS_CLEAR).
     pub cleared: &'a BTreeMap<String, Counters>,
+    /// When each instance changed its state last, as far as that was heard (CLOCK_REALTIME).
+    pub transitions: &'a BTreeMap<String, Duration>,
     /// The `vrrp_script`s that run at this moment.
     pub running: &'a BTreeSet<String>,
     /// What the `vrrp_track_process`es have counted.
@@ -79,8 +81,12 @@ impl<'a> Facts<'a> {
     }
 
     /// The moment at which an instance came into its state (CLOCK_REALTIME).
-    fn last_transition(&self, shown: &InstanceSnapshot) -> Duration {
-        self.snapshot.at.saturating_sub(shown.since)
+    ///
+    /// What was heard then is the same each time; what is calculated now differs by microseconds, and alerts are made
+    /// of changes.
+    fn last_transition(&self, name: &str, shown: &InstanceSnapshot) -> Duration {
+        let calculated = || self.snapshot.at.saturating_sub(shown.since);
+        self.transitions.get(name).copied().unwrap_or_else(calculated)
     }
 
     /// Whether mail is sent of an instance's or a group's changes.

@@ -3,5 +3,7 @@
 //! Pure: the time and everything that is shown are passed in. [`model`] is the contract that the control API, the
 //! command line, the metrics and the status page share.
 
+pub mod metrics;
 pub mod model;
+pub mod page;
 pub mod time;
