@@ -56,7 +56,7 @@ fn tcp_errors_are_told_apart() {
     let tcp = |target: Target| ask_on(&host, Probe::Tcp(target));
     assert_eq!(tcp(short("127.0.0.1", port)), Ok(0));
     assert_eq!(reason(tcp(short("127.0.0.1", 9))), "connection refused by 127.0.0.1:9");
-    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 300ms");
+    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 3s");
     assert_eq!(reason(tcp(short("198.51.100.1", 80))), "no route to host 198.51.100.1:80");
     assert_eq!(reason(tcp(short("203.0.113.1", 80))), "network unreachable for 203.0.113.1:80");
     // The mark has its own routing table, where there is nothing.
@@ -85,6 +85,6 @@ fn pings_are_answered_or_not() {
     assert_eq!(widened.split_ascii_whitespace().collect::<Vec<_>>(), ["0", "0"]);
     assert_eq!(ping(short("::1", 0)), Ok(0));
     assert_eq!(ping(Target { bind_to: Some([127, 0, 0, 9].into()), ..short("127.0.0.1", 0) }), Ok(0));
-    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 300ms");
+    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 3s");
     assert_eq!(reason(ping(short("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
 }
