@@ -17,6 +17,7 @@ mod packet;
 mod props;
 mod receive;
 mod reload;
+mod rivals;
 mod rfc_v2;
 mod rfc_v3;
 mod states;
