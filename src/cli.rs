@@ -11,7 +11,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, DoctorArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
 use crate::lab::LabArgs;
@@ -28,6 +28,8 @@ pub enum Invocation {
     Check(CheckArgs),
     /// `holdfast plan`.
     Plan(PlanArgs),
+    /// `holdfast doctor`.
+    Doctor(DoctorArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -92,6 +94,8 @@ enum Subcommand {
     Check(CheckArgs),
     /// Show what a reload with a file would add, change and remove, and which instances it would touch.
     Plan(PlanArgs),
+    /// Say what about this machine would defeat the virtual servers of a file: forwarding, rp_filter, ARP, tracking.
+    Doctor(DoctorArgs),
     /// Print the digest of a web page, for `digest` in a `url` block.
     #[command(args_override_self = true)]
     Genhash(Box<GenhashArgs>),
@@ -130,6 +134,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Plan(args)) => Invocation::Plan(args),
+            Some(Subcommand::Doctor(args)) => Invocation::Doctor(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),

@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod check;
 pub mod detach;
+pub mod doctor;
 pub mod exec;
 pub mod load;
 pub mod local_time;
