@@ -136,6 +136,7 @@ mod tests {
         let config = NotifyConfig {
             instances: BTreeMap::from([("VI".to_owned(), scripts())]),
             groups: BTreeMap::from([("G".to_owned(), scripts())]),
+            ..NotifyConfig::default()
         };
         let group = |to| Event::GroupChanged { group: "G".into(), to, cause: Cause::Started };
         let lower =
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn an_instance_and_a_group_of_one_name_are_two_subjects() {
         let both = BTreeMap::from([("X".to_owned(), scripts())]);
-        let config = NotifyConfig { instances: both.clone(), groups: both };
+        let config = NotifyConfig { instances: both.clone(), groups: both, ..NotifyConfig::default() };
         let instance = Event::StateChanged {
             instance: "X".into(),
             from: StateName::Init,
