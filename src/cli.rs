@@ -1,7 +1,8 @@
 //! The command line: keepalived's own options under either name, and holdfast's subcommands.
 //!
 //! Pure: arguments in, an [`Invocation`] or a text with an exit code out. Started under the name `keepalived` only
-//! keepalived's options exist; as `holdfast` without a subcommand the same options mean the same.
+//! keepalived's options exist; as `holdfast` without a subcommand the same options mean the same. Started as `ipvsadm`
+//! the line is [`crate::ipvsadm`]'s.
 
 pub mod args;
 
@@ -10,8 +11,9 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
 
+use crate::checkers::genhash::GenhashArgs;
 use crate::lab::LabArgs;
 
 /// The keepalived release whose behaviour and version number we show to tools that ask.
@@ -24,10 +26,21 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast plan`.
+    Plan(PlanArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
     Lab(Box<LabArgs>),
+    /// `holdfast genhash`, `keepalived -T`, or started as `genhash`.
+    Genhash(Box<GenhashArgs>),
+    /// `holdfast ipvsadm`, or started as `ipvsadm`.
+    Ipvsadm {
+        /// How it was called, for messages.
+        program: String,
+        /// Its arguments, which it understands by itself.
+        arguments: Vec<String>,
+    },
 }
 
 /// Something to print before leaving: help, version, a mistake on the command line.
@@ -65,15 +78,35 @@ struct HoldfastCli {
     daemon: DaemonArgs,
 }
 
+#[derive(Debug, Parser)]
+#[command(name = "genhash", about = "The digest of a web page, for `digest` in a `url` block")]
+#[command(disable_version_flag = true, args_override_self = true)]
+struct GenhashCli {
+    #[command(flatten)]
+    genhash: GenhashArgs,
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Check configuration files and print what is wrong with them.
+    /// Check configuration files and print what is wrong or unwise in them; compare those of two directors; explain.
     Check(CheckArgs),
+    /// Show what a reload with a file would add, change and remove, and which instances it would touch.
+    Plan(PlanArgs),
+    /// Print the digest of a web page, for `digest` in a `url` block.
+    #[command(args_override_self = true)]
+    Genhash(Box<GenhashArgs>),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
     #[command(args_override_self = true)]
     Sweep(Box<DaemonArgs>),
+    /// Show and change the kernel's virtual servers, with the options of ipvsadm(8).
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// Options of ipvsadm(8); --help shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Understands a command line, program name first.
@@ -81,10 +114,13 @@ enum Subcommand {
 /// # Errors
 /// There is something to print instead of something to do.
 pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
+    if let Some(invocation) = ipvsadm(argv) {
+        return Ok(invocation);
+    }
     let as_keepalived = is_keepalived(argv);
     let rest: Vec<String> = argv.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if wants_genhash(argv, &rest) {
-        return Err(Leave::mistake("genhash is not part of holdfast yet: use keepalived's own for now\n"));
+        return parse_genhash(argv);
     }
     let name = OsString::from(if as_keepalived { "keepalived" } else { "holdfast" });
     let argv = std::iter::once(name).chain(attach_optional_values(argv.iter().skip(1)));
@@ -93,25 +129,58 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
     } else {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
+            Some(Subcommand::Plan(args)) => Invocation::Plan(args),
+            Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
+            Some(Subcommand::Ipvsadm { arguments }) => {
+                Invocation::Ipvsadm { program: "holdfast ipvsadm".to_owned(), arguments: texts(&arguments) }
+            }
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
     };
-    let invocation = invocation.map_err(|error| Leave {
-        text: error.render().to_string(),
-        stdout: !error.use_stderr(),
-        code: u8::from(error.use_stderr()),
-    })?;
+    let invocation = invocation.map_err(|error| leave(&error))?;
     if let Invocation::Daemon(args) = &invocation {
         answer_at_once(args, as_keepalived)?;
     }
     Ok(invocation)
 }
 
+/// What clap has to say instead of something to do.
+fn leave(error: &clap::Error) -> Leave {
+    Leave { text: error.render().to_string(), stdout: !error.use_stderr(), code: u8::from(error.use_stderr()) }
+}
+
+/// All but the option that asks for genhash are genhash's own.
+fn parse_genhash(argv: &[OsString]) -> Result<Invocation, Leave> {
+    let asks = |arg: &OsString| arg == "-T" || arg == "--genhash";
+    let args = argv.iter().skip(1).filter(|arg| !asks(arg)).cloned();
+    let parsed = GenhashCli::try_parse_from(std::iter::once(OsString::from("genhash")).chain(args));
+    parsed.map(|cli| Invocation::Genhash(Box::new(cli.genhash))).map_err(|error| leave(&error))
+}
+
 /// Whether the program was started as `keepalived`.
 pub fn is_keepalived(argv: &[OsString]) -> bool {
     argv.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == "keepalived")
+}
+
+/// Started as `ipvsadm` or one of its companions, or as `holdfast ipvsadm`: the rest of the line is not clap's business,
+/// for the grammar is another one.
+fn ipvsadm(argv: &[OsString]) -> Option<Invocation> {
+    let program = argv.first()?.to_string_lossy().into_owned();
+    let (program, verb, rest) = match Path::new(&program).file_name()?.to_str()? {
+        "ipvsadm" => (program, None, argv.get(1..)),
+        "ipvsadm-save" => (program, Some("-S"), argv.get(1..)),
+        "ipvsadm-restore" => (program, Some("-R"), argv.get(1..)),
+        _ if argv.get(1)? == "ipvsadm" && !is_keepalived(argv) => (format!("{program} ipvsadm"), None, argv.get(2..)),
+        _ => return None,
+    };
+    let arguments = verb.map(str::to_owned).into_iter().chain(texts(rest.unwrap_or_default())).collect();
+    Some(Invocation::Ipvsadm { program, arguments })
+}
+
+fn texts(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn wants_genhash(argv: &[OsString], rest: &[String]) -> bool {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Command {
     /// The command as it stands in the file, for messages.
     pub text: String,
@@ -17,7 +17,7 @@ pub struct Command {
 }
 
 /// The two ways to run something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CommandForm {
     /// Executed directly: program, then arguments. Never empty.
     Program(Vec<String>),
@@ -31,7 +31,7 @@ pub enum CommandForm {
 }
 
 /// `USER [GROUP]`, names or numbers, resolved when it is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunAs {
     /// User name or number.
     pub user: String,
@@ -129,6 +129,16 @@ fn split_arguments(text: &str) -> Result<Vec<String>, CommandError> {
     }
     words.extend(word);
     quote.map_or(Ok(words), |open| Err(CommandError::Unmatched(open)))
+}
+
+/// A text with C's escapes resolved.
+pub fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        plain.push(if c == '\\' { unescape(&mut rest) } else { c });
+    }
+    plain
 }
 
 /// The character that a backslash and what follows it stand for.

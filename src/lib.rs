@@ -11,7 +11,13 @@
 //!  │ trackers  scripts, files, processes  │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
 //!  │ notify    scripts                    │ ◀─────────────────────────────────── │ net            sockets,   │
 //!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
-//!  └──────────────────────────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
+//!  └──────────────────┬───────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
+//!                     │ typed configuration, masters, outcomes of commands       ┌───────── balancer ────────┐
+//!                     └────────────────────────────────────────────────────────▶ │ ipvs::process   the loop  │
+//!                       events with their cause, requests for commands           │ checkers        look      │
+//!                                                                                │ ipvs::balancer  decides   │
+//!                                                                                │ kernel IPVS or forwarder  │
+//!                                                                                └───────────────────────────┘
 //! ```
 //!
 //! | module | kind | what it is |
@@ -20,8 +26,9 @@
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
-//! | [`checkers`] | pure: `config` | is this real server fit to serve |
-//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane` | virtual servers: who gets the traffic, and what carries it |
+//! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
+//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
+//! | [`ipvsadm`] | pure, but for its shells `execute` and `names` | the kernel's virtual server table in an administrator's hands |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
@@ -43,6 +50,7 @@ pub mod conf;
 pub mod daemon;
 pub mod ipc;
 pub mod ipvs;
+pub mod ipvsadm;
 pub mod lab;
 pub mod net;
 pub mod notify;

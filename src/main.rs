@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{detach, load, main_process, sweep};
+use holdfast::daemon::{check, detach, load, main_process, sweep};
+use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
 fn main() -> ExitCode {
@@ -28,8 +30,15 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Invocation::Genhash(args) => genhash::run(&args).map(|text| {
+            // A closed pipe is no reason to panic.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }),
         Invocation::Sweep(args) => sweep::run(&args),
-        Invocation::Check(args) => load::check(&args),
+        Invocation::Check(args) => check::check(&args),
+        Invocation::Plan(args) => check::plan(&args),
+        Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
         Invocation::Daemon(args) => daemon(*args, argv),
     };
     match result {
@@ -42,8 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
-    if let Some(ChildKind::Vrrp) = args.child {
-        return vrrp_child(&args);
+    holdfast::net::sys::keep_large_buffers_apart();
+    match args.child {
+        Some(ChildKind::Vrrp) => return vrrp_child(&args),
+        Some(ChildKind::Balancer) => return balancer_child(&args),
+        None => {}
     }
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());
@@ -68,6 +80,15 @@ fn vrrp_child(args: &DaemonArgs) -> anyhow::Result<u8> {
     let logging = logging::init(&LogOptions::of(args, Some("vrrp")))?;
     log_panics();
     let code = process::run(options);
+    logging.flush(FLUSH_LIMIT);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn balancer_child(args: &DaemonArgs) -> anyhow::Result<u8> {
+    let options = balancer::ProcessOptions::from_standard_streams()?;
+    let logging = logging::init(&LogOptions::of(args, Some("healthcheckers")))?;
+    log_panics();
+    let code = balancer::run(options);
     logging.flush(FLUSH_LIMIT);
     Ok(u8::try_from(code).unwrap_or(1))
 }

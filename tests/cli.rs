@@ -79,7 +79,7 @@ fn check_tells_errors_and_warnings_apart() {
     assert_eq!(code(&output), 2);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let counts: Vec<usize> =
-        json.as_array().unwrap().iter().map(|f| f["diagnostics"].as_array().map_or(0, Vec::len)).collect();
+        json["files"].as_array().unwrap().iter().map(|f| f["diagnostics"].as_array().map_or(0, Vec::len)).collect();
     assert_eq!(counts.first(), Some(&0), "{json}");
     assert!(counts.get(1).is_some_and(|n| *n > 0), "{json}");
     assert_eq!(code(&run("holdfast", &["check", "/no/such/file"])), 2);
@@ -106,4 +106,87 @@ fn a_missing_configuration_ends_with_6() {
         assert_eq!(code(&output), 6, "{mode:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains("/no/such/file"), "{}", text(&output.stderr));
     }
+}
+
+const NEEDS_CARE: &str = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n unicast_peer {\n 192.0.2.2\n }\n \
+                          virtual_ipaddress {\n 192.0.2.10\n }\n}\n";
+
+#[test]
+fn the_documented_shape_of_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "a.conf", NEEDS_CARE);
+    let json =
+        |args: &[&str]| -> serde_json::Value { serde_json::from_slice(&run("holdfast", args).stdout).expect("JSON") };
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
+    };
+    let report = json(&["check", "--json", &file]);
+    assert_eq!(keys(&report), ["errors", "exit_code", "files", "format", "pair", "warnings"]);
+    let finding = &report["files"][0]["diagnostics"][0];
+    assert_eq!((finding["code"].as_str(), finding["line"].as_u64()), (Some("unicast-source"), Some(4)), "{report}");
+    assert_eq!(
+        keys(finding),
+        ["code", "column", "file", "help", "kind", "line", "message", "note", "severity", "source", "width"]
+    );
+    let other = write(dir.path(), "b.conf", &NEEDS_CARE.replace("router_id 1", "router_id 2"));
+    let report = json(&["check", "--json", &file, &other]);
+    assert_eq!((&report["pair"]["errors"], &report["exit_code"]), (&1.into(), &2.into()), "{report}");
+    let report = json(&["plan", "--json", &other, "--against", &file]);
+    assert_eq!(keys(&report), ["against", "format", "new", "plan", "refused"]);
+    assert_eq!(report["plan"]["touched"], serde_json::json!(["V"]), "{report}");
+}
+
+#[test]
+fn a_plan_shows_what_a_reload_would_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = write(dir.path(), "now", GOOD);
+    let new = write(dir.path(), "new", &GOOD.replace("51", "51\n priority 120"));
+    let output = run("holdfast", &["plan", &new, "--against", &now]);
+    assert_eq!(code(&output), 0);
+    let said = text(&output.stdout);
+    assert!(said.contains("    - priority 100\n    + priority 120\n") && !said.contains('\x1b'), "{said}");
+    let bad = write(dir.path(), "bad", &GOOD.replace("51", "51\n prioity 120"));
+    let output = run("holdfast", &["plan", &bad, "--against", &now]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stdout).contains("refused") && text(&output.stdout).contains("did you mean `priority`"));
+}
+
+#[test]
+fn explain_answers_and_a_typing_mistake_is_told() {
+    let output = run("holdfast", &["check", "--explain", "vrrp_instance/priority"]);
+    assert_eq!(code(&output), 0);
+    assert!(text(&output.stdout).contains("1..255"));
+    let output = run("holdfast", &["check", "--explain", "prioritty"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stdout).contains("did you mean `priority`"));
+}
+
+#[test]
+fn check_looks_at_the_files_of_scripts() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let script = write(dir.path(), "check.sh", "#!/bin/sh\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = write(dir.path(), "conf", &format!("vrrp_script s {{\n script {script}\n fall 2\n rise 2\n}}\n{GOOD}"));
+    let said = text(&run("holdfast", &["check", &file]).stdout).to_owned();
+    assert!(said.contains("script-not-executable") && said.contains(&format!("`chmod a+x {script}`")), "{said}");
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "f", NEEDS_CARE);
+    // `script` gives the command a terminal.
+    let on_terminal = |no_color: Option<&str>| -> String {
+        let command = format!("{} check {file}", env!("CARGO_BIN_EXE_holdfast"));
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env_remove("NO_COLOR");
+        if let Some(value) = no_color {
+            script.env("NO_COLOR", value);
+        }
+        text(&script.output().expect("script(1)").stdout).to_owned()
+    };
+    assert!(on_terminal(None).contains("\x1b[1;33m"));
+    assert!(on_terminal(Some("")).contains("\x1b[1;33m"), "empty means nothing");
+    assert!(!on_terminal(Some("1")).contains('\x1b'));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use holdfast::conf::{LoadOptions, Loaded, Severity, load};
+use holdfast::conf::{Diagnostic, LoadOptions, Loaded, Severity, load};
 use holdfast::lab::examples::EXAMPLES;
 use holdfast::lab::survey::survey;
 use holdfast::vrrp::config::TrackerKey;
@@ -37,8 +37,11 @@ fn each_is_read_without_an_error() {
     for path in files() {
         let loaded = read(&path);
         let text = loaded.diagnostics.render(false);
-        assert_eq!(loaded.diagnostics.count(Severity::Error), 0, "{}:\n{text}", path.display());
         let ours = !NOT_OUR_ADVICE.iter().any(|name| path.parent().is_some_and(|parent| parent.ends_with(name)));
+        // A keyword that keepalived dropped long ago is an error of the file there and here, and the rest of it runs.
+        let dropped = |d: &Diagnostic| !ours && d.message.contains("`nat_mask` is not a keyword");
+        let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error && !dropped(d)).count();
+        assert_eq!(errors, 0, "{}:\n{text}", path.display());
         assert!(!ours || loaded.diagnostics.is_empty(), "{}:\n{text}", path.display());
         let config = loaded.config.expect("a configuration without errors");
         assert!(!config.vrrp.instances.is_empty(), "{}", path.display());

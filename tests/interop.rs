@@ -8,6 +8,8 @@ mod bytes;
 mod common;
 #[path = "common/forged.rs"]
 mod forged;
+#[path = "interop/frr.rs"]
+mod frr;
 #[path = "common/handover.rs"]
 mod handover;
 #[path = "common/life.rs"]
@@ -16,6 +18,8 @@ mod life;
 mod notify;
 #[path = "common/pair.rs"]
 mod pair;
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/rig.rs"]
 mod rig;
 #[path = "common/variant.rs"]
@@ -127,6 +131,24 @@ fn a_vrrp_process_that_stands_still_loses_its_addresses_beside_keepalived() {
 #[test]
 fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
     needs_keepalived!();
-    handover::planned_stop(Variant::V2, Make::Keepalived);
-    handover::planned_stop(Variant::V3, Make::Keepalived);
+    each(&[Variant::V2, Variant::V3, Variant::V6], |variant| handover::planned_stop(*variant, Make::Keepalived));
+}
+
+/// keepalived announces again when it hears a worse master; we tell it that there was one.
+#[test]
+fn clients_find_keepalived_after_a_contest() {
+    needs_keepalived!();
+    ports::late_switch_port(Make::Keepalived, Make::Holdfast);
+}
+
+#[test]
+fn of_two_live_masters_the_better_stays_whatever_nopreempt_says_beside_keepalived() {
+    needs_keepalived!();
+    pair::nopreempt_of_two_masters(Make::Keepalived);
+}
+
+#[test]
+fn a_weight_in_a_sync_group_moves_all_its_members_beside_keepalived() {
+    needs_keepalived!();
+    pair::sync_group_weight(Make::Keepalived);
 }

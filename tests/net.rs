@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, missing_docs)] // Tests read the clock.
 
 mod common;
+#[path = "net/flood.rs"]
+mod flood;
 #[path = "net/lan.rs"]
 mod lan;
 #[path = "net/process.rs"]
@@ -41,7 +43,7 @@ fn monitor() -> (Monitor, Link) {
     let changes = monitor.load(PATIENCE).expect("dump");
     let mut links = changes.into_iter().filter_map(|c| match c {
         LinkChange::Present(link) => Some(link),
-        LinkChange::Gone(_) => None,
+        LinkChange::Gone(_) | LinkChange::PortForwards(_) => None,
     });
     let link = links.find(|l| l.name == "eth0").expect("eth0");
     (monitor, link)
@@ -385,6 +387,35 @@ fn hostile_packets_are_survived() {
         });
         let received = std::iter::from_fn(|| sockets.receive()).count();
         assert!(received > 100, "{received} came through");
+    });
+}
+
+#[test]
+fn packets_that_found_no_room_are_told_with_those_that_did() {
+    needs_root!();
+    let lan = Lan::new();
+    with_sockets(&lan.a, |sockets, _, link, _| {
+        let overflow = || {
+            with_sockets(&lan.b, |others, _, link, _| {
+                for _ in 0..3000 {
+                    others.send(&transmit(link, "192.0.2.2", "224.0.0.18", Some(255))).expect("sent");
+                }
+            });
+        };
+        let drain = |sockets: &mut AdvertSockets| {
+            sockets.begin_turn();
+            let received = std::iter::from_fn(|| sockets.receive()).count();
+            (received, sockets.take_overflown())
+        };
+        assert_eq!(drain(sockets), (0, BTreeSet::new()));
+        for round in 0..2 {
+            overflow();
+            let (received, overflown) = drain(sockets);
+            assert!((100..3000).contains(&received) && !sockets.is_flooded(), "round {round}: {received} found room");
+            assert_eq!(overflown, BTreeSet::from([key(link, Family::V4)]), "round {round}");
+            assert_eq!(sockets.take_overflown(), BTreeSet::new(), "round {round}: told once");
+        }
+        assert_eq!(drain(sockets), (0, BTreeSet::new()));
     });
 }
 

@@ -16,12 +16,18 @@ mod handover;
 mod hostile;
 #[path = "common/life.rs"]
 mod life;
+#[path = "netns/links.rs"]
+mod links;
 #[path = "common/notify.rs"]
 mod notify;
 #[path = "common/pair.rs"]
 mod pair;
+#[path = "common/ports.rs"]
+mod ports;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "netns/stalls.rs"]
+mod stalls;
 #[path = "netns/trackers.rs"]
 mod trackers;
 #[path = "common/variant.rs"]
@@ -119,8 +125,7 @@ fn a_vrrp_process_that_stands_still_loses_its_addresses() {
 #[test]
 fn a_client_does_not_notice_a_planned_stop() {
     needs_root!();
-    handover::planned_stop(Variant::V2, Make::Holdfast);
-    handover::planned_stop(Variant::V3, Make::Holdfast);
+    each(&[Variant::V2, Variant::V3, Variant::V6], |variant| handover::planned_stop(*variant, Make::Holdfast));
 }
 
 #[test]
@@ -139,4 +144,34 @@ fn an_address_that_somebody_removes_comes_back() {
 fn another_prefix_length_is_nobody_else_s_doing() {
     needs_root!();
     handover::prefix_changed();
+}
+
+#[test]
+fn clients_find_the_winner_of_a_contest() {
+    needs_root!();
+    ports::late_switch_port(Make::Holdfast, Make::Holdfast);
+}
+
+#[test]
+fn a_port_of_our_own_bridge_is_told_where_the_addresses_are() {
+    needs_root!();
+    ports::port_of_our_own_bridge();
+}
+
+#[test]
+fn of_two_live_masters_the_better_stays_whatever_nopreempt_says() {
+    needs_root!();
+    pair::nopreempt_of_two_masters(Make::Holdfast);
+}
+
+#[test]
+fn two_owners_are_one_master() {
+    needs_root!();
+    pair::two_owners();
+}
+
+#[test]
+fn a_weight_in_a_sync_group_moves_all_its_members() {
+    needs_root!();
+    pair::sync_group_weight(Make::Holdfast);
 }

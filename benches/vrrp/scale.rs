@@ -103,7 +103,8 @@ fn reload(pair: &Pair, extra: Option<Ipv4Addr>) -> io::Result<(f64, Option<f64>)
 /// Silence at the ends of the window counts: a router that says nothing more is worse than a late one.
 fn worst_gap(adverts: &[Sighting], from: Duration, to: Duration) -> f64 {
     let mut last: BTreeMap<(u8, u8), Duration> = BTreeMap::new();
-    let mut worst = 0.0;
+    // Nothing at all was said: that is the gap.
+    let mut worst = if adverts.iter().any(|advert| advert.node == 0) { 0.0 } else { difference(to, from) };
     for advert in adverts.iter().filter(|advert| advert.node == 0) {
         let before = last.insert(advert.router, advert.at).unwrap_or(from);
         worst = f64::max(worst, difference(advert.at, before));

@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::ipvs::types::SocketKey;
 
 /// One checker of one real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CheckerConfig {
     /// When it runs and what counts.
     pub schedule: Schedule,
@@ -25,7 +25,7 @@ pub struct CheckerConfig {
 }
 
 /// When a checker runs and how many answers make a status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Schedule {
     /// Time between two probes (`delay_loop`).
     pub delay_loop: Duration,
@@ -42,7 +42,7 @@ pub struct Schedule {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Probe {
     /// `TCP_CHECK`.
     Tcp(Target),
@@ -65,7 +65,7 @@ pub enum Probe {
 }
 
 /// Where a probe goes and from where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// `connect_ip` and `connect_port`, else those of the real server.
     pub address: SocketKey,
@@ -82,7 +82,7 @@ pub struct Target {
 }
 
 /// `HTTP_GET`, `SSL_GET`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpProbe {
     /// Where.
     pub target: Target,
@@ -97,7 +97,7 @@ pub struct HttpProbe {
 }
 
 /// `http_protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum HttpVersion {
     /// `1.0`.
     #[default]
@@ -109,7 +109,7 @@ pub enum HttpVersion {
 }
 
 /// TLS of `SSL_GET`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct TlsConfig {
     /// Send a server name (`enable_sni`): this one (`sni_name`), else the virtual host.
     pub sni: Option<Sni>,
@@ -122,7 +122,7 @@ pub struct TlsConfig {
 }
 
 /// The server name that is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Sni {
     /// The name of the virtual host of each page.
     VirtualHost,
@@ -131,7 +131,7 @@ pub enum Sni {
 }
 
 /// One `url` block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UrlConfig {
     /// Request path with its query (`path`).
     pub path: String,
@@ -160,7 +160,7 @@ pub struct UrlConfig {
 }
 
 /// `regex`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RegexConfig {
     /// The pattern (PCRE2).
     pub pattern: String,
@@ -177,7 +177,7 @@ pub struct RegexConfig {
 }
 
 /// `SMTP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SmtpProbe {
     /// The hosts, at least one; all must answer well.
     pub targets: Vec<Target>,
@@ -186,7 +186,7 @@ pub struct SmtpProbe {
 }
 
 /// `DNS_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DnsProbe {
     /// Where.
     pub target: Target,
@@ -197,7 +197,7 @@ pub struct DnsProbe {
 }
 
 /// `UDP_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UdpProbe {
     /// Where.
     pub target: Target,
@@ -214,7 +214,7 @@ pub struct UdpProbe {
 }
 
 /// `MISC_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MiscProbe {
     /// What main runs (`misc_path`, `user`).
     pub command: Command,
@@ -222,10 +222,12 @@ pub struct MiscProbe {
     pub timeout: Duration,
     /// Its exit code is a weight (`misc_dynamic`).
     pub dynamic: bool,
+    /// The configured weight of the real server, which an exit code of 2 and more replaces (`misc_dynamic`).
+    pub real_weight: u32,
 }
 
 /// `FILE_CHECK`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileProbe {
     /// The name of a `track_file` at the root.
     pub file: String,

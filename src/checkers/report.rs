@@ -77,3 +77,35 @@ pub enum Ended {
     /// It was not run, for this reason.
     NotRun(String),
 }
+
+/// What is known of a checker, for status output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckerStatus {
+    /// What counts.
+    pub health: Health,
+    /// How long it has been up or down.
+    pub since: Duration,
+    /// Its virtual server is suspended, and with it the probes.
+    pub paused: bool,
+    /// The last probe, if there was one.
+    pub last: Option<LastProbe>,
+    /// Probes that have ended.
+    pub probes: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// Those that said nothing, because the trouble was on this machine.
+    pub inconclusive: u64,
+    /// Other checkers that ask the same of the same target, and share its probes.
+    pub shared_with: usize,
+}
+
+/// The last probe of a checker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastProbe {
+    /// Why it failed; `None` is a success.
+    pub failure: Option<String>,
+    /// How long it took.
+    pub latency: Duration,
+    /// How long ago it ended.
+    pub age: Duration,
+}

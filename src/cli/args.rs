@@ -11,27 +11,55 @@ use clap::{ArgAction, Args, ValueEnum};
 pub enum ChildKind {
     /// The vrrp process.
     Vrrp,
+    /// The balancer process.
+    Balancer,
 }
 
 /// `holdfast check`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct CheckArgs {
-    /// Print the diagnostics as JSON.
+    /// Print the diagnostics as JSON (docs/check.md tells its shape).
     #[arg(long)]
     pub json: bool,
     /// Exit with 1 when there are warnings.
     #[arg(long)]
     pub strict: bool,
-    /// The files, each a whole configuration.
-    #[arg(required = true, value_name = "FILE")]
+    /// Tell what a keyword means: KEYWORD, BLOCK/KEYWORD, or the name of a finding.
+    #[arg(long, value_name = "KEYWORD", conflicts_with_all = ["files", "json", "strict"])]
+    pub explain: Option<String>,
+    /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
+    #[arg(short = 'i', long = "config-id", value_name = "ID")]
+    pub config_id: Option<String>,
+    /// The files, each a whole configuration. Two of them are compared as a pair of directors.
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
     pub files: Vec<PathBuf>,
 }
+
+/// `holdfast plan`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlanArgs {
+    /// Print the plan as JSON (docs/check.md tells its shape).
+    #[arg(long)]
+    pub json: bool,
+    /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
+    #[arg(short = 'i', long = "config-id", value_name = "ID")]
+    pub config_id: Option<String>,
+    /// The configuration that runs now.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub against: PathBuf,
+    /// The configuration that would be loaded.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// The file that keepalived reads when nothing is said.
+const DEFAULT_FILE: &str = "/etc/keepalived/keepalived.conf";
 
 /// keepalived's options.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DaemonArgs {
     /// Use this configuration file.
-    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+    #[arg(short = 'f', long = "use-file", value_name = "FILE", default_value = DEFAULT_FILE)]
     pub file: PathBuf,
     /// Only run the VRRP subsystem.
     #[arg(short = 'P', long = "vrrp")]

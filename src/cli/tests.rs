@@ -118,9 +118,19 @@ fn the_version_line_is_what_exporters_parse() {
 }
 
 #[test]
-fn genhash_says_that_it_is_not_here() {
-    assert!(leave(&["genhash", "-s", "1.2.3.4"]).text.contains("genhash"));
-    assert!(leave(&["keepalived", "-T", "-s", "1.2.3.4"]).text.contains("genhash"));
+fn genhash_has_options_of_its_own() {
+    let words = ["-s", "1.2.3.4", "-p", "443", "-u", "/", "-SIV", "www", "-m", "7", "-P", "1.0c", "-t", "3"];
+    for start in [&["genhash"][..], &["keepalived", "-T"], &["holdfast", "--genhash"], &["holdfast", "genhash"]] {
+        let argv: Vec<OsString> = start.iter().chain(&words).map(OsString::from).collect();
+        let Ok(Invocation::Genhash(args)) = parse(&argv) else { panic!("{argv:?}") };
+        assert_eq!((args.port, args.url.as_str(), args.tls, args.sni), (443, "/", true, true));
+        assert_eq!((args.virtualhost.as_deref(), args.fwmark, args.timeout), (Some("www"), 7, 3));
+        assert_eq!(args.version, crate::checkers::config::HttpVersion::V10Close);
+    }
+    assert!(leave(&["genhash", "-s", "1.2.3.4"]).text.contains("--port"), "what is missing is named");
+    assert!(
+        leave(&["keepalived", "-T", "-s", "1.2.3.4", "-p", "80", "-u", "/", "-P", "2"]).text.contains("1.0c or 1.1")
+    );
 }
 
 #[test]
@@ -129,5 +139,41 @@ fn check_takes_files() {
         Ok(Invocation::Check(args)) => assert!(args.json && !args.strict && args.files.len() == 2),
         other => panic!("{other:?}"),
     }
-    assert_eq!(leave(&["holdfast", "check"]).code, 1);
+    match parse(&argv(&["holdfast", "check"])) {
+        Ok(Invocation::Check(args)) => assert_eq!(args.files, [Path::new("/etc/keepalived/keepalived.conf")]),
+        other => panic!("{other:?}"),
+    }
+    match parse(&argv(&["holdfast", "check", "--explain", "priority"])) {
+        Ok(Invocation::Check(args)) => assert_eq!(args.explain.as_deref(), Some("priority")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "check", "--explain", "priority", "file"]).code, 1);
+}
+
+#[test]
+fn plan_takes_a_file_and_compares_it_with_the_one_that_runs() {
+    match parse(&argv(&["holdfast", "plan", "new"])) {
+        Ok(Invocation::Plan(args)) => {
+            let expected = (Path::new("new"), Path::new("/etc/keepalived/keepalived.conf"));
+            assert_eq!((args.file.as_path(), args.against.as_path()), expected);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "plan"]).code, 1);
+}
+
+#[test]
+fn ipvsadm_has_a_grammar_of_its_own() {
+    let arguments = |words: &[&str]| match parse(&argv(words)) {
+        Ok(Invocation::Ipvsadm { program, arguments }) => (program, arguments.join(" ")),
+        other => panic!("{other:?}"),
+    };
+    let row = |program: &str, rest: &str| (program.to_owned(), rest.to_owned());
+    assert_eq!(arguments(&["/sbin/ipvsadm", "-ln"]), row("/sbin/ipvsadm", "-ln"));
+    assert_eq!(arguments(&["ipvsadm"]), row("ipvsadm", ""));
+    let line = ["holdfast", "ipvsadm", "-A", "-t", "10.0.0.1:80", "-g", "-p", "60", "--help"];
+    assert_eq!(arguments(&line), row("holdfast ipvsadm", "-A -t 10.0.0.1:80 -g -p 60 --help"));
+    assert_eq!(arguments(&["/sbin/ipvsadm-save", "-n"]), row("/sbin/ipvsadm-save", "-S -n"));
+    assert_eq!(arguments(&["ipvsadm-restore"]), row("ipvsadm-restore", "-R"));
+    assert!(matches!(parse(&argv(&["keepalived", "-n"])), Ok(Invocation::Daemon(_))));
 }

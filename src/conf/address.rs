@@ -29,8 +29,17 @@ const OPTIONS: [&str; 15] = [
     "track_group",
 ];
 
+/// An address whose prefix length means nothing where it stands: keepalived takes the address and says nothing.
+pub fn without_length(word: &Word, reporter: &mut Reporter) -> Option<IpAddr> {
+    let (address, length) = lex::address(&word.text)?;
+    length?;
+    let message = format!("the prefix length of `{}` is ignored", word.text);
+    reporter.warning(word.span, message).help("write the address alone");
+    Some(address)
+}
+
 /// One line; `None` when it is reported and left out.
-pub fn address(node: &Node, reporter: &mut Reporter) -> Option<AddressConfig> {
+pub fn address(node: &Node<'_>, reporter: &mut Reporter) -> Option<AddressConfig> {
     let first = node.keyword();
     let Some((address, length)) = lex::address(&first.text) else {
         let shown: String = first.text.chars().take(60).collect();
@@ -44,7 +53,7 @@ pub fn address(node: &Node, reporter: &mut Reporter) -> Option<AddressConfig> {
             report.help(format!("`${name}` counts only before a blank or the end of the line: write `${{{name}}}`"));
         } else if super::schema::VRRP_INSTANCE.find(&first.text).is_some() {
             report.help(format!("`{}` is a keyword of `vrrp_instance`: is a `}}` missing above?", first.text));
-        } else if OPTIONS.contains(&first.text.as_str()) {
+        } else if OPTIONS.contains(&first.text.as_ref()) {
             report.help("an option stands after its address, on the same line");
         } else {
             report.help("write `ADDR[/LEN]`, for example `192.0.2.1/24 dev eth0`");
@@ -77,13 +86,13 @@ enum Outcome {
 
 fn option<'a>(
     config: &mut AddressConfig,
-    word: &Word,
-    words: &mut impl Iterator<Item = &'a Word>,
+    word: &Word<'_>,
+    words: &mut impl Iterator<Item = &'a Word<'a>>,
     reporter: &mut Reporter,
 ) -> Outcome {
-    let name = word.text.as_str();
+    let name = word.text.as_ref();
     let v4 = config.address.is_ipv4();
-    let mut argument = || -> Option<&'a Word> {
+    let mut argument = || -> Option<&'a Word<'a>> {
         let argument = words.next();
         if argument.is_none() {
             reporter.error(word.span, format!("`{name}` needs a value"));
@@ -92,7 +101,7 @@ fn option<'a>(
     };
     match name {
         "dev" => match argument() {
-            Some(device) => config.device = Some(device.text.clone()),
+            Some(device) => config.device = Some(device.text.to_string()),
             None => return Outcome::RestLost,
         },
         "scope" => {
@@ -126,7 +135,7 @@ fn option<'a>(
                 reporter.error(argument.span, message);
                 return Outcome::LineLost;
             }
-            config.label = Some(argument.text.clone());
+            config.label = Some(argument.text.to_string());
         }
         "peer" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
@@ -138,7 +147,7 @@ fn option<'a>(
         "preferred_lft" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
             let seconds = lex::integer(&argument.text).and_then(|seconds| u32::try_from(seconds).ok());
-            match (argument.text.as_str(), seconds) {
+            match (argument.text.as_ref(), seconds) {
                 ("forever", _) => config.preferred_lifetime = None,
                 (_, Some(seconds)) => config.preferred_lifetime = Some(seconds),
                 _ => drop(reporter.error(argument.span, "`preferred_lft` takes seconds or `forever`")),
@@ -167,12 +176,12 @@ fn option<'a>(
     Outcome::Fine
 }
 
-fn unknown(word: &Word, reporter: &mut Reporter) -> Outcome {
+fn unknown(word: &Word<'_>, reporter: &mut Reporter) -> Outcome {
     let shown: String = word.text.chars().take(60).collect();
     let report =
         reporter.error(word.span, format!("`{shown}` is not an option of an address: the rest of the line is lost"));
     if lex::address(&word.text).is_some() {
-        report.help("each address stands on a line of its own");
+        report.code("second-address").help("each address stands on a line of its own");
     } else if let Some(near) = super::schema::nearest(&word.text, OPTIONS.into_iter()) {
         report.help(format!("did you mean `{near}`?"));
     } else {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::not_built::NotBuilt;
 use crate::command::{Command, RunAs};
 use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::NotifyConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub processes: BTreeMap<String, ProcessConfig>,
     /// Notify scripts.
     pub notify: NotifyConfig,
+    /// What is read and not carried out yet.
+    pub not_built: NotBuilt,
 }
 
 /// What main itself needs of `global_defs` and the root keywords.
@@ -62,10 +65,27 @@ pub struct DaemonConfig {
     pub shutdown_script_timeout: Duration,
     /// Test a new configuration before each reload, log to this file (`reload_check_config`). We always test.
     pub reload_check_log: Option<PathBuf>,
+    /// Reload when this file says so (`reload_time_file`).
+    pub reload_time_file: Option<PathBuf>,
+    /// A time without a date stands for every day (`reload_repeat`).
+    pub reload_repeat: bool,
+    /// A file that is there while a reload reads (`reload_file`).
+    pub reload_file: Option<ReloadMarker>,
+    /// Both configurations of each reload are saved there (`config_save_dir`).
+    pub config_save_dir: Option<PathBuf>,
     /// Receive buffer for the kernel's news of processes, in bytes (`process_monitor_rcv_bufs`).
     pub process_buffer: Option<u32>,
     /// Beyond the system's limit if need be (`process_monitor_rcv_bufs_force`).
     pub process_buffer_force: bool,
+}
+
+/// Where the marker of a reload is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReloadMarker {
+    /// `keepalived.reload`, beside the pid files.
+    Default,
+    /// There.
+    At(PathBuf),
 }
 
 impl Default for DaemonConfig {
@@ -84,6 +104,10 @@ impl Default for DaemonConfig {
             shutdown_script: None,
             shutdown_script_timeout: Duration::from_secs(10),
             reload_check_log: None,
+            reload_time_file: None,
+            reload_repeat: false,
+            reload_file: None,
+            config_save_dir: None,
             process_buffer: None,
             process_buffer_force: false,
         }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{Sources, Span};
+use super::source::{Location, Sources, Span};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub enum Kind {
     Unreadable,
     /// A matter of script security.
     Security,
+    /// A keyword stands there without its value, or a block without its name.
+    Incomplete,
 }
 
 /// One problem.
@@ -60,6 +62,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// Which kind.
     pub kind: Kind,
+    /// A stable name for this kind of finding (`weight-too-small`), for those of the linter; `holdfast check --explain`
+    /// takes it.
+    pub code: Option<String>,
     /// The file.
     pub file: PathBuf,
     /// From 1.
@@ -98,6 +103,23 @@ impl fmt::Display for Diagnostic {
 }
 
 impl Diagnostic {
+    /// A finding of the linter at a place that is known already.
+    pub(super) fn finding(severity: Severity, code: &'static str, place: &Location, message: String) -> Self {
+        Self {
+            severity,
+            kind: Kind::Content,
+            code: Some(code.to_owned()),
+            file: place.path.clone(),
+            line: place.line,
+            column: place.column,
+            message,
+            source: Some(mask_secrets(place.text.clone())),
+            width: place.width,
+            note: None,
+            help: None,
+        }
+    }
+
     fn write(&self, out: &mut impl Write, color: bool) -> fmt::Result {
         let paint = |code: &'static str| if color { code } else { "" };
         let (bold, reset) = (paint("\x1b[1m"), paint("\x1b[0m"));
@@ -109,7 +131,8 @@ impl Diagnostic {
         if self.source.is_some() {
             write!(out, "{}:{}:", self.line, self.column)?;
         }
-        writeln!(out, "{reset} {tint}{}:{reset} {bold}{}{reset}", self.severity, self.message)?;
+        let code = self.code.as_ref().map(|code| format!("[{code}]")).unwrap_or_default();
+        writeln!(out, "{reset} {tint}{}{code}:{reset} {bold}{}{reset}", self.severity, printable(&self.message))?;
         if let Some(source) = &self.source {
             let (shown, column) = excerpt(source, self.column);
             let pad: String = shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -119,19 +142,29 @@ impl Diagnostic {
             writeln!(out, "      | {pad}{tint}^{tail}{reset}")?;
         }
         if let Some(note) = &self.note {
-            writeln!(out, "      = note: {}:{}:{}: {}", note.file.display(), note.line, note.column, note.message)?;
+            let text = printable(&note.message);
+            writeln!(out, "      = note: {}:{}:{}: {text}", note.file.display(), note.line, note.column)?;
         }
         if let Some(help) = &self.help {
-            writeln!(out, "      = help: {help}")?;
+            writeln!(out, "      = help: {}", printable(help))?;
         }
         Ok(())
     }
 }
 
-/// The part of a long line that a terminal can show, and the column in it. Control characters would drive the terminal.
+/// Control characters would drive the terminal.
+fn clean(c: char) -> char {
+    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
+}
+
+/// Messages quote what the file says.
+fn printable(text: &str) -> String {
+    text.chars().map(clean).collect()
+}
+
+/// The part of a long line that a terminal can show, and the column in it.
 fn excerpt(line: &str, column: u32) -> (String, usize) {
     const WIDTH: usize = 160;
-    let clean = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
     let column = (column as usize).max(1);
     if line.chars().count() <= WIDTH {
         return (line.chars().map(clean).collect(), column);
@@ -148,6 +181,11 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// These.
+    pub(super) fn of(list: Vec<Diagnostic>) -> Self {
+        Self { list }
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Diagnostic> {
         self.list.iter()
@@ -173,14 +211,16 @@ impl Diagnostics {
         self.list.iter().any(|d| d.severity == Severity::Fatal)
     }
 
-    /// The exit code of `--config-test`, by keepalived's numbers: 0 fine, 4 cannot run, 5 runs with parts left out,
-    /// 6 script security, or a file is missing.
+    /// The exit code of `--config-test`, by keepalived's numbers: 0 fine, 2 a keyword without its value, where keepalived
+    /// reads no further, 4 cannot run, 5 runs with parts left out, 6 script security, or a file is missing.
     ///
     /// Two departures: in keepalived a later small error turns a 4 into a 5, and a deprecated word alone gives 5. Here the
     /// worst one decides, and warnings are fine.
     pub fn config_test_exit_code(&self) -> u8 {
         let any = |test: fn(&Diagnostic) -> bool| self.list.iter().any(test);
-        if any(|d| d.severity >= Severity::Error && d.kind != Kind::Content) {
+        if any(|d| d.severity >= Severity::Error && d.kind == Kind::Incomplete) {
+            2
+        } else if any(|d| d.severity >= Severity::Error && d.kind != Kind::Content) {
             6
         } else if self.is_fatal() {
             4
@@ -237,6 +277,7 @@ pub struct Reporter {
 pub struct Report {
     severity: Severity,
     kind: Kind,
+    code: Option<&'static str>,
     place: Place,
     message: String,
     note: Option<(Span, String)>,
@@ -271,7 +312,7 @@ impl Reporter {
     }
 
     fn report(&mut self, severity: Severity, place: Place, message: String) -> &mut Report {
-        let report = Report { severity, kind: Kind::Content, place, message, note: None, help: None };
+        let report = Report { severity, kind: Kind::Content, code: None, place, message, note: None, help: None };
         let count = match severity {
             Severity::Warning => &mut self.warnings,
             Severity::Error => &mut self.errors,
@@ -330,6 +371,12 @@ impl Report {
         self
     }
 
+    /// Gives it the name of a lint.
+    pub fn code(&mut self, code: &'static str) -> &mut Self {
+        self.code = Some(code);
+        self
+    }
+
     fn locate(self, sources: &Sources) -> Diagnostic {
         let note = self.note.map(|(span, message)| {
             let place = sources.locate(span);
@@ -343,13 +390,21 @@ impl Report {
             }
         };
         let Self { severity, kind, message, help, .. } = self;
-        Diagnostic { severity, kind, file, line, column, message, source, width, note, help }
+        let code = self.code.map(str::to_owned);
+        Diagnostic { severity, kind, code, file, line, column, message, source, width, note, help }
     }
 }
 
 /// Messages end in logs and tickets; passwords must not.
 fn mask_secrets(line: String) -> String {
-    let Some(at) = line.find("auth_pass").map(|at| at + "auth_pass".len()) else { return line };
+    // Where a secret may stand: `key 1 hex:…` and `password …` begin their lines.
+    let begins = |word: &str| {
+        let blank = line.len() - line.trim_start().len();
+        let rest = line.get(blank..)?.strip_prefix(word)?;
+        rest.starts_with([' ', '\t']).then_some(blank + word.len())
+    };
+    let pass = line.find("auth_pass").map(|at| at + "auth_pass".len());
+    let Some(at) = pass.or_else(|| begins("key")).or_else(|| begins("password")) else { return line };
     let (head, tail) = line.split_at(at);
     let masked = tail.chars().map(|c| if c.is_whitespace() || c == '{' || c == '}' { c } else { '*' });
     head.chars().chain(masked).collect()
@@ -402,6 +457,11 @@ k.conf:2:2: error: second
             r.error(s, "e");
         };
         assert_eq!(code(wrong), 5);
+        let incomplete = |r: &mut Reporter, s: Span| {
+            r.fatal(s, "f");
+            r.error(s, "i").kind(Kind::Incomplete);
+        };
+        assert_eq!(code(incomplete), 2);
         let both = |r: &mut Reporter, s: Span| {
             r.fatal(s, "f");
             r.error(s, "e");

@@ -146,6 +146,99 @@ impl Line {
     }
 }
 
+/// All lines that count, in order. Most stand in a file as they are, and are only pointed at.
+#[derive(Debug, Default)]
+pub struct Lines {
+    refs: Vec<LineRef>,
+    made: Vec<Line>,
+}
+
+/// A line of a file, or the index of one that was made.
+#[derive(Debug, Clone, Copy)]
+struct LineRef {
+    start: u32,
+    length: u16,
+    file: u16,
+}
+
+/// Stands for the length of a line that was made.
+const MADE: u16 = u16::MAX;
+
+/// One line that counts, wherever its text is.
+#[derive(Debug, Clone, Copy)]
+pub struct LineView<'a> {
+    /// Its text, without comment and surrounding blanks.
+    pub text: &'a str,
+    place: ViewPlace<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ViewPlace<'a> {
+    File(Span),
+    Made(&'a Line),
+}
+
+impl Lines {
+    /// One of them.
+    pub fn get<'a>(&'a self, index: usize, sources: &'a Sources) -> Option<LineView<'a>> {
+        let found = self.refs.get(index)?;
+        if found.length == MADE {
+            let line = self.made.get(found.start as usize)?;
+            return Some(LineView { text: &line.text, place: ViewPlace::Made(line) });
+        }
+        let end = found.start + u32::from(found.length);
+        let span = Span { file: found.file.into(), start: found.start, end };
+        Some(LineView { text: sources.text(span), place: ViewPlace::File(span) })
+    }
+
+    /// Points at a line of a file; whether there is room for its numbers.
+    fn push_span(&mut self, span: Span) -> bool {
+        let (Ok(file), Ok(length)) = (u16::try_from(span.file), u16::try_from(span.end - span.start)) else {
+            return false;
+        };
+        if length == MADE {
+            return false;
+        }
+        self.refs.push(LineRef { start: span.start, length, file });
+        true
+    }
+
+    fn push(&mut self, line: Line) {
+        if let Origin::Verbatim(span) = line.origin
+            && self.push_span(span)
+        {
+            return;
+        }
+        self.refs.push(LineRef { start: offset(self.made.len()), length: MADE, file: 0 });
+        self.made.push(line);
+    }
+}
+
+impl LineView<'_> {
+    /// The place in the file of some bytes of the text.
+    pub fn span(&self, start: usize, end: usize) -> Span {
+        match self.place {
+            ViewPlace::File(span) => {
+                Span { file: span.file, start: span.start + offset(start), end: span.start + offset(end) }
+            }
+            ViewPlace::Made(line) => line.span(start, end),
+        }
+    }
+
+    /// A part of the line, blanks around it gone.
+    pub fn slice(&self, start: usize, end: usize) -> Line {
+        match self.place {
+            ViewPlace::File(span) => Line::verbatim(self.text, span).slice(start, end),
+            ViewPlace::Made(line) => line.slice(start, end),
+        }
+    }
+
+    /// Whether it stands in a file as it is.
+    pub fn is_verbatim(&self) -> bool {
+        matches!(self.place, ViewPlace::File(_))
+    }
+}
+
 /// Expands one configuration.
 pub struct Expander<'a> {
     options: &'a LoadOptions,
@@ -155,8 +248,10 @@ pub struct Expander<'a> {
     /// The files being read, outermost first, by their real names.
     open: Vec<PathBuf>,
     random: u64,
+    /// What a plain `include` insists on in this file (`include_check`).
+    checks: IncludeFlags,
     generated: usize,
-    lines: Vec<Line>,
+    lines: Lines,
 }
 
 impl<'a> Expander<'a> {
@@ -164,11 +259,21 @@ impl<'a> Expander<'a> {
     pub fn new(options: &'a LoadOptions, sources: &'a mut Sources, reporter: &'a mut Reporter) -> Self {
         let random = options.random_seed;
         let definitions = BTreeMap::new();
-        Self { options, sources, reporter, definitions, open: Vec::new(), random, generated: 0, lines: Vec::new() }
+        Self {
+            options,
+            sources,
+            reporter,
+            definitions,
+            open: Vec::new(),
+            random,
+            checks: IncludeFlags::default(),
+            generated: 0,
+            lines: Lines::default(),
+        }
     }
 
     /// The lines of a file that has been read, with those of all that it includes.
-    pub fn run(mut self, file: u32) -> Vec<Line> {
+    pub fn run(mut self, file: u32) -> Lines {
         self.open.push(real(self.sources.path(file)));
         self.read(file);
         self.lines
@@ -178,6 +283,10 @@ impl<'a> Expander<'a> {
         let count = self.sources.line_count(file);
         let mut index = 0;
         while index < count {
+            if self.plain(file, index) {
+                index += 1;
+                continue;
+            }
             let line = self.physical(file, index);
             index += 1;
             let Some(line) = line.and_then(|line| self.chosen(line)) else { continue };
@@ -196,6 +305,32 @@ impl<'a> Expander<'a> {
             }
             self.expand(line, 0);
         }
+    }
+
+    /// Takes a line that nothing has to be done to; whether it was one.
+    fn plain(&mut self, file: u32, index: usize) -> bool {
+        let (text, span) = self.sources.line(file, index);
+        let mut special = false;
+        let mut comment = false;
+        for byte in text.bytes() {
+            special |= matches!(byte, b'$' | b'~' | b'@' | 0);
+            comment |= matches!(byte, b'#' | b'!');
+        }
+        if special || text.len() > MAX_LINE {
+            return false;
+        }
+        let end = if comment { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
+        let text = &text[..end];
+        let trimmed = text.trim_start_matches(lex::is_blank);
+        let start = span.start + offset(text.len() - trimmed.len());
+        let trimmed = trimmed.trim_end_matches(lex::is_blank);
+        if trimmed.is_empty() {
+            return true;
+        }
+        if trimmed.starts_with("include") || trimmed.starts_with("random_seed") {
+            return false;
+        }
+        self.lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span })
     }
 
     /// A line of the file, its comment and outer blanks gone; `None` when keepalived drops it or nothing is left.
@@ -331,12 +466,20 @@ impl<'a> Expander<'a> {
 
     fn deliver(&mut self, line: Line) {
         let end = line.text.find(lex::is_blank).unwrap_or(line.text.len());
+        match &line.text[..end] {
+            "include_check" => self.checks.change(&line.text[end..]),
+            "random_seed" => {
+                let seed = lex::integer(line.text[end..].trim_matches(lex::is_blank));
+                self.random = seed.and_then(|seed| u64::try_from(seed).ok()).unwrap_or(self.random);
+            }
+            _ => {}
+        }
         let Some(flags) = IncludeFlags::of(&line.text[..end]) else {
             self.lines.push(line);
             return;
         };
         let argument = line.slice(end, line.text.len());
-        let flags = if self.options.strict_includes { IncludeFlags::ALL } else { flags };
+        let flags = if self.options.strict_includes { IncludeFlags::ALL } else { flags.and(self.checks) };
         self.include(&argument, line.whole(), flags);
     }
 
@@ -392,7 +535,9 @@ impl<'a> Expander<'a> {
         match self.sources.read(path) {
             Ok(file) => {
                 self.open.push(name);
+                let checks = self.checks;
                 self.read(file);
+                self.checks = checks;
                 self.open.pop();
             }
             Err(error) => {
@@ -434,6 +579,36 @@ impl IncludeFlags {
             "includea" => Self::ALL,
             _ => return None,
         })
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read || other.read,
+            exists: self.exists || other.exists,
+            wildcard: self.wildcard || other.wildcard,
+            brace: self.brace || other.brace,
+        }
+    }
+
+    /// `include_check [[+|-]CHECK …]`: these, or these more, or these less; all of them when none is named. Wrong names
+    /// are reported with the other keywords of the block.
+    fn change(&mut self, words: &str) {
+        let mut words = words.split(lex::is_blank).filter(|word| !word.is_empty()).peekable();
+        match words.peek() {
+            None => *self = Self::ALL,
+            Some(first) if !first.starts_with(['+', '-']) => *self = Self::default(),
+            Some(_) => {}
+        }
+        for word in words {
+            let on = !word.starts_with('-');
+            match word.trim_start_matches(['+', '-']) {
+                "read" => self.read = on,
+                "match" => self.exists = on,
+                "wildcard_match" => self.wildcard = on,
+                "brace_match" => self.brace = on,
+                _ => {}
+            }
+        }
     }
 }
 

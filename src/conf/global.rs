@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::config::DaemonConfig;
+use super::config::{DaemonConfig, ReloadMarker};
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::parse::{Section, Value};
 use super::tree::Word;
 use crate::command::RunAs;
 use crate::vrrp::config::VrrpGlobal;
@@ -112,8 +112,17 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.shutdown_script, section.script("shutdown_script").cloned());
     set(&mut daemon.shutdown_script_timeout, section.duration("shutdown_script_timeout"));
     if let Some(words) = section.words("reload_check_config") {
-        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&word.text));
+        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&*word.text));
     }
+    set_some(&mut daemon.reload_time_file, absolute(section, "reload_time_file", reporter));
+    daemon.reload_repeat |= section.flag("reload_repeat");
+    if let Some(words) = section.words("reload_file") {
+        daemon.reload_file = match words.first() {
+            None => Some(ReloadMarker::Default),
+            Some(word) => absolute_path(word, "reload_file", reporter).map(ReloadMarker::At),
+        };
+    }
+    set_some(&mut daemon.config_save_dir, absolute(section, "config_save_dir", reporter));
     set_some(&mut daemon.process_buffer, section.int("process_monitor_rcv_bufs").filter(|bytes| *bytes > 0));
     set(&mut daemon.process_buffer_force, section.bool("process_monitor_rcv_bufs_force"));
     if let Some(word) = section.word("umask") {
@@ -126,7 +135,28 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
             }
         }
     }
+    for word in section.words("include_check").unwrap_or_default() {
+        let name = word.text.trim_start_matches(['+', '-']);
+        if !["read", "match", "wildcard_match", "brace_match"].contains(&name) {
+            reporter
+                .error(word.span, format!("`include_check` has no `{name}`"))
+                .help("`read`, `match`, `wildcard_match` and `brace_match`, each with `+` or `-` or neither");
+        }
+    }
     set_some(&mut globals.default_interface, text(section, "default_interface"));
+}
+
+fn absolute(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
+    absolute_path(section.word(keyword)?, keyword, reporter)
+}
+
+/// The daemon's own directory is nobody's business.
+fn absolute_path(word: &Word<'_>, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
+    if word.text.starts_with('/') {
+        return Some(PathBuf::from(&*word.text));
+    }
+    reporter.error(word.span, format!("`{keyword}` takes an absolute path, not `{}`: the line is left out", word.text));
+    None
 }
 
 /// As `nft` can write it; the kernel takes 255 bytes.
@@ -139,18 +169,11 @@ fn is_table_name(name: &str) -> bool {
 fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Reporter) {
     set(&mut vrrp.startup_delay, section.duration("vrrp_startup_delay"));
     set(&mut vrrp.delay_after_boot, section.duration("vrrp_delay_after_boot"));
-    if let Some(entry) = section.entry("vrrp_rt_priority") {
-        let priority: i64 = section.int("vrrp_rt_priority").unwrap_or(1);
-        if !(1..=99).contains(&priority) {
-            reporter
-                .warning(entry.span, format!("real-time priorities are 1 to 99: {} is used", priority.clamp(1, 99)));
-        }
-        vrrp.rt_priority = u8::try_from(priority.clamp(1, 99)).ok();
-    }
+    set_some(&mut vrrp.rt_priority, real_time(section, "vrrp_rt_priority", reporter));
     set_some(&mut vrrp.nice, section.int("vrrp_priority"));
     if let Some(word) = section.words("nftables").and_then(|words| words.first()) {
         if is_table_name(&word.text) {
-            vrrp.filter.table.clone_from(&word.text);
+            vrrp.filter.table = word.text.to_string();
         } else {
             reporter.error(word.span, format!("`{}` cannot be the name of a table", word.text)).help(format!(
                 "letters, digits, `_`, `-`, `.` and `/`, a letter first; table {} is used",
@@ -161,24 +184,20 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     set(&mut vrrp.filter.priority, section.int("nftables_priority"));
     vrrp.filter.counters |= section.flag("nftables_counters");
     vrrp.no_swap |= section.flag("vrrp_no_swap");
-    for word in section
-        .entries("vrrp_cpu_affinity")
-        .filter_map(|e| match e.value {
-            super::parse::Value::Words(words) => Some(words),
-            _ => None,
-        })
-        .flatten()
-    {
-        match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
-            Some(cpu) => drop(vrrp.cpu_affinity.insert(cpu)),
-            None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
-        }
-    }
+    vrrp.cpu_affinity.extend(cpus(section, "vrrp_cpu_affinity", reporter));
     set_some(&mut vrrp.rlimit_rttime, section.int("vrrp_rlimit_rttime"));
     vrrp.log_unknown_vrids |= section.flag("log_unknown_vrids");
     set(&mut vrrp.garp_interval, section.duration("vrrp_garp_interval"));
     set(&mut vrrp.gna_interval, section.duration("vrrp_gna_interval"));
-    vrrp.dynamic_interfaces |= section.flag("dynamic_interfaces");
+    if let Some(words) = section.words("dynamic_interfaces") {
+        match words.first() {
+            Some(word) if word.text != "allow_if_changes" => {
+                let message = format!("`dynamic_interfaces` takes `allow_if_changes` or nothing, not `{}`", word.text);
+                reporter.error(word.span, message).help("the line is left out");
+            }
+            _ => vrrp.dynamic_interfaces = true,
+        }
+    }
 }
 
 fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, reporter: &mut Reporter) {
@@ -217,7 +236,7 @@ impl GarpSettings {
 }
 
 /// A multicast group of the right family.
-pub fn group(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Option<IpAddr> {
+pub fn group(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter) -> Option<IpAddr> {
     let address = word.text.parse::<IpAddr>().ok();
     let fits = address.filter(|a| a.is_multicast() && family.is_none_or(|family| Family::of(*a) == family));
     if fits.is_none() {
@@ -228,9 +247,35 @@ pub fn group(word: &Word, family: Option<Family>, reporter: &mut Reporter) -> Op
 }
 
 /// `USER [GROUP]`.
-pub fn run_as(words: &[Word]) -> Option<RunAs> {
+pub fn run_as(words: &[Word<'_>]) -> Option<RunAs> {
     let group = words.get(1).map(|word| word.text.trim_start_matches(':').to_owned());
-    words.first().map(|word| RunAs { user: word.text.clone(), group })
+    words.first().map(|word| RunAs { user: word.text.to_string(), group })
+}
+
+/// A SCHED_RR priority; one that the kernel does not have becomes the nearest, as in keepalived.
+pub fn real_time(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Option<u8> {
+    let entry = section.entry(keyword)?;
+    let priority: i64 = section.int(keyword)?;
+    let used = priority.clamp(1, 99);
+    if used != priority {
+        reporter.warning(entry.span, format!("real-time priorities are 1 to 99: {used} is used"));
+    }
+    u8::try_from(used).ok()
+}
+
+/// The numbers of CPUs on all lines of a keyword.
+pub fn cpus(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Vec<u16> {
+    let mut cpus = Vec::new();
+    for entry in section.entries(keyword) {
+        let Value::Words(words) = entry.value else { continue };
+        for word in words {
+            match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
+                Some(cpu) => cpus.push(cpu),
+                None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
+            }
+        }
+    }
+    cpus
 }
 
 fn umask(text: &str) -> Option<u32> {
@@ -260,16 +305,18 @@ fn umask_bit(name: &str) -> Option<u32> {
 }
 
 fn text(section: &Section<'_>, keyword: &str) -> Option<String> {
-    section.word(keyword).map(|word| word.text.clone())
+    section.word(keyword).map(|word| word.text.to_string())
 }
 
-fn set<T>(to: &mut T, value: Option<T>) {
+/// Takes a value that is there.
+pub fn set<T>(to: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *to = value;
     }
 }
 
-fn set_some<T>(to: &mut Option<T>, value: Option<T>) {
+/// Takes a value that is there.
+pub fn set_some<T>(to: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *to = value;
     }

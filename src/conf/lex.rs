@@ -3,6 +3,7 @@
 //! Pure. Quoting is keepalived's: `"a b"` is one word, a quote inside a word begins a new one, `\#` and `\!` are the
 //! plain characters and every other backslash stays. Single quotes mean nothing here; script lines read theirs again.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -10,63 +11,73 @@ use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, digit1, one_of};
 use nom::combinator::{all_consuming, map, map_res, opt, recognize, rest, value, verify};
-use nom::multi::fold_many1;
 use nom::sequence::{delimited, preceded};
 use nom::{IResult, Parser};
 
 /// A word or a brace, without its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Token {
+pub enum Token<'a> {
     /// `{`.
     Open,
     /// `}`.
     Close,
     /// A word, quotes and escapes resolved.
-    Word(String),
+    Word(Cow<'a, str>),
     /// `"` without its partner, and the rest of the line.
-    Unmatched(String),
+    Unmatched(&'a str),
 }
 
 /// The tokens of one line that has no comment any more, each with its bytes.
-pub fn tokens(line: &str) -> Vec<(Token, Range<usize>)> {
-    let mut found = Vec::new();
-    let mut input = line;
-    loop {
-        input = input.trim_start_matches(is_blank);
-        if input.is_empty() {
-            return found;
-        }
-        let start = line.len() - input.len();
-        // Every first character has a branch, so this ends only at the end of the line.
-        let Ok((rest, token)) = token(input) else { return found };
-        found.push((token, start..line.len() - rest.len()));
-        input = rest;
+pub fn tokens(line: &str) -> Tokens<'_> {
+    Tokens { line, rest: line }
+}
+
+/// See [`tokens`].
+#[derive(Debug, Clone)]
+pub struct Tokens<'a> {
+    line: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = (Token<'a>, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let input = self.rest.trim_start_matches(is_blank);
+        let start = self.line.len() - input.len();
+        // Every first character has a branch, so this fails only at the end of the line.
+        let (rest, token) = token(input).ok()?;
+        self.rest = rest;
+        Some((token, start..self.line.len() - rest.len()))
     }
 }
 
-fn token(input: &str) -> IResult<&str, Token> {
+fn token(input: &str) -> IResult<&str, Token<'_>> {
     alt((
+        map(bare_word, Token::Word),
         value(Token::Open, char('{')),
         value(Token::Close, char('}')),
-        map(delimited(char('"'), take_while(|c| c != '"'), char('"')), |text: &str| Token::Word(text.to_owned())),
-        map(preceded(char('"'), rest), |text: &str| Token::Unmatched(text.to_owned())),
-        map(bare_word, Token::Word),
+        map(delimited(char('"'), take_while(|c| c != '"'), char('"')), |text| Token::Word(Cow::Borrowed(text))),
+        map(preceded(char('"'), rest), Token::Unmatched),
     ))
     .parse(input)
 }
 
-fn bare_word(input: &str) -> IResult<&str, String> {
+/// Most words are one plain piece and are not copied.
+fn bare_word(input: &str) -> IResult<&str, Cow<'_, str>> {
     let plain = take_while1(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}' | '\\' | '$'));
     let escaped = preceded(char('\\'), alt((tag("#"), tag("!"))));
     // An undefined `${NAME}` has been reported already; its braces are not blocks.
     let unknown =
         recognize((tag("${"), take_while(|c: char| !is_blank(c) && !matches!(c, '"' | '{' | '}')), char('}')));
-    let piece = alt((plain, escaped, unknown, tag("\\"), tag("$")));
-    fold_many1(piece, String::new, |mut word, piece: &str| {
-        word.push_str(piece);
-        word
-    })
-    .parse(input)
+    let mut piece = alt((plain, escaped, unknown, tag("\\"), tag("$")));
+    let (mut input, first) = piece.parse(input)?;
+    let mut word = Cow::Borrowed(first);
+    while let Ok((rest, next)) = piece.parse(input) {
+        word.to_mut().push_str(next);
+        input = rest;
+    }
+    Ok((input, word))
 }
 
 /// What separates words.
@@ -119,9 +130,10 @@ pub fn microseconds(text: &str) -> Option<u64> {
         whole.is_some() || fraction.is_some_and(|digits| !digits.is_empty())
     });
     let (_, (whole, fraction)) = all_consuming(number).parse(text).ok()?;
-    let digits: String = fraction.unwrap_or_default().chars().chain("000000".chars()).take(6).collect();
+    let digits = fraction.unwrap_or_default().bytes().chain(*b"000000").take(6);
+    let micros = digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
     let whole: u64 = whole.unwrap_or("0").parse().ok()?;
-    whole.checked_mul(1_000_000)?.checked_add(digits.parse().ok()?)
+    whole.checked_mul(1_000_000)?.checked_add(micros)
 }
 
 /// keepalived's booleans.
@@ -154,11 +166,10 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         tokens(line)
-            .into_iter()
             .map(|(token, _)| match token {
                 Token::Open => "{".to_owned(),
                 Token::Close => "}".to_owned(),
-                Token::Word(word) => word,
+                Token::Word(word) => word.into_owned(),
                 Token::Unmatched(text) => format!("<{text}>"),
             })
             .collect()

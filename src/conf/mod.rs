@@ -1,7 +1,7 @@
 //! keepalived.conf → typed configuration.
 //!
 //! ```text
-//! source → expand → (lex) → tree → parse by schema → global, vrrp, trackers → resolve → Config
+//! source → expand → (lex) → tree → parse by schema → global, trackers, vrrp, virtual_server, … → resolve → Config
 //!    └────────────────── every layer reports to one Reporter ──────────────────→ Diagnostics
 //! ```
 //!
@@ -9,18 +9,33 @@
 //! problem, so that one run tells all of them.
 
 mod address;
+mod checkers;
+pub mod compare;
 pub mod config;
 pub mod diagnostic;
 mod expand;
+pub mod explain;
+mod forwarding;
 mod global;
 mod lex;
+pub mod lint;
+mod lvs;
+pub mod not_built;
+mod pages;
 mod parse;
+mod places;
+pub mod plan;
+mod real_server;
 mod resolve;
+mod routes;
+mod rules;
 pub mod schema;
 mod source;
 mod substitute;
 mod trackers;
 mod tree;
+mod virtual_server;
+mod virtual_server_group;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -29,6 +44,8 @@ use std::path::{Path, PathBuf};
 pub use self::config::Config;
 use self::diagnostic::Reporter;
 pub use self::diagnostic::{Diagnostic, Diagnostics, Kind, Severity};
+use self::lint::Host;
+pub use self::places::Places;
 use self::source::Sources;
 
 /// What the command line and the system say about reading a configuration.
@@ -55,32 +72,115 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// Blocks of the file that are read when they are needed.
+struct Later<'a, 'u> {
+    lines: &'a expand::Lines,
+    sources: &'a Sources,
+    blocks: &'a [tree::LaterBlock],
+    unbuilt: &'u mut parse::Unbuilt,
+}
+
+impl Later<'_, '_> {
+    /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
+    fn virtual_servers(
+        &mut self,
+        root: &parse::Section<'_>,
+        reporter: &mut Reporter,
+        mut take: impl FnMut(&parse::Section<'_>, &mut Reporter),
+    ) {
+        let mut others = root.sections("virtual_server");
+        let mut taken = 0;
+        for block in self.blocks {
+            for section in others.by_ref().take(block.before - taken) {
+                take(section, reporter);
+            }
+            taken = block.before;
+            let nodes = tree::build_block(self.lines, self.sources, block.lines.clone(), reporter);
+            let part = parse::parse(&nodes, self.unbuilt, reporter);
+            for section in part.sections("virtual_server") {
+                take(section, reporter);
+            }
+        }
+        for section in others {
+            take(section, reporter);
+        }
+    }
+}
+
 /// Reads a configuration file and all that it includes.
 pub fn load(path: &Path, options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
-    let mut reporter = Reporter::default();
+    let reporter = Reporter::default();
     match sources.read(path) {
-        Ok(file) => load_from(file, sources, reporter, options),
-        Err(error) => {
-            reporter.unreadable(path.to_owned(), format!("cannot read the configuration: {error}"));
-            Loaded { config: None, diagnostics: reporter.finish(&sources), files: vec![path.to_owned()] }
-        }
+        Ok(file) => load_from(file, sources, reporter, options, None).loaded,
+        Err(error) => unreadable(path, &error, sources, reporter),
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error, sources: Sources, mut reporter: Reporter) -> Loaded {
+    reporter.unreadable(path.to_owned(), format!("cannot read the configuration: {error}"));
+    Loaded { config: None, diagnostics: reporter.finish(&sources), files: vec![path.to_owned()] }
+}
+
+/// A configuration with what the linter says about it.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// As the daemon would read it, and the linter's findings among the diagnostics.
+    pub loaded: Loaded,
+    /// Where its instances and their keywords are.
+    pub places: Places,
+}
+
+/// What [`check`] asks for beyond reading.
+#[derive(Clone, Copy)]
+struct Linting<'h> {
+    host: Option<&'h dyn Host>,
+}
+
+/// Reads a configuration as [`load`] does, and lints it. Without a `host` nothing is said about the files of scripts.
+pub fn check(path: &Path, options: &LoadOptions, host: Option<&dyn Host>) -> Checked {
+    let mut sources = Sources::default();
+    let reporter = Reporter::default();
+    match sources.read(path) {
+        Ok(file) => load_from(file, sources, reporter, options, Some(Linting { host })),
+        Err(error) => Checked { loaded: unreadable(path, &error, sources, reporter), places: Places::default() },
+    }
+}
+
+/// Lints a configuration that is at hand, under the name of a file.
+pub fn check_text(path: &Path, text: &[u8], options: &LoadOptions, host: Option<&dyn Host>) -> Checked {
+    let mut sources = Sources::default();
+    let file = sources.add(path, text);
+    load_from(file, sources, Reporter::default(), options, Some(Linting { host }))
 }
 
 /// Reads a configuration that is at hand, under the name of a file: includes are looked for beside it.
 pub fn load_text(path: &Path, text: &[u8], options: &LoadOptions) -> Loaded {
     let mut sources = Sources::default();
     let file = sources.add(path, text);
-    load_from(file, sources, Reporter::default(), options)
+    load_from(file, sources, Reporter::default(), options, None).loaded
 }
 
-fn load_from(file: u32, mut sources: Sources, mut reporter: Reporter, options: &LoadOptions) -> Loaded {
+fn load_from(
+    file: u32,
+    mut sources: Sources,
+    mut reporter: Reporter,
+    options: &LoadOptions,
+    linting: Option<Linting<'_>>,
+) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
-    let nodes = tree::build(&lines, &mut reporter);
-    drop(lines);
-    let root = parse::parse(&nodes, &mut reporter);
-    let config = resolve::resolve(&root, &mut reporter);
+    // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
+    let tree = tree::build(&lines, &sources, linting.is_some(), &mut reporter);
+    let mut unbuilt = parse::Unbuilt::default();
+    let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
+    let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };
+    let config = resolve::resolve(&root, &mut later, &mut reporter);
+    parse::report_not_built(unbuilt, &mut reporter);
+    let mut places = Places::default();
+    if let Some(Linting { host }) = linting {
+        lint::lint(&root, &config, &sources, host, &mut reporter);
+        places = Places::of(&root, &sources);
+    }
     let config = (!reporter.is_fatal()).then_some(config);
-    Loaded { config, diagnostics: reporter.finish(&sources), files: sources.paths() }
+    Checked { loaded: Loaded { config, diagnostics: reporter.finish(&sources), files: sources.paths() }, places }
 }

@@ -4,9 +4,11 @@
 //! the domains' own types of it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::diagnostic::Reporter;
+use super::address;
+use super::diagnostic::{Kind, Reporter};
 use super::lex;
 use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
 use super::source::Span;
@@ -19,7 +21,9 @@ pub struct Section<'a> {
     /// Which block.
     pub block: &'static Block,
     /// Its name, for blocks that have one.
-    pub name: Option<&'a Word>,
+    pub name: Option<&'a Word<'a>>,
+    /// The name and the words that follow it: `192.0.2.1 80`.
+    pub words: &'a [Word<'a>],
     /// Its first line.
     pub span: Span,
     /// Its keywords in the order of the file; of repeated ones only those that count.
@@ -51,17 +55,23 @@ pub enum Value<'a> {
     /// In range.
     Duration(Duration),
     /// One word.
-    Word(&'a Word),
+    Word(&'a Word<'a>),
+    /// An address.
+    Address(IpAddr),
+    /// A text, its escapes resolved.
+    Text(String),
     /// Some words.
-    Words(&'a [Word]),
+    Words(&'a [Word<'a>]),
     /// In range, and whether the sign is inverted.
     Weight(i16, bool),
     /// A command; `None` where the keyword may stand without one.
-    Script(Option<Command>),
+    Script(Option<Box<Command>>),
     /// A block of keywords.
-    Section(Section<'a>),
+    Section(Box<Section<'a>>),
     /// A block with one entry a line.
-    Lines(&'a [Node]),
+    Lines(&'a [Node<'a>]),
+    /// A name and a block with one entry a line.
+    NamedLines(&'a Word<'a>, &'a [Node<'a>]),
 }
 
 impl<'a> Section<'a> {
@@ -80,16 +90,27 @@ impl<'a> Section<'a> {
     /// All sections of a block keyword.
     pub fn sections<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Section<'a>> {
         self.entries(keyword).filter_map(|entry| match &entry.value {
-            Value::Section(section) => Some(section),
+            Value::Section(section) => Some(&**section),
             _ => None,
         })
     }
 
     /// All lines of a keyword that holds lines.
-    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node> + 's {
+    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node<'a>> + 's {
         self.entries(keyword).flat_map(|entry| match entry.value {
             Value::Lines(nodes) => nodes,
             _ => &[],
+        })
+    }
+
+    /// All blocks of a keyword with a name and lines.
+    pub fn named_lines<'s>(
+        &'s self,
+        keyword: &'s str,
+    ) -> impl Iterator<Item = (&'a Word<'a>, Span, &'a [Node<'a>])> + 's {
+        self.entries(keyword).filter_map(|entry| match entry.value {
+            Value::NamedLines(name, nodes) => Some((name, entry.span, nodes)),
+            _ => None,
         })
     }
 
@@ -123,15 +144,31 @@ impl<'a> Section<'a> {
     }
 
     /// A word.
-    pub fn word(&self, keyword: &str) -> Option<&'a Word> {
+    pub fn word(&self, keyword: &str) -> Option<&'a Word<'a>> {
         match self.entry(keyword)?.value {
             Value::Word(word) => Some(word),
             _ => None,
         }
     }
 
+    /// An address.
+    pub fn address(&self, keyword: &str) -> Option<IpAddr> {
+        match self.entry(keyword)?.value {
+            Value::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, keyword: &str) -> Option<&str> {
+        match &self.entry(keyword)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Some words.
-    pub fn words(&self, keyword: &str) -> Option<&'a [Word]> {
+    pub fn words(&self, keyword: &str) -> Option<&'a [Word<'a>]> {
         match self.entry(keyword)?.value {
             Value::Words(words) => Some(words),
             _ => None,
@@ -149,34 +186,51 @@ impl<'a> Section<'a> {
     /// A command.
     pub fn script(&self, keyword: &str) -> Option<&Command> {
         match &self.entry(keyword)?.value {
-            Value::Script(command) => command.as_ref(),
+            Value::Script(command) => command.as_deref(),
             _ => None,
         }
     }
 }
 
-/// Checks a whole tree.
-pub fn parse<'a>(nodes: &'a [Node], reporter: &mut Reporter) -> Section<'a> {
-    let mut parser = Parser { reporter, not_built: BTreeMap::new() };
+/// Keywords that are not built, by block and name, with their first place and how many there are: one message each.
+pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>;
+
+/// Checks what stands at the root of the file, or a part of it.
+pub fn parse<'a>(nodes: &'a [Node<'a>], not_built: &mut Unbuilt, reporter: &mut Reporter) -> Section<'a> {
+    let mut parser = Parser { reporter, not_built };
     let (entries, rejected) = parser.entries(nodes, &ROOT);
-    parser.report_not_built();
-    Section { block: &ROOT, name: None, span: Span::default(), entries, rejected }
+    Section { block: &ROOT, name: None, words: &[], span: Span::default(), entries, rejected }
+}
+
+/// Says what is not built, when everything has been read.
+pub fn report_not_built(not_built: Unbuilt, reporter: &mut Reporter) {
+    for ((block, name), (keyword, span, count)) in not_built {
+        let more = if count > 1 { format!(" ({count} of them, this is the first)") } else { String::new() };
+        let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
+        let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
+        match keyword.support {
+            Support::NoEffect => drop(reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
+            Support::Built => {}
+            Support::Warning(why) => drop(reporter.warning(span, message(why))),
+            Support::Error(why) => drop(reporter.error(span, message(why))),
+            Support::Fatal(why) => drop(reporter.fatal(span, message(why))),
+        }
+    }
 }
 
 const ONE_PAIR: &str = "put a command and its arguments into one pair of double quotes";
 
 struct Parser<'r> {
     reporter: &'r mut Reporter,
-    /// Keywords that are not built, with their first place and how many there are: one message each.
-    not_built: BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>,
+    not_built: &'r mut Unbuilt,
 }
 
 impl Parser<'_> {
-    fn entries<'a>(&mut self, nodes: &'a [Node], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+    fn entries<'a>(&mut self, nodes: &'a [Node<'a>], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(nodes.len());
         let mut rejected = Vec::new();
-        // By keyword, where its entry is: large files have many blocks at the root.
-        let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
+        // Where the entries are of keywords that count once: at the root there are many others.
+        let mut seen: Vec<(&'static str, usize)> = Vec::new();
         for node in nodes {
             let Some(keyword) = block.find(&node.keyword().text) else {
                 self.unknown(node, block);
@@ -185,17 +239,15 @@ impl Parser<'_> {
             if keyword.support != Support::Built {
                 let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
-                    let key = (block.name, keyword.name);
-                    self.not_built.entry(key).and_modify(|seen| seen.2 += 1).or_insert((
-                        keyword,
-                        node.keyword().span,
-                        1,
-                    ));
+                    let first = (keyword, node.keyword().span, 0);
+                    let seen = self.not_built.entry((block.name, keyword.name)).or_insert(first);
+                    seen.1 = seen.1.min(first.1);
+                    seen.2 += 1;
                 }
-                continue;
             }
             let name = self.canonical(keyword, node);
-            let earlier = seen.get(name).copied().filter(|_| keyword.repeat != Repeat::Adds);
+            let once = keyword.repeat != Repeat::Adds;
+            let earlier = seen.iter().find(|(seen, _)| once && *seen == name).map(|(_, at)| *at);
             if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
                 self.reporter
                     .error(node.span(), format!("`{name}` is already set: this one is left out"))
@@ -218,7 +270,9 @@ impl Parser<'_> {
                     *first = entry;
                 }
                 None => {
-                    seen.insert(name, entries.len());
+                    if once {
+                        seen.push((name, entries.len()));
+                    }
                     entries.push(entry);
                 }
             }
@@ -226,8 +280,11 @@ impl Parser<'_> {
         (entries, rejected)
     }
 
-    fn canonical(&mut self, keyword: &'static Keyword, node: &Node) -> &'static str {
+    fn canonical(&mut self, keyword: &'static Keyword, node: &Node<'_>) -> &'static str {
         let Some(alias) = keyword.alias else { return keyword.name };
+        if keyword.synonym || keyword.support != Support::Built {
+            return alias;
+        }
         self.reporter
             .warning(node.keyword().span, format!("`{}` is an old spelling", keyword.name))
             .help(format!("write `{alias}`"));
@@ -235,7 +292,7 @@ impl Parser<'_> {
         if matches!(keyword.args, Args::Block(_)) { keyword.name } else { alias }
     }
 
-    fn unknown(&mut self, node: &Node, block: &'static Block) {
+    fn unknown(&mut self, node: &Node<'_>, block: &'static Block) {
         let word = node.keyword();
         let lost = if node.body.is_some() { ": the block is left out" } else { "" };
         let place = if block == &ROOT { "at the top of the file".to_owned() } else { format!("of {}", block.title()) };
@@ -251,7 +308,7 @@ impl Parser<'_> {
         if let Some(advice) = schema::advice(&word.text) {
             report.help(advice);
         } else if !elsewhere.is_empty() {
-            let name = &word.text;
+            let name: &str = &word.text;
             report.help(format!(
                 "`{name}` belongs in {}; is a `}}` missing above, or one too many?",
                 elsewhere.join(" or ")
@@ -269,7 +326,7 @@ impl Parser<'_> {
         }
     }
 
-    fn value<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, block: &'static Block) -> Option<Value<'a>> {
+    fn value<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, block: &'static Block) -> Option<Value<'a>> {
         if let Some(context) = keyword.block() {
             return self.block(node, keyword, context);
         }
@@ -277,7 +334,7 @@ impl Parser<'_> {
             self.reporter
                 .error(body.open, format!("`{}` takes no block: what is between its braces is left out", keyword.name));
         }
-        if !matches!(keyword.args, Args::Script | Args::OptionalScript)
+        if !matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped)
             && let Some(span) = node.unmatched
         {
             self.reporter.error(span, "a `\"` has no partner on this line: the rest of the line is lost");
@@ -287,7 +344,7 @@ impl Parser<'_> {
             Args::Flag => 0,
             Args::Words { max, .. } => max,
             Args::Weight { .. } => 2,
-            Args::Script | Args::OptionalScript | Args::Any => usize::MAX,
+            Args::Script | Args::OptionalScript | Args::Escaped | Args::Any => usize::MAX,
             _ => 1,
         };
         if let Some(extra) = words.get(most..).filter(|extra| !extra.is_empty()) {
@@ -297,16 +354,21 @@ impl Parser<'_> {
         self.argument(node, keyword, words)
     }
 
-    fn argument<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, words: &'a [Word]) -> Option<Value<'a>> {
+    fn argument<'a>(
+        &mut self,
+        node: &'a Node<'a>,
+        keyword: &'static Keyword,
+        words: &'a [Word<'a>],
+    ) -> Option<Value<'a>> {
         let name = keyword.name;
         let least = match keyword.args {
-            Args::Flag | Args::Bool | Args::OptionalScript | Args::Any => 0,
+            Args::Flag | Args::Bool | Args::OptionalInt { .. } | Args::OptionalScript | Args::Any => 0,
             Args::Words { min, .. } => min,
             _ => 1,
         };
         if words.len() < least && node.unmatched.is_none() {
             let report = self.reporter.error(node.keyword().span, format!("`{name}` needs a value"));
-            report.help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
+            report.kind(Kind::Incomplete).help(format!("`{name} {}`: {}", keyword.grammar, keyword.meaning));
             return None;
         }
         let first = words.first();
@@ -319,7 +381,8 @@ impl Parser<'_> {
                     None => self.wrong(keyword, word, "on or off"),
                 },
             },
-            Args::Int { min, max } => {
+            Args::OptionalInt { bare, .. } if first.is_none() => Some(Value::Int(bare)),
+            Args::Int { min, max } | Args::OptionalInt { min, max, .. } => {
                 let word = first?;
                 match lex::integer(&word.text) {
                     Some(value) if (min..=max).contains(&value) => Some(Value::Int(value)),
@@ -334,29 +397,49 @@ impl Parser<'_> {
                     None => self.wrong(keyword, word, &seconds(min, max, whole)),
                 }
             }
+            Args::Milliseconds { min, max } => {
+                let word = first?;
+                let micros = lex::microseconds(&word.text).map(|value| value / 1000);
+                match micros.filter(|v| (min..=max).contains(v)) {
+                    Some(value) => Some(Value::Duration(Duration::from_micros(value))),
+                    None => self.wrong(keyword, word, &format!("milliseconds from {} to {}", min / 1000, max / 1000)),
+                }
+            }
             Args::Choice(choices) => {
                 let word = first?;
-                if choices.contains(&word.text.as_str()) {
+                if choices.contains(&word.text.as_ref()) {
                     Some(Value::Word(word))
                 } else {
                     self.wrong(keyword, word, &list(choices.iter().copied()))
                 }
             }
             Args::Word => first.map(Value::Word),
+            Args::Address => {
+                let word = first?;
+                match word.text.parse().ok().or_else(|| address::without_length(word, self.reporter)) {
+                    Some(address) => Some(Value::Address(address)),
+                    None => self.wrong(keyword, word, "an IP address"),
+                }
+            }
+            Args::Escaped => self.escaped(node, keyword).map(Value::Text),
             Args::Words { .. } | Args::Any => Some(Value::Words(words)),
             Args::Weight { limit } => self.weight(keyword, words, limit),
-            Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(command))),
+            Args::Script => self.script(node, keyword).map(|command| Value::Script(Some(Box::new(command)))),
             Args::OptionalScript if words.is_empty() && node.unmatched.is_none() => Some(Value::Script(None)),
-            Args::OptionalScript => Some(Value::Script(self.script(node, keyword))),
-            Args::Block(_) | Args::Lines | Args::Skipped => None,
+            Args::OptionalScript => Some(Value::Script(self.script(node, keyword).map(Box::new))),
+            Args::Block(_) | Args::Lines | Args::NamedLines => None,
         }
     }
 
-    fn wrong<'a>(&mut self, keyword: &Keyword, word: &Word, expected: &str) -> Option<Value<'a>> {
+    fn wrong<'a>(&mut self, keyword: &Keyword, word: &Word<'_>, expected: &str) -> Option<Value<'a>> {
         let name = keyword.name;
         let shown: String = word.text.chars().take(60).collect();
         let report = self.reporter.error(word.span, format!("`{name}` takes {expected}, not `{shown}`"));
-        if let Args::Choice(choices) = keyword.args
+        if name == "state" && word.text.eq_ignore_ascii_case("EQUAL") {
+            report
+                .code("state-equal")
+                .help("there is no such state: write `state BACKUP` on all routers and let the priorities decide");
+        } else if let Args::Choice(choices) = keyword.args
             && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
         {
             report.help(format!("write it in capitals: `{name} {near}`"));
@@ -368,7 +451,7 @@ impl Parser<'_> {
         None
     }
 
-    fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word], limit: i64) -> Option<Value<'a>> {
+    fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word<'_>], limit: i64) -> Option<Value<'a>> {
         let word = words.first()?;
         let Some(value) = lex::integer(&word.text) else {
             return self.wrong(keyword, word, &range("a whole number", -limit, limit));
@@ -389,11 +472,11 @@ impl Parser<'_> {
     }
 
     /// keepalived takes what it needs from a line and forgets the rest without a word.
-    fn extra(&mut self, keyword: &Keyword, extra: &[Word], block: &Block) {
+    fn extra(&mut self, keyword: &Keyword, extra: &[Word<'_>], block: &Block) {
         let Some(first) = extra.first() else { return };
         let span = first.span.to(extra.last().map_or(first.span, |word| word.span));
         let name = keyword.name;
-        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_str()).collect();
+        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_ref()).collect();
         let shown: String = shown.join(" ").chars().take(60).collect();
         let report = match keyword.args {
             Args::Flag => self
@@ -401,6 +484,7 @@ impl Parser<'_> {
                 .warning(span, format!("`{name}` takes no value: `{shown}` is ignored, and `{name}` is on")),
             _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
         };
+        report.code("surplus-word");
         if block.find(&first.text).is_some() {
             report.help(format!("put `{}` on a line of its own", first.text));
         } else if name == "auth_pass" {
@@ -408,28 +492,41 @@ impl Parser<'_> {
         }
     }
 
-    fn block<'a>(&mut self, node: &'a Node, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
+    fn block<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
         // The tree has reported a missing `{`.
         let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
         let words = node.arguments();
-        let named = matches!(context, Context::Block(block) if block.named);
+        let named = match context {
+            Context::Block(block) => block.named,
+            Context::Lines => matches!(keyword.args, Args::NamedLines),
+            Context::Unknown => false,
+        };
+        if named && words.is_empty() {
+            let report = self
+                .reporter
+                .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name));
+            let name = keyword.grammar.split('{').next().unwrap_or_default().trim();
+            report.kind(Kind::Incomplete).help(format!(
+                "`{} {} {{`",
+                keyword.name,
+                if name.is_empty() { "NAME" } else { name }
+            ));
+            return None;
+        }
         match context {
             Context::Block(block) => {
-                if named && words.is_empty() {
-                    self.reporter
-                        .error(node.keyword().span, format!("`{}` needs a name: the block is left out", keyword.name))
-                        .help(format!("`{} NAME {{`", keyword.name));
-                    return None;
-                }
-                if let Some(extra) = words.get(usize::from(named)..).filter(|extra| !extra.is_empty()) {
+                let most = usize::from(named) + block.more;
+                if let Some(extra) = words.get(most..).filter(|extra| !extra.is_empty()) {
                     self.extra(keyword, extra, block);
                 }
+                let words = words.get(..most).unwrap_or(words);
                 let (entries, rejected) = self.entries(nodes, block);
-                let name = words.first().filter(|_| named);
-                Some(Value::Section(Section { block, name, span: node.span(), entries, rejected }))
+                let name = words.first();
+                let section = Section { block, name, words, span: node.span(), entries, rejected };
+                Some(Value::Section(Box::new(section)))
             }
             Context::Lines => {
-                if let Some(extra) = words.first() {
+                if let Some(extra) = words.get(usize::from(named)) {
                     let shown = &extra.text;
                     self.reporter
                         .error(extra.span, format!("`{shown}` is ignored: `{}` is followed by `{{`", keyword.name));
@@ -438,13 +535,16 @@ impl Parser<'_> {
                     self.reporter
                         .error(body.open, format!("the lines of `{}` have no blocks of their own", keyword.name));
                 }
-                Some(Value::Lines(nodes))
+                Some(match words.first().filter(|_| named) {
+                    Some(name) => Value::NamedLines(name, nodes),
+                    None => Value::Lines(nodes),
+                })
             }
-            Context::Skipped | Context::Unknown => None,
+            Context::Unknown => None,
         }
     }
 
-    fn script(&mut self, node: &Node, keyword: &Keyword) -> Option<Command> {
+    fn script(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<Command> {
         let tail = node.tail.as_ref()?;
         let words = match command::split_line(&tail.text) {
             Ok(words) => words,
@@ -492,17 +592,20 @@ impl Parser<'_> {
         }
     }
 
-    fn report_not_built(&mut self) {
-        for ((block, name), (keyword, span, count)) in std::mem::take(&mut self.not_built) {
-            let more = if count > 1 { format!(" ({count} of them, this is the first)") } else { String::new() };
-            let of = if block == ROOT.name { String::new() } else { format!(" of `{block}`") };
-            let message = |why: &str| format!("`{name}`{of} is not built yet: {why}{more}");
-            match keyword.support {
-                Support::NoEffect => drop(self.reporter.warning(span, format!("`{name}`{of} has no effect{more}"))),
-                Support::Built => {}
-                Support::Warning(why) => drop(self.reporter.warning(span, message(why))),
-                Support::Error(why) => drop(self.reporter.error(span, message(why))),
-                Support::Fatal(why) => drop(self.reporter.fatal(span, message(why))),
+    /// The text of a keyword that keeps its backslashes for a second reading.
+    fn escaped(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<String> {
+        let tail = node.tail.as_ref()?;
+        match command::split_line(&tail.text) {
+            Ok(words) => {
+                if words.len() > 1 {
+                    let message = format!("`{}` takes one text: what follows it is ignored", keyword.name);
+                    self.reporter.warning(tail.whole(), message).help("put a text with blanks in double quotes");
+                }
+                words.first().map(|word| command::unescaped(word))
+            }
+            Err(error) => {
+                self.reporter.error(tail.whole(), format!("`{}`: {error}: the line is left out", keyword.name));
+                None
             }
         }
     }

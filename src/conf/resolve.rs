@@ -4,22 +4,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Later;
 use super::address::address;
 use super::config::Config;
 use super::diagnostic::Reporter;
 use super::global::{self, Globals};
+use super::lvs;
+use super::not_built;
 use super::parse::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
+use super::virtual_server::{Surroundings, VirtualServers};
+use super::virtual_server_group;
 use super::vrrp::{self, Instance};
+use crate::checkers::config::Probe;
 use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::{NotifyConfig, NotifyScripts};
 use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transport, VrrpConfig};
 
 /// Makes the typed configuration of a checked file.
-pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
+pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Reporter) -> Config {
     let globals = global::globals(root, reporter);
-    let trackers = trackers::trackers(root, reporter);
+    let mut trackers = trackers::trackers(root, reporter);
+    let balancer = balancer(root, later, &trackers, reporter);
+    let mut blocks = root.sections("vrrp_instance").chain(root.sections("vrrp_sync_group"));
+    if blocks.any(|section| section.flag("track_virtual_server")) {
+        trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
+    }
     let mut instances = instances(root, &globals, &trackers, reporter);
     let mut notify = NotifyConfig::default();
     let groups = groups(root, &trackers, &mut instances, &mut notify, reporter);
@@ -37,16 +48,53 @@ pub fn resolve(root: &Section<'_>, reporter: &mut Reporter) -> Config {
     let scripts = trackers.scripts.keys().cloned().map(TrackerKey::Script);
     let files = trackers.files.keys().cloned().map(TrackerKey::File);
     let processes = trackers.processes.keys().cloned().map(TrackerKey::Process);
-    let known = scripts.chain(files).chain(processes).collect();
+    let services = configs.values().flat_map(|instance| &instance.tracks).map(|track| &track.tracker);
+    let services = services.filter(|tracker| matches!(tracker, TrackerKey::VirtualServer(_))).cloned();
+    let known = scripts.chain(files).chain(processes).chain(services).collect();
+    let not_built = not_built::not_built(root, reporter);
     Config {
         daemon: globals.daemon,
         vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
-        balancer: BalancerConfig::default(),
+        balancer,
         scripts: trackers.scripts.into_iter().map(|(name, script)| (name, script.config)).collect(),
         files: trackers.files.into_iter().map(|(name, file)| (name, file.config)).collect(),
         processes: trackers.processes.into_iter().map(|(name, process)| (name, process.config)).collect(),
         notify,
+        not_built,
     }
+}
+
+fn balancer(
+    root: &Section<'_>,
+    later: &mut Later<'_, '_>,
+    trackers: &Trackers,
+    reporter: &mut Reporter,
+) -> BalancerConfig {
+    let instances: Vec<&Section<'_>> = root.sections("vrrp_instance").collect();
+    let vrid = |name: &str| {
+        let instance = instances.iter().find(|section| section.name.is_some_and(|word| word.text == name))?;
+        instance.int("virtual_router_id").or(Some(0))
+    };
+    let (global, defaults) = lvs::globals(root, vrid, reporter);
+    let groups = virtual_server_group::groups(root, reporter);
+    let names = |keyword: &'static str| root.sections(keyword).filter_map(|section| section.name);
+    let around = Surroundings {
+        defaults: &defaults,
+        trackers,
+        groups: &groups,
+        instances: &names("vrrp_instance").map(|word| word.text.as_ref()).collect(),
+        sessions: &names("bfd_instance").map(|word| word.text.as_ref()).collect(),
+    };
+    let mut services = VirtualServers::default();
+    later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
+    let services = services.services;
+    let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
+    let checked = checkers.filter_map(|checker| match &checker.probe {
+        Probe::File(file) => Some(&file.file),
+        _ => None,
+    });
+    let files = checked.filter_map(|name| Some((name.clone(), trackers.files.get(name)?.config.clone()))).collect();
+    BalancerConfig { global, groups, services, files }
 }
 
 fn instances(
@@ -117,7 +165,7 @@ fn members(
 ) -> Vec<String> {
     let mut members = Vec::new();
     for word in section.lines("group").flat_map(|node| &node.words) {
-        let name = &word.text;
+        let name: &str = &word.text;
         if !instances.contains_key(name) {
             let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
             let suggests = reporter.suggests();
@@ -129,8 +177,8 @@ fn members(
             let message = format!("`{name}` is in group `{other}` already: it is left out of this one");
             reporter.error(word.span, message).note(*first, "here");
         } else {
-            owners.insert(name.clone(), (group.to_owned(), word.span));
-            members.push(name.clone());
+            owners.insert(name.to_owned(), (group.to_owned(), word.span));
+            members.push(name.to_owned());
         }
     }
     members
@@ -201,6 +249,7 @@ fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Repor
             reporter
                 .fatal(instance.vrid_span, message)
                 .note(*span, format!("`{other}`"))
+                .code("duplicate-vrid")
                 .help("give each its own `virtual_router_id`");
         } else {
             seen.insert(key, (name, instance.vrid_span));

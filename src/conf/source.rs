@@ -67,13 +67,16 @@ impl Sources {
         if bytes.len() as u64 > MAX_FILE {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
         }
-        Ok(self.add(path, &bytes))
+        Ok(self.add_text(path, decode(bytes)))
     }
 
     /// Takes text that is already at hand.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> u32 {
-        let text = decode(bytes);
-        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| offset(at + 1));
+        self.add_text(path, decode(bytes.to_vec()))
+    }
+
+    fn add_text(&mut self, path: &Path, text: String) -> u32 {
+        let ends = text.match_indices('\n').map(|(at, _)| offset(at + 1));
         let lines = std::iter::once(0).chain(ends).collect();
         self.files.push(SourceFile { path: path.to_owned(), text, lines });
         offset(self.files.len() - 1)
@@ -91,6 +94,11 @@ impl Sources {
         let end = source.lines.get(index + 1).copied().unwrap_or(offset(source.text.len()));
         let text = source.text.get(start as usize..end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
         (text, Span { file, start, end: start + offset(text.len()) })
+    }
+
+    /// The text of a span.
+    pub fn text(&self, span: Span) -> &str {
+        self.file(span.file).and_then(|f| f.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
     }
 
     /// The name under which a file was read.
@@ -133,11 +141,14 @@ pub fn offset(at: usize) -> u32 {
 }
 
 /// UTF-8, and Latin-1 for each line that is not. A byte order mark goes: some editors put one, nobody sees it.
-fn decode(bytes: &[u8]) -> String {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return text.to_owned();
+fn decode(mut bytes: Vec<u8>) -> String {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
     }
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) => return text,
+        Err(error) => error.into_bytes(),
+    };
     let mut text = String::with_capacity(bytes.len());
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         match std::str::from_utf8(line) {
@@ -165,6 +176,6 @@ mod tests {
 
     #[test]
     fn latin_1_lines_are_read_beside_utf_8_ones() {
-        assert_eq!(decode(b"\xef\xbb\xbf\xe9t\xe9\n\xc3\xa9t\xc3\xa9\n"), "été\nété\n");
+        assert_eq!(decode(b"\xef\xbb\xbf\xe9t\xe9\n\xc3\xa9t\xc3\xa9\n".to_vec()), "été\nété\n");
     }
 }

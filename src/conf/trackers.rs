@@ -2,7 +2,8 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,13 @@ pub struct Tracker<T> {
     weight: Weight,
 }
 
+impl<T> Tracker<T> {
+    /// What it gives to lines without a weight, and whether the sign is inverted.
+    pub fn default_weight(&self) -> (i16, bool) {
+        (self.weight.value, self.weight.reverse)
+    }
+}
+
 /// A weight, and who said so.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
@@ -40,6 +48,8 @@ pub struct Trackers {
     pub files: BTreeMap<String, Tracker<FileConfig>>,
     /// `vrrp_track_process`.
     pub processes: BTreeMap<String, Tracker<ProcessConfig>>,
+    /// `virtual_server` blocks, by what people call them.
+    pub virtual_servers: BTreeSet<String>,
 }
 
 /// A `track_*` line, resolved.
@@ -85,18 +95,18 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
 
 /// The name of a block, unless another block has it.
 pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter: &mut Reporter) -> Option<String> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     if let Some(first) = seen.get(name) {
         let message = format!("there is a {} `{name}` already: this one is left out", section.block.title());
         reporter.error(section.span, message).note(*first, "the first one");
         return None;
     }
-    seen.insert(name.clone(), section.span);
-    Some(name.clone())
+    seen.insert(name.to_owned(), section.span);
+    Some(name.to_owned())
 }
 
 fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ScriptConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let Some(command) = section.script("script") else {
         reporter
             .error(section.span, format!("`vrrp_script {name}` has no `script` that can run: it is left out"))
@@ -125,7 +135,7 @@ fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<Scri
 }
 
 fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let Some(path) = section.word("file") else {
         reporter
             .error(section.span, format!("`{} {name}` has no `file`: it is left out", section.block.name))
@@ -136,15 +146,15 @@ fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileCo
         reporter.warning(path.span, format!("`{}` is not an absolute path", path.text));
     }
     let init = section.words("init_file").map(|words| file_init(words, reporter));
-    let config = FileConfig { path: PathBuf::from(&path.text), init };
+    let config = FileConfig { path: PathBuf::from(&*path.text), init };
     Some(Tracker { config, weight: default_weight(section, 1) })
 }
 
-fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
+fn file_init(words: &[Word<'_>], reporter: &mut Reporter) -> FileInit {
     let mut init = FileInit { value: 0, overwrite: false };
     for word in words {
         let number = lex::c_integer(&word.text).and_then(|value| i32::try_from(value).ok());
-        match (word.text.as_str(), number) {
+        match (word.text.as_ref(), number) {
             ("overwrite", _) => init.overwrite = true,
             (_, Some(value)) => init.value = value,
             _ => drop(
@@ -156,7 +166,7 @@ fn file_init(words: &[Word], reporter: &mut Reporter) -> FileInit {
 }
 
 fn process(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ProcessConfig>> {
-    let name = &section.name?.text;
+    let name: &str = &section.name?.text;
     let words = section.words("process").unwrap_or_default();
     let Some((program, parameters)) = words.split_first().filter(|(program, _)| !program.text.is_empty()) else {
         reporter
@@ -203,15 +213,20 @@ fn quorum(section: &Section<'_>, reporter: &mut Reporter) -> (u32, Option<u32>) 
 const NAME_LENGTH: usize = 15;
 
 /// A bare name is compared with the process's name, everything else with its command line.
-fn pattern(section: &Section<'_>, program: &Word, parameters: &[Word], reporter: &mut Reporter) -> ProcessPattern {
-    let matching = section.word("param_match").map(|word| word.text.as_str());
+fn pattern(
+    section: &Section<'_>,
+    program: &Word<'_>,
+    parameters: &[Word<'_>],
+    reporter: &mut Reporter,
+) -> ProcessPattern {
+    let matching = section.word("param_match").map(|word| word.text.as_ref());
     let is_path = program.text.starts_with('/');
     if parameters.is_empty() && matching.is_none() && !section.flag("full_command") && !is_path {
         if program.text.len() > NAME_LENGTH {
             let message = format!("process names have {NAME_LENGTH} bytes: only these are compared");
             reporter.warning(program.span, message).help("`full_command` compares the program as it was called");
         }
-        return ProcessPattern::Name(program.text.clone());
+        return ProcessPattern::Name(program.text.to_string());
     }
     if is_path && parameters.is_empty() && matching.is_none() && !section.flag("full_command") {
         let message = format!("no process has a path for a name: `{}` is compared with command lines", program.text);
@@ -224,8 +239,8 @@ fn pattern(section: &Section<'_>, program: &Word, parameters: &[Word], reporter:
         reporter.warning(entry.span, message).help("keepalived does the same, whatever its manual says");
     }
     ProcessPattern::CommandLine {
-        program: program.text.clone(),
-        parameters: parameters.iter().map(|word| word.text.clone()).collect(),
+        program: program.text.to_string(),
+        parameters: parameters.iter().map(|word| word.text.to_string()).collect(),
         matching: match matching {
             Some("initial") => ParameterMatch::Initial,
             Some("partial") => ParameterMatch::Partial,
@@ -247,31 +262,75 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
     let none = Weight { value: 0, reverse: false, explicit: false };
     let mut found = Found::default();
     for node in section.lines("track_interface") {
-        let key = TrackerKey::Interface(node.keyword().text.clone());
+        let key = TrackerKey::Interface(node.keyword().text.to_string());
         add(&mut found, node, key, none, 253, reporter);
     }
     for node in section.lines("track_script") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.scripts.get(name) {
-            Some(script) => add(&mut found, node, TrackerKey::Script(name.clone()), script.weight, 253, reporter),
+            Some(script) => add(&mut found, node, TrackerKey::Script(name.to_owned()), script.weight, 253, reporter),
             None => missing(node, "vrrp_script", trackers.scripts.keys(), reporter),
         }
     }
     for node in section.lines("track_file") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.files.get(name) {
-            Some(file) => add(&mut found, node, TrackerKey::File(name.clone()), file.weight, 254, reporter),
+            Some(file) => add(&mut found, node, TrackerKey::File(name.to_owned()), file.weight, 254, reporter),
             None => missing(node, "track_file", trackers.files.keys(), reporter),
         }
     }
     for node in section.lines("track_process") {
-        let name = &node.keyword().text;
+        let name: &str = &node.keyword().text;
         match trackers.processes.get(name) {
-            Some(process) => add(&mut found, node, TrackerKey::Process(name.clone()), process.weight, 254, reporter),
+            Some(process) => add(&mut found, node, TrackerKey::Process(name.to_owned()), process.weight, 254, reporter),
             None => missing(node, "vrrp_track_process", trackers.processes.keys(), reporter),
         }
     }
+    for node in section.lines("track_virtual_server") {
+        if let Some((id, words)) = virtual_server(node, &trackers.virtual_servers, reporter) {
+            add_words(&mut found, node, words, TrackerKey::VirtualServer(id), none, 253, reporter);
+        }
+    }
     found.lines
+}
+
+/// `IP PORT [PROTOCOL]`, `group NAME` or `fwmark N`: the virtual server, and the words after it.
+fn virtual_server<'a>(
+    node: &'a Node<'a>,
+    known: &BTreeSet<String>,
+    reporter: &mut Reporter,
+) -> Option<(String, &'a [Word<'a>])> {
+    let (first, rest) = node.words.split_first()?;
+    let second = rest.first().map_or("", |word| word.text.as_ref());
+    let (names, used) = match first.text.as_ref() {
+        "group" => (vec![format!("[{second}]:0")], 1),
+        "fwmark" => (vec![format!("FWM {}", lex::c_integer(second)?)], 1),
+        address => {
+            let address: IpAddr = match address.parse() {
+                Ok(address) => address,
+                Err(_) => {
+                    reporter
+                        .error(first.span, format!("`{address}` is not a virtual server: the line is left out"))
+                        .help("`IP PORT [TCP|UDP|SCTP]`, `group NAME` or `fwmark N`, then perhaps `weight N`");
+                    return None;
+                }
+            };
+            let port = lex::integer(second).and_then(|port| u16::try_from(port).ok());
+            let after = rest.get(usize::from(port.is_some())).map(|word| word.text.to_ascii_lowercase());
+            let protocol = after.as_deref().filter(|word| ["tcp", "udp", "sctp"].contains(word));
+            let protocols = protocol.map_or(vec!["tcp", "udp", "sctp"], |protocol| vec![protocol]);
+            let port_text = port.unwrap_or(0);
+            let names = protocols.into_iter().map(|protocol| format!("[{address}]:{protocol}:{port_text}")).collect();
+            (names, usize::from(port.is_some()) + usize::from(protocol.is_some()))
+        }
+    };
+    let Some(name) = names.into_iter().find(|name| known.contains(name)) else {
+        reporter
+            .error(node.span(), "there is no such virtual server: the line is left out")
+            .help("write it as its `virtual_server` line has it");
+        return None;
+    };
+    Some((name, rest.get(used..).unwrap_or_default()))
 }
 
 /// The lines so far, and where each tracker is among them.
@@ -281,7 +340,8 @@ struct Found {
     places: BTreeMap<TrackerKey, Span>,
 }
 
-fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
+/// A line names something that is not there.
+pub fn missing<'a>(node: &Node<'_>, block: &str, names: impl Iterator<Item = &'a String>, reporter: &mut Reporter) {
     let word = node.keyword();
     let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
     let suggests = reporter.suggests();
@@ -291,23 +351,41 @@ fn missing<'a>(node: &Node, block: &str, names: impl Iterator<Item = &'a String>
     }
 }
 
-fn add(found: &mut Found, node: &Node, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
+fn add(found: &mut Found, node: &Node<'_>, tracker: TrackerKey, default: Weight, limit: i64, reporter: &mut Reporter) {
+    add_words(found, node, node.arguments(), tracker, default, limit, reporter);
+}
+
+fn add_words(
+    found: &mut Found,
+    node: &Node<'_>,
+    words: &[Word<'_>],
+    tracker: TrackerKey,
+    default: Weight,
+    limit: i64,
+    reporter: &mut Reporter,
+) {
     if let Some(first) = found.places.get(&tracker) {
         reporter.error(node.span(), format!("{tracker} is tracked already: the line is left out")).note(*first, "here");
         return;
     }
     found.places.insert(tracker.clone(), node.span());
-    let weight = weight(node.arguments(), default, limit, reporter);
+    let weight = weight(words, default, limit, reporter);
     let track = Track { tracker, weight: weight.value, reverse: weight.reverse };
     found.lines.push(TrackLine { track, weight_given: weight.explicit, span: node.span() });
 }
 
+/// The weight of a line, with the default of what it tracks.
+pub fn line_weight(node: &Node<'_>, (value, reverse): (i16, bool), limit: i64, reporter: &mut Reporter) -> (i16, bool) {
+    let weight = weight(node.arguments(), Weight { value, reverse, explicit: false }, limit, reporter);
+    (weight.value, weight.reverse)
+}
+
 /// `[weight N] [reverse|noreverse]`.
-fn weight(words: &[Word], default: Weight, limit: i64, reporter: &mut Reporter) -> Weight {
+fn weight(words: &[Word<'_>], default: Weight, limit: i64, reporter: &mut Reporter) -> Weight {
     let mut weight = default;
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
+        match word.text.as_ref() {
             "weight" => {
                 let Some(number) = words.next() else {
                     reporter.error(word.span, "`weight` needs a number");

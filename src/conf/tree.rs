@@ -9,54 +9,57 @@
 //! - a `{` after any other line belongs to that line, so that an unknown block is left out as a whole;
 //! - a brace that belongs to nothing is reported and left out.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::diagnostic::Reporter;
-use super::expand::Line;
+use super::expand::{Line, LineView, Lines};
 use super::lex::{self, Token};
 use super::schema::{self, Args, Context};
-use super::source::Span;
+use super::source::{Sources, Span};
 
 /// keepalived.conf goes five deep.
 const MAX_DEPTH: usize = 32;
 
 /// A word and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
+pub struct Word<'a> {
     /// Quotes and escapes resolved.
-    pub text: String,
+    pub text: Cow<'a, str>,
     /// With the quotes.
     pub span: Span,
 }
 
 /// One keyword with its words and, for a block, its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct Node<'a> {
     /// Keyword first; never empty.
-    pub words: Vec<Word>,
+    pub words: Vec<Word<'a>>,
     /// Of script lines, which have quoting rules of their own: what follows the keyword, as it stands.
-    pub tail: Option<Line>,
+    pub tail: Option<Box<Line>>,
     /// A `"` without its partner.
     pub unmatched: Option<Span>,
     /// `{ … }`.
-    pub body: Option<Body>,
+    pub body: Option<Box<Body<'a>>>,
 }
 
 /// The content of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Body {
+pub struct Body<'a> {
     /// Its `{`, or the keyword when that is missing.
     pub open: Span,
     /// What is inside.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Node<'a>>,
 }
 
-impl Node {
+impl<'a> Node<'a> {
     /// The keyword.
-    pub fn keyword(&self) -> &Word {
+    pub fn keyword(&self) -> &Word<'a> {
         self.words.first().expect("a node has its keyword")
     }
 
     /// The words after it.
-    pub fn arguments(&self) -> &[Word] {
+    pub fn arguments(&self) -> &[Word<'a>] {
         self.words.get(1..).unwrap_or_default()
     }
 
@@ -67,80 +70,183 @@ impl Node {
     }
 }
 
-/// Builds the tree of a whole configuration.
-pub fn build(lines: &[Line], reporter: &mut Reporter) -> Vec<Node> {
-    let mut builder = Builder {
-        reporter,
-        frames: vec![Frame {
-            header: None,
-            open: Span::default(),
-            context: Context::Block(&schema::ROOT),
-            nodes: Vec::new(),
-        }],
-        pending: None,
-        attachable: false,
-        surplus: 0,
-    };
-    for (index, line) in lines.iter().enumerate() {
-        builder.line(line, lines.get(index + 1));
+/// The tree of a configuration.
+#[derive(Debug)]
+pub struct Tree<'a> {
+    /// What stands at the root of the file.
+    pub nodes: Vec<Node<'a>>,
+    /// Blocks that are not in `nodes`, as lines: a large file has many `virtual_server` blocks, and each is needed only
+    /// while its configuration is made.
+    pub later: Vec<LaterBlock>,
+}
+
+/// A `virtual_server` block that is left for later.
+#[derive(Debug, Clone)]
+pub struct LaterBlock {
+    /// Its lines.
+    pub lines: Range<usize>,
+    /// How many others, which are among the nodes, stand before it.
+    pub before: usize,
+}
+
+/// Builds the tree of a whole configuration. With `all`, no blocks are left for later.
+pub fn build<'a>(lines: &'a Lines, sources: &'a Sources, all: bool, reporter: &mut Reporter) -> Tree<'a> {
+    let mut builder = Builder::new(reporter);
+    let mut later = Vec::new();
+    let mut index = 0;
+    while let Some(line) = lines.get(index, sources) {
+        if !all
+            && builder.is_at_root()
+            && let Some(end) = whole_block(lines, sources, index, line)
+        {
+            builder.attachable = false;
+            let before = builder.frames.first().map_or(0, |root| root.nodes.len());
+            later.push(LaterBlock { lines: index..end, before });
+            index = end;
+            continue;
+        }
+        index += 1;
+        builder.line(line, lines.get(index, sources));
+    }
+    let nodes = builder.finish();
+    // So far `before` counts nodes of every kind.
+    let (mut seen, mut count) = (0, 0);
+    for block in &mut later {
+        let new = nodes.get(seen..block.before).unwrap_or_default();
+        count += new.iter().filter(|node| node.keyword().text == LATER && !node.arguments().is_empty()).count();
+        seen = block.before;
+        block.before = count;
+    }
+    Tree { nodes, later }
+}
+
+/// Builds the tree of some lines that are one block.
+pub fn build_block<'a>(
+    lines: &'a Lines,
+    sources: &'a Sources,
+    range: Range<usize>,
+    reporter: &mut Reporter,
+) -> Vec<Node<'a>> {
+    let mut builder = Builder::new(reporter);
+    let end = range.end;
+    for index in range {
+        if let Some(line) = lines.get(index, sources) {
+            builder.line(line, lines.get(index + 1, sources).filter(|_| index + 1 < end));
+        }
     }
     builder.finish()
 }
 
-struct Builder<'a> {
-    reporter: &'a mut Reporter,
+/// The keyword of blocks that are left for later.
+const LATER: &str = "virtual_server";
+
+/// One past the last line of a `virtual_server` block that begins here, if it is as it should be: its last `}` ends a
+/// line, every quote has its partner, and no block that belongs at the root stands in it.
+fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'_>) -> Option<usize> {
+    if !first.text.strip_prefix(LATER)?.starts_with([' ', '\t']) || !first.text.ends_with('{') {
+        return None;
+    }
+    let mut depth = 0_usize;
+    for index in start.. {
+        let line = lines.get(index, sources).filter(LineView::is_verbatim)?;
+        let mut quoted = false;
+        let mut opens = false;
+        for (at, byte) in line.text.bytes().enumerate() {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'{' if !quoted => {
+                    depth += 1;
+                    opens = true;
+                }
+                b'}' if !quoted => {
+                    depth = depth.checked_sub(1)?;
+                    if depth == 0 {
+                        return (at + 1 == line.text.len()).then_some(index + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let keyword = || line.text.split(lex::is_blank).next().unwrap_or_default().trim_end_matches('{');
+        if quoted || depth >= MAX_DEPTH || (opens && index > start && schema::only_at_root(keyword())) {
+            return None;
+        }
+    }
+    None
+}
+
+struct Builder<'a, 'r> {
+    reporter: &'r mut Reporter,
     /// The open blocks; the first is the file and never closes.
-    frames: Vec<Frame>,
+    frames: Vec<Frame<'a>>,
     /// A block keyword that waits for its `{`.
-    pending: Option<Node>,
+    pending: Option<Node<'a>>,
     /// The last thing read was a line, so that a `{` belongs to it.
     attachable: bool,
     /// Braces beyond [`MAX_DEPTH`].
     surplus: usize,
+    /// The tokens of the line that is read, kept for their room.
+    tokens: Vec<(Token<'a>, Range<usize>)>,
 }
 
-struct Frame {
+struct Frame<'a> {
     /// The block's own line; `None` for a `{` that belongs to nothing, whose content goes to the block around it.
-    header: Option<Node>,
+    header: Option<Node<'a>>,
     open: Span,
     context: Context,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<'a>>,
 }
 
-impl Builder<'_> {
-    fn line(&mut self, line: &Line, next: Option<&Line>) {
-        let tokens = lex::tokens(&line.text);
+impl<'a, 'r> Builder<'a, 'r> {
+    fn new(reporter: &'r mut Reporter) -> Self {
+        let root =
+            Frame { header: None, open: Span::default(), context: Context::Block(&schema::ROOT), nodes: Vec::new() };
+        Self { reporter, frames: vec![root], pending: None, attachable: false, surplus: 0, tokens: Vec::new() }
+    }
+
+    /// Nothing is open and nothing waits.
+    fn is_at_root(&self) -> bool {
+        self.frames.len() == 1 && self.pending.is_none() && self.surplus == 0
+    }
+
+    fn line(&mut self, line: LineView<'a>, next: Option<LineView<'a>>) {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        tokens.extend(lex::tokens(line.text));
         let mut at = 0;
         while let Some((token, bytes)) = tokens.get(at) {
-            let span = line.span(bytes.start, bytes.end);
             match token {
                 Token::Open => {
-                    self.open(span);
+                    self.open(line.span(bytes.start, bytes.end));
                     at += 1;
                 }
                 Token::Close => {
-                    self.close(span);
+                    self.close(line.span(bytes.start, bytes.end));
                     at += 1;
                 }
                 Token::Word(_) | Token::Unmatched(_) => {
-                    let brace = |(token, _): &&(Token, _)| matches!(token, Token::Open | Token::Close);
-                    let length = tokens.iter().skip(at).take_while(|token| !brace(token)).count();
-                    let following = tokens.get(at + length).map(|(token, _)| token);
-                    let opens = following.is_some_and(|token| *token == Token::Open)
-                        || following.is_none() && next.is_some_and(|next| next.text.starts_with('{'));
-                    if let Some(node) = node(line, tokens.iter().skip(at).take(length), self.context_of_next()) {
+                    let brace = |(token, _): &&(Token<'_>, _)| matches!(token, Token::Open | Token::Close);
+                    let rest = tokens.get_mut(at..).unwrap_or_default();
+                    let length = rest.iter().take_while(|token| !brace(token)).count();
+                    let opens = match rest.get(length) {
+                        Some((token, _)) => *token == Token::Open,
+                        None => next.is_some_and(|next| next.text.starts_with('{')),
+                    };
+                    let own = rest.get_mut(..length).unwrap_or_default();
+                    if let Some(node) = node(line, own, self.context_of_next()) {
                         self.words(node, opens);
                     }
                     at += length;
                 }
             }
         }
+        tokens.clear();
+        self.tokens = tokens;
     }
 
-    fn words(&mut self, node: Node, opens: bool) {
+    fn words(&mut self, node: Node<'a>, opens: bool) {
         self.open_pending();
         let keyword = &node.keyword().text;
-        if opens && self.frames.len() > 1 && schema::only_at_root(keyword) && !self.context().knows(keyword) {
+        if opens && self.frames.len() > 1 && schema::only_at_root(keyword) && !self.context().opens_block(keyword) {
             let name = keyword.clone();
             let span = node.span();
             while self.frames.len() > 1 {
@@ -149,7 +255,7 @@ impl Builder<'_> {
             }
         }
         if self.ends_lines(keyword) {
-            let name = node.keyword().text.clone();
+            let name = node.keyword().text.to_string();
             self.report_unclosed(&format!("`}}` is missing before this `{name}`"), Some(node.span()));
             self.pop();
         }
@@ -221,7 +327,8 @@ impl Builder<'_> {
         let Some(parent) = self.frames.last_mut() else { return };
         match frame.header {
             Some(header) => {
-                parent.nodes.push(Node { body: Some(Body { open: frame.open, nodes: frame.nodes }), ..header })
+                let body = Body { open: frame.open, nodes: frame.nodes };
+                parent.nodes.push(Node { body: Some(Box::new(body)), ..header });
             }
             None => parent.nodes.extend(frame.nodes),
         }
@@ -231,7 +338,7 @@ impl Builder<'_> {
         let Some(frame) = self.frames.last() else { return };
         let what = match &frame.header {
             Some(header) => {
-                let words: Vec<&str> = header.words.iter().take(2).map(|word| word.text.as_str()).collect();
+                let words: Vec<&str> = header.words.iter().take(2).map(|word| word.text.as_ref()).collect();
                 format!("the block of `{}` is never closed", words.join(" "))
             }
             None => "this `{` is never closed".to_owned(),
@@ -243,7 +350,7 @@ impl Builder<'_> {
         };
     }
 
-    fn finish(mut self) -> Vec<Node> {
+    fn finish(mut self) -> Vec<Node<'a>> {
         self.open_pending();
         while self.frames.len() > 1 {
             self.report_unclosed("`}` is missing before the end of the file", None);
@@ -262,12 +369,8 @@ impl Builder<'_> {
     }
 }
 
-fn node<'a>(
-    line: &Line,
-    tokens: impl Iterator<Item = &'a (Token, std::ops::Range<usize>)>,
-    context: Context,
-) -> Option<Node> {
-    let mut words = Vec::new();
+fn node<'a>(line: LineView<'a>, tokens: &mut [(Token<'a>, Range<usize>)], context: Context) -> Option<Node<'a>> {
+    let mut words = Vec::with_capacity(tokens.len());
     let mut unmatched = None;
     let (mut after_keyword, mut end) = (0, 0);
     for (token, bytes) in tokens {
@@ -277,18 +380,18 @@ fn node<'a>(
             after_keyword = end;
         }
         match token {
-            Token::Word(text) => words.push(Word { text: text.clone(), span }),
+            Token::Word(text) => words.push(Word { text: std::mem::take(text), span }),
             Token::Unmatched(text) => {
                 unmatched = Some(span);
                 if words.is_empty() {
-                    words.push(Word { text: text.clone(), span });
+                    words.push(Word { text: Cow::Borrowed(text), span });
                 }
             }
             Token::Open | Token::Close => {}
         }
     }
     let script = words.first().is_some_and(|word| context.takes_script(&word.text));
-    let tail = script.then(|| line.slice(after_keyword, end));
+    let tail = script.then(|| Box::new(line.slice(after_keyword, end)));
     (!words.is_empty()).then_some(Node { words, tail, unmatched, body: None })
 }
 
@@ -299,14 +402,14 @@ impl Context {
     }
 
     fn takes_script(self, keyword: &str) -> bool {
-        let script = |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript);
+        let script =
+            |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped);
         matches!(self, Self::Block(block) if block.find(keyword).is_some_and(script))
     }
 
     fn knows(self, keyword: &str) -> bool {
         match self {
             Self::Block(block) => block.find(keyword).is_some(),
-            Self::Skipped => false,
             Self::Lines | Self::Unknown => false,
         }
     }
@@ -314,7 +417,6 @@ impl Context {
     fn inside(self, keyword: &str) -> Self {
         match self {
             Self::Block(block) => block.find(keyword).and_then(|k| k.block()).unwrap_or(Self::Unknown),
-            Self::Skipped => Self::Skipped,
             Self::Lines | Self::Unknown => Self::Unknown,
         }
     }

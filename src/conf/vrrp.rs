@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::address::address;
+use super::address::{self, address};
 use super::diagnostic::Reporter;
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
-use super::parse::Section;
+use super::parse::{Entry, Section};
 use super::source::Span;
 use super::trackers::{TrackLine, Trackers, tracks};
 use super::tree::{Node, Word};
@@ -46,7 +46,7 @@ pub fn instance(
     trackers: &Trackers,
     reporter: &mut Reporter,
 ) -> Option<Instance> {
-    let name = section.name.map_or("", |word| word.text.as_str());
+    let name = section.name.map_or("", |word| word.text.as_ref());
     let vrid = section.int("virtual_router_id").and_then(Vrid::new);
     if vrid.is_none() {
         reporter
@@ -104,7 +104,7 @@ impl Builder<'_, '_, '_> {
         let owner = priority.is_owner();
         let source = self.source(family);
         let transport = self.transport(family, strict);
-        let interface = section.word("interface").map(|word| word.text.clone());
+        let interface = section.word("interface").map(|word| word.text.to_string());
         self.check_interface(interface.as_deref(), &transport, source);
         self.check_addresses(&addresses, version, strict);
         let (preempt, preempt_delay) = self.preemption(state, owner, strict);
@@ -169,7 +169,7 @@ impl Builder<'_, '_, '_> {
         (addresses, excluded)
     }
 
-    fn is_new(&mut self, seen: &mut BTreeSet<IpAddr>, address: IpAddr, node: &Node) -> bool {
+    fn is_new(&mut self, seen: &mut BTreeSet<IpAddr>, address: IpAddr, node: &Node<'_>) -> bool {
         let new = seen.insert(address);
         if !new {
             let message = format!("`{address}` is in this instance already: the line is left out");
@@ -179,7 +179,7 @@ impl Builder<'_, '_, '_> {
     }
 
     /// The family of the first address; without addresses, of whatever else has one.
-    fn family(&self, addresses: &[AddressConfig]) -> Family {
+    fn family(&mut self, addresses: &[AddressConfig]) -> Family {
         let other = || {
             let source = ["unicast_src_ip", "mcast_src_ip", "mcast_dst_ip"];
             let mut words = source.iter().filter_map(|keyword| self.section.word(keyword)).map(|word| &word.text);
@@ -189,6 +189,13 @@ impl Builder<'_, '_, '_> {
                 .or_else(|| peers.find_map(|text| text.parse().ok()))
                 .map(Family::of)
         };
+        if let Some(entry) = self.section.entry("native_ipv6")
+            && addresses.first().is_some_and(|first| first.address.is_ipv4())
+        {
+            self.reporter
+                .error(entry.span, format!("`native_ipv6` has no effect: the addresses of `{}` are IPv4", self.name))
+                .help("remove the line");
+        }
         let native = if self.section.flag("native_ipv6") { Family::V6 } else { Family::V4 };
         addresses.first().map(|first| Family::of(first.address)).or_else(other).unwrap_or(native)
     }
@@ -214,7 +221,7 @@ impl Builder<'_, '_, '_> {
 
     fn priority_and_state(&mut self, strict: bool) -> (Priority, InitialState) {
         let section = self.section;
-        let state = section.word("state").map(|word| match word.text.as_str() {
+        let state = section.word("state").map(|word| match word.text.as_ref() {
             "MASTER" => InitialState::Master,
             _ => InitialState::Backup,
         });
@@ -257,20 +264,15 @@ impl Builder<'_, '_, '_> {
         let last =
             self.section.entries.iter().rev().find(|e| matches!(e.keyword, "mcast_src_ip" | "unicast_src_ip"))?;
         let word = self.section.word(last.keyword)?;
-        match word.text.parse::<IpAddr>() {
-            Ok(address) if Family::of(address) == family => Some(address),
-            Ok(_) => {
+        match word.text.parse().ok().or_else(|| address::without_length(word, self.reporter)) {
+            Some(address) if Family::of(address) == family => Some(address),
+            Some(_) => {
                 let message = format!("`{}` is not {family} like the instance: the line is left out", word.text);
                 self.reporter.error(word.span, message);
                 None
             }
-            Err(_) => {
-                let report = self
-                    .reporter
-                    .error(word.span, format!("`{}` is not an IP address: the line is left out", word.text));
-                if word.text.contains('/') {
-                    report.help("without the prefix length");
-                }
+            None => {
+                self.reporter.error(word.span, format!("`{}` is not an IP address: the line is left out", word.text));
                 None
             }
         }
@@ -284,7 +286,16 @@ impl Builder<'_, '_, '_> {
         };
         let own = section.word("mcast_dst_ip").and_then(|word| global::group(word, Some(family), self.reporter));
         let multicast = Transport::Multicast { group: own.or(global).unwrap_or(default_group(family)) };
-        let Some(block) = section.entry("unicast_peer") else { return multicast };
+        let Some(block) = section.entry("unicast_peer") else {
+            let unicast = |e: &&Entry<'_>| {
+                matches!(e.keyword, "unicast_src_ip" | "check_unicast_src" | "unicast_ttl" | "unicast_fault_no_peer")
+            };
+            if let Some(entry) = section.entries.iter().find(unicast) {
+                let message = format!("`{}` without `unicast_peer`: `{}` uses multicast", entry.keyword, self.name);
+                self.reporter.warning(entry.span, message).help("`unicast_peer { ADDR … }`, or remove the line");
+            }
+            return multicast;
+        };
         if strict {
             self.reporter
                 .fatal(block.span, format!("`{}` is strict and unicast: the RFC knows multicast only", self.name))
@@ -311,26 +322,22 @@ impl Builder<'_, '_, '_> {
         Transport::Unicast { peers, ttl: section.int("unicast_ttl"), check_source }
     }
 
-    fn peer(&mut self, node: &Node, family: Family) -> Option<UnicastPeer> {
+    fn peer(&mut self, node: &Node<'_>, family: Family) -> Option<UnicastPeer> {
         let word = node.keyword();
-        let address = word.text.parse::<IpAddr>().ok();
+        let address = word.text.parse().ok().or_else(|| address::without_length(word, self.reporter));
         let Some(address) = address.filter(|address| Family::of(*address) == family) else {
             let what = if address.is_some() {
                 format!("not {family} like the instance")
             } else {
                 "not an IP address".to_owned()
             };
-            let report =
-                self.reporter.error(word.span, format!("peer `{}` is {what}: the line is left out", word.text));
-            if word.text.contains('/') {
-                report.help("without the prefix length");
-            }
+            self.reporter.error(word.span, format!("peer `{}` is {what}: the line is left out", word.text));
             return None;
         };
         let mut peer = UnicastPeer { address, min_ttl: None, max_ttl: None };
         let mut words = node.arguments().iter();
         while let Some(word) = words.next() {
-            let limit = match word.text.as_str() {
+            let limit = match word.text.as_ref() {
                 "min_ttl" => &mut peer.min_ttl,
                 "max_ttl" => &mut peer.max_ttl,
                 other => {
@@ -338,7 +345,7 @@ impl Builder<'_, '_, '_> {
                         .reporter
                         .error(word.span, format!("`{other}` is ignored: expected `min_ttl N` or `max_ttl N`"));
                     if other.parse::<IpAddr>().is_ok() {
-                        report.help("each peer stands on a line of its own");
+                        report.code("second-address").help("each peer stands on a line of its own");
                     }
                     break;
                 }
@@ -419,6 +426,7 @@ impl Builder<'_, '_, '_> {
                         entry.span,
                         "`nopreempt` does not go with `state MASTER`: it is left out, as in keepalived",
                     )
+                    .code("nopreempt-master")
                     .help("write `state BACKUP` on all routers; the priority still decides who starts as master");
                 preempt = true;
             }
@@ -433,7 +441,7 @@ impl Builder<'_, '_, '_> {
             };
             if let Some(conflict) = conflict {
                 let message = format!("`preempt_delay` does not go with {conflict}: it is left out, as in keepalived");
-                let report = self.reporter.warning(entry.span, message);
+                let report = self.reporter.warning(entry.span, message).code("preempt-delay-dropped");
                 if conflict.contains("MASTER") {
                     report.help("write `state BACKUP` on all routers");
                 }
@@ -516,12 +524,13 @@ impl Builder<'_, '_, '_> {
         Auth::Pass(self.password(pass))
     }
 
-    fn password(&mut self, word: &Word) -> [u8; 8] {
+    fn password(&mut self, word: &Word<'_>) -> [u8; 8] {
         let bytes = word.text.as_bytes();
         if bytes.len() > 8 {
             let message = format!("`auth_pass` has {} bytes: VRRPv2 sends the first 8", bytes.len());
             self.reporter
                 .warning(word.span, message)
+                .code("auth-pass-cut")
                 .help("keepalived cuts it too; write 8 bytes, to show what is compared");
         }
         let mut key = [0; 8];
@@ -535,7 +544,7 @@ impl Builder<'_, '_, '_> {
         let mut own = GarpSettings::default();
         own.take(self.section, "");
         let global = self.defaults.garp;
-        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, ..GarpConfig::default() };
+        let least = GarpConfig { delay: Duration::ZERO, repeat: 1, refresh: Duration::ZERO, ..GarpConfig::default() };
         let base = if self.defaults.min_garp { least } else { GarpConfig::default() };
         let delay = own.delay.or(global.delay).unwrap_or(base.delay);
         // 0 packets would tell nobody; keepalived sends one.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -115,21 +115,28 @@ type Account = (String, Option<String>);
 #[derive(Debug, Clone)]
 pub struct Runner {
     policy: Policy,
-    default_identity: Option<(Uid, Gid)>,
+    /// Looked up with the others if a command needs it: without one there is no need to load a name service.
+    default_identity: Arc<OnceLock<Option<(Uid, Gid)>>>,
     accounts: Arc<BTreeMap<Account, (Uid, Gid)>>,
 }
 
 impl Runner {
     /// For one configuration; `commands` are all that it may run.
-    pub fn new<'a>(policy: Policy, commands: impl Iterator<Item = &'a Command>) -> Self {
+    pub fn new<'a>(policy: Policy, commands: impl Iterator<Item = &'a Command> + Clone) -> Self {
+        let needs_default = commands.clone().any(|c| c.user.is_none());
         let wanted = commands.filter_map(|c| c.user.as_ref()).chain(policy.default_user.as_ref());
         let accounts =
             wanted.filter_map(|user| Some(((user.user.clone(), user.group.clone()), resolve(user).ok()?))).collect();
-        let default_identity = match &policy.default_user {
-            Some(_) => None,
-            None => User::from_name(DEFAULT_USER).ok().flatten().map(|user| (user.uid, user.gid)),
-        };
-        Self { policy, default_identity, accounts: Arc::new(accounts) }
+        let runner = Self { policy, default_identity: Arc::default(), accounts: Arc::new(accounts) };
+        if needs_default && runner.policy.default_user.is_none() {
+            runner.default_identity();
+        }
+        runner
+    }
+
+    fn default_identity(&self) -> Option<(Uid, Gid)> {
+        let look_up = || User::from_name(DEFAULT_USER).ok().flatten().map(|user| (user.uid, user.gid));
+        *self.default_identity.get_or_init(look_up)
     }
 
     /// The rules that it was made for.
@@ -167,7 +174,7 @@ impl Runner {
 
     fn identity(&self, command: &Command) -> Result<Option<(Uid, Gid)>, PrepareError> {
         let Some(user) = command.user.as_ref().or(self.policy.default_user.as_ref()) else {
-            return Ok(self.default_identity);
+            return Ok(self.default_identity());
         };
         match self.accounts.get(&(user.user.clone(), user.group.clone())) {
             Some(identity) => Ok(Some(*identity)),

@@ -7,8 +7,10 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
-use crate::cli::{CheckArgs, DaemonArgs};
+use crate::cli::DaemonArgs;
+use crate::conf::config::Config;
 use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
+use crate::net::sys::release_free_memory;
 
 /// keepalived's exit code for a configuration that nothing can run on.
 const EXIT_CONFIG: u8 = 2;
@@ -34,7 +36,20 @@ fn short_host_name() -> String {
 
 /// Reads the daemon's configuration.
 pub fn load(args: &DaemonArgs) -> Loaded {
-    conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config))
+    let Loaded { config, diagnostics, files } =
+        conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
+    Loaded { config: config.map(repack), diagnostics, files }
+}
+
+/// Reading takes many times the memory of what is kept, and what is kept lies scattered all over it: it is packed, all
+/// memory is given back, and then it is unpacked into little room.
+fn repack(config: Config) -> Config {
+    let Ok(packed) = postcard::to_allocvec(&config) else { return config };
+    drop(config);
+    release_free_memory();
+    let mut config: Config = postcard::from_bytes(&packed).expect("this very program packed it");
+    config.vrrp.shrink_to_fit();
+    config
 }
 
 /// Logs each diagnostic, one line each.
@@ -77,31 +92,15 @@ pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u
     Ok(loaded.diagnostics.config_test_exit_code())
 }
 
-/// `holdfast check`: 2 when a file has errors, 1 with `--strict` when there are warnings, else 0.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
-    use std::io::{IsTerminal, Write};
-    let mut out = std::io::stdout().lock();
-    let color = out.is_terminal();
-    let (mut errors, mut warnings) = (false, false);
-    let mut reports = Vec::new();
-    for file in &args.files {
-        let loaded = conf::load(file, &options(None, false));
-        errors |= loaded.diagnostics.has_errors();
-        warnings |= loaded.diagnostics.count(Severity::Warning) > 0;
-        if args.json {
-            reports.push(serde_json::json!({ "file": file, "diagnostics": loaded.diagnostics }));
-        } else if loaded.diagnostics.is_empty() {
-            writeln!(out, "{}: no problems", file.display())?;
-        } else {
-            write!(out, "{}", loaded.diagnostics.render(color))?;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_in_repacking() {
+        let text = include_bytes!("../../examples/nginx-pair/node-a.conf");
+        let config = conf::load_text(Path::new("keepalived.conf"), text, &options(None, false)).config.expect("usable");
+        assert_ne!(config, Config::default());
+        assert_eq!(repack(config.clone()), config);
     }
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &reports)?;
-        writeln!(out)?;
-    }
-    Ok(if errors { 2 } else { u8::from(warnings && args.strict) })
 }

@@ -10,13 +10,13 @@ mod format;
 mod sink;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing::{Event, Metadata, Subscriber, span};
 
 pub use format::Record;
 use sink::Sink;
@@ -25,7 +25,7 @@ use crate::cli::DaemonArgs;
 
 /// Lines that wait for one sink. A burst of 1,000 instances changing state twice fits.
 const QUEUE: usize = 4096;
-/// Enough for a line many times over. `vrrp_no_swap` locks all of it into memory.
+/// Enough for a line many times over.
 const STACK: usize = 128 << 10;
 /// How long [`Logging::flush`] waits at most when the daemon ends.
 pub const FLUSH_LIMIT: Duration = Duration::from_millis(500);
@@ -51,13 +51,13 @@ pub struct LogOptions {
 
 /// LOG_DAEMON.
 const DEFAULT_FACILITY: u8 = 3;
-/// The tracing target of what the vrrp process reports, whoever writes it down.
-const VRRP_TARGET: &str = "vrrp";
+/// The tracing targets of what children report, whoever writes it down, and what that appends to the name.
+const CHILDREN: [(&str, &str); 2] = [("vrrp", "_vrrp"), (crate::ipvs::log::TARGET, "_healthcheckers")];
 /// Where syslog listens.
 const DEV_LOG: &str = "/dev/log";
 
 impl LogOptions {
-    /// What the command line asks for; `process` is `None` for main, else the child's name (`vrrp`).
+    /// What the command line asks for; `process` is `None` for main, else the child's name (`vrrp`, `healthcheckers`).
     pub fn of(args: &DaemonArgs, process: Option<&str>) -> Self {
         let suffix = process.map(|p| format!("_{p}")).unwrap_or_default();
         let foreground = args.dont_fork;
@@ -110,9 +110,9 @@ pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
         // Empty until now.
         let _ = suffix.set(text.as_str().into());
     }
-    let layer = QueueLayer { queues: queues.clone(), suffix: Arc::clone(&suffix) }.with_filter(options.level);
+    let lines = Lines { level: options.level, queues: queues.clone(), suffix: Arc::clone(&suffix) };
     // A second call (tests in one process) keeps the first subscriber.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
+    let _ = tracing::subscriber::set_global_default(lines);
     Ok(Logging { queues, stderr: options.stderr, suffix })
 }
 
@@ -148,18 +148,8 @@ impl Logging {
     pub fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let (done, all_done) = sync_channel(self.queues.len());
-        let mut waiting = 0;
-        for queue in &self.queues {
-            let mut item = Item::Flush(done.clone());
-            loop {
-                match queue.sender.try_send(item) {
-                    Ok(()) => break waiting += 1,
-                    Err(TrySendError::Full(back)) if Instant::now() < deadline => item = back,
-                    Err(_) => break,
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
+        let reached = self.queues.iter().filter(|queue| queue.sender.send(Item::Flush(done.clone())).is_ok());
+        let waiting = reached.count();
         for _ in 0..waiting {
             let left = deadline.saturating_duration_since(Instant::now());
             if all_done.recv_timeout(left).is_err() {
@@ -174,9 +164,11 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
+/// Bounded by counting: a channel with room for all lines from the start takes 100 kB for each sink.
 #[derive(Debug, Clone)]
 struct Queue {
-    sender: SyncSender<Item>,
+    sender: Sender<Item>,
+    waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -191,27 +183,30 @@ impl std::fmt::Debug for Item {
 
 impl Queue {
     fn push(&self, record: &Arc<Record>) {
-        if self.sender.try_send(Item::Line(Arc::clone(record))).is_err() {
+        let full = self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE;
+        if full || self.sender.send(Item::Line(Arc::clone(record))).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 fn start(sink: Box<dyn Sink>) -> std::io::Result<Queue> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let queue = Queue { sender, dropped: Arc::clone(&dropped) };
+    let (sender, receiver) = channel();
+    let queue = Queue { sender, waiting: Arc::default(), dropped: Arc::default() };
+    let (waiting, dropped) = (Arc::clone(&queue.waiting), Arc::clone(&queue.dropped));
     // Ends with the process: the subscriber holds the sender for ever.
     let thread = std::thread::Builder::new().name("log".to_owned()).stack_size(STACK);
-    thread.spawn(move || write_lines(sink, &receiver, &dropped))?;
+    thread.spawn(move || write_lines(sink, &receiver, &waiting, &dropped))?;
     Ok(queue)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a shell: stamps the notice of dropped lines")]
-fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, dropped: &AtomicU64) {
+fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, waiting: &AtomicUsize, dropped: &AtomicU64) {
     while let Ok(item) = receiver.recv() {
         match item {
             Item::Line(record) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 if sink.write(&record).is_err() {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -232,23 +227,43 @@ fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, dropped: &Ato
     }
 }
 
-struct QueueLayer {
+/// Lines only: nobody here looks at spans.
+struct Lines {
+    level: LevelFilter,
     queues: Vec<Queue>,
     suffix: Arc<OnceLock<Arc<str>>>,
 }
 
-impl<S: tracing::Subscriber> Layer<S> for QueueLayer {
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
     #[allow(clippy::disallowed_methods, reason = "a shell: stamps the line")]
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+    fn event(&self, event: &Event<'_>) {
         let text = format::render(event);
         let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
-        record.of_vrrp = event.metadata().target() == VRRP_TARGET;
+        let child = CHILDREN.iter().find(|(target, _)| *target == event.metadata().target());
+        record.child = child.map_or("", |(_, child)| child);
         record.suffix = self.suffix.get().cloned().unwrap_or_default();
         let record = Arc::new(record);
         for queue in &self.queues {
             queue.push(&record);
         }
     }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! drain → shutdown script → pid files gone.
 
 mod apply;
+mod balancer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,9 +21,11 @@ use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
-use super::reload::KnownErrors;
+use super::reload::{KnownErrors, notify_with_departing};
+use super::reload_files::Schedule;
+use super::requests::Requests;
 use super::signals::{Request, Signals};
-use super::supervise::{ChildCommand, Death, Happening, Supervisor};
+use super::supervise::{self, ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::Watchdog;
 use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
@@ -37,10 +40,11 @@ use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::{TrackerKey, VrrpConfig};
-use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
+use balancer::{BalancerChild, known_commands};
 
 /// Notify scripts that are still running or waiting when the child has ended are given this long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -48,6 +52,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
 const UPDATES: usize = 1024;
+/// Between two reloads: what is asked for meanwhile is one.
+const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -121,9 +127,10 @@ async fn start_and_serve(
     };
     pid_file.write(std::process::id())?;
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
+    let checkers_pid_path = pid_path(&args.checkers_pid, "checkers");
     let share_stderr = !args.detached;
-    let mut main =
-        MainProcess::new(args, ChildCommand { argv, share_stderr, ident_suffix }, config, signals, vrrp_pid_path)?;
+    let child = ChildCommand { argv, share_stderr, ident_suffix };
+    let mut main = MainProcess::new(args, child, config, signals, vrrp_pid_path, checkers_pid_path)?;
     main.known_errors = KnownErrors::of(&diagnostics);
     main.processes.come_from(home);
     let code = main.serve().await;
@@ -136,9 +143,6 @@ async fn start_and_serve(
 fn say_what_is_not_built(args: &DaemonArgs) {
     for option in args.not_built() {
         warn!("{option} is not built yet and does nothing");
-    }
-    if args.checkers && !args.vrrp {
-        warn!("--check alone: health checkers are not built yet, nothing will run");
     }
 }
 
@@ -183,10 +187,15 @@ struct MainProcess {
     known_errors: KnownErrors,
     runner: Runner,
     signals: Signals,
-    vrrp: Supervisor,
+    vrrp: Supervisor<supervise::Vrrp>,
+    balancer: BalancerChild,
     watchdog: Watchdog,
     /// The child was killed because it stood still: its addresses are ours to remove.
     killed_stuck: bool,
+    /// This node takes no part in elections; each vrrp process is told when it starts.
+    maintenance: bool,
+    /// Events came since freed memory was last given back.
+    untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -200,6 +209,12 @@ struct MainProcess {
     told: Told,
     announced: bool,
     loading: Option<Loading>,
+    /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
+    reload_at: Option<tokio::time::Instant>,
+    last_reload: Option<tokio::time::Instant>,
+    schedule: Schedule,
+    /// Since the start.
+    reloads: u64,
     stopping: Option<Stopping>,
     /// A reload left nothing for the vrrp process to do: it was told to end.
     retiring: Option<Retiring>,
@@ -211,6 +226,8 @@ struct Loading {
     task: JoinHandle<Loaded>,
     /// Another SIGHUP came meanwhile: read it all again, once, however many came.
     again: bool,
+    /// There while files are read (`reload_file`).
+    marker: Option<std::path::PathBuf>,
 }
 
 struct Stopping {
@@ -226,7 +243,12 @@ struct Retiring {
 /// What woke main.
 enum Wake {
     Signal(Request),
-    Child(Happening),
+    /// The time of the `reload_time_file` has come.
+    ReloadDue,
+    /// A reload has waited long enough.
+    ReloadNow,
+    Child(Happening<FromVrrp>),
+    Balancer(balancer::Wake),
     Tracker(Update),
     /// A notify script ended and the next was started.
     Notified,
@@ -247,17 +269,22 @@ impl MainProcess {
         config: Config,
         signals: Signals,
         vrrp_pid_path: std::path::PathBuf,
+        checkers_pid_path: std::path::PathBuf,
     ) -> anyhow::Result<Self> {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
         let recorder = flight::create()?;
+        let requests = Requests::new(runner.clone(), known_commands(&config));
         Ok(Self {
             known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
+            balancer: BalancerChild::new(child.clone(), requests, checkers_pid_path)?,
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            maintenance: false,
+            untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -265,11 +292,15 @@ impl MainProcess {
             files: FileTrackers::new(sender.clone()),
             processes: ProcessTrackers::new(sender),
             updates,
-            notify_config: config.notify.clone(),
+            notify_config: notify_with_departing(&NotifyConfig::default(), &config),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
             told: Told::default(),
             announced: false,
             loading: None,
+            reload_at: None,
+            last_reload: None,
+            schedule: Schedule::default(),
+            reloads: 0,
             stopping: None,
             retiring: None,
             exit_code: 0,
@@ -283,15 +314,24 @@ impl MainProcess {
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
         self.apply_trackers();
+        if self.needs_balancer() {
+            self.end_orphaned_balancer().await;
+            self.start_balancer();
+        } else {
+            self.set_virtual_server_trackers(TrackerStatus::Unknown);
+        }
+        self.schedule.apply(&self.config.daemon);
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
-                end_orphan(&self.vrrp_pid_path).await;
+                end_orphan::<supervise::Vrrp>(&self.vrrp_pid_path).await;
             }
             self.start_vrrp(false);
         } else {
             info!("no vrrp_instance is configured: no vrrp process");
-            self.announce_ready();
+            if !self.needs_balancer() {
+                self.announce_ready();
+            }
         }
         let ready_limit = tokio::time::Instant::now() + READY_LIMIT;
         while !self.is_over() {
@@ -302,9 +342,9 @@ impl MainProcess {
         self.exit_code
     }
 
-    /// Stopping, and the child is gone with everything that it said heard.
+    /// Stopping, and the children are gone with everything that they said heard.
     fn is_over(&self) -> bool {
-        self.stopping.is_some() && !self.vrrp.is_running()
+        self.stopping.is_some() && !self.vrrp.is_running() && self.balancer_is_gone()
     }
 
     async fn wait(&mut self, ready_limit: tokio::time::Instant) -> Wake {
@@ -314,12 +354,15 @@ impl MainProcess {
         tokio::select! {
             biased;
             request = self.signals.next() => Wake::Signal(request),
+            () = self.schedule.due() => Wake::ReloadDue,
             happening = self.vrrp.next() => Wake::Child(happening),
+            wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
+            () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
-            () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() => Wake::KillChild,
+            () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() && self.vrrp.is_running() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
         }
     }
@@ -328,15 +371,22 @@ impl MainProcess {
         match wake {
             Wake::Signal(Request::Stop) => self.stop(),
             Wake::Signal(Request::Reload) => self.begin_reload(),
+            Wake::ReloadNow => self.begin_reload(),
+            Wake::ReloadDue => {
+                info!("the time of the reload has come");
+                self.schedule.taken();
+                self.begin_reload();
+            }
             Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
+            Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
             Wake::Notified => {}
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
-                warn!("the vrrp process is not ready after {READY_LIMIT:?}; going on");
+                warn!("the children are not ready after {READY_LIMIT:?}; going on");
                 self.announce_ready();
             }
             Wake::Look => self.look_after_child(),
@@ -366,6 +416,7 @@ impl MainProcess {
             config: Box::new(self.config.vrrp.clone()),
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
+            maintenance: self.maintenance,
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -397,7 +448,12 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, .. } => {
-                log_event(&event);
+                self.untidy = true;
+                // Of our own silence the child has told the log when it was time.
+                if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
+                    log_event(&event);
+                }
+                self.tell_balancer_of(&event);
                 if self.told.is_news(&event)
                     && let Some((subject, jobs)) = plan(&self.notify_config, &event)
                 {
@@ -410,13 +466,17 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Stopped => {}
+            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 
     fn look_after_child(&mut self) {
-        let beat = flight::last_heartbeat(self.vrrp.recorder(), MonotonicClock::measure());
-        if let Some(silence) = self.watchdog.look(Instant::now(), beat) {
+        let (now, clock) = (Instant::now(), MonotonicClock::measure());
+        if let Err(error) = flight::beat_of_main(self.vrrp.recorder(), now, clock) {
+            tracing::debug!("flight recorder: {error}");
+        }
+        let beat = flight::last_heartbeat(self.vrrp.recorder(), clock);
+        if let Some(silence) = self.watchdog.look(now, beat) {
             error!(
                 "the vrrp process has stood still for {} ms: killed, its addresses are removed",
                 silence.as_millis()
@@ -424,18 +484,22 @@ impl MainProcess {
             self.killed_stuck = true;
             self.vrrp.kill();
         }
+        if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_free_memory();
+        }
     }
 
     fn on_death(&mut self, death: Death) {
         if std::mem::take(&mut self.killed_stuck) {
-            apply::sweep(&self.config.vrrp);
+            self.sweep_addresses();
         }
         if self.stopping.is_some() {
             self.vrrp.cancel_restart();
             if !death.status.success() {
                 warn!("the vrrp process ended with {}", death.status);
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
             }
+            self.stop_balancer();
             return;
         }
         if let Some(Retiring { last, .. }) = self.retiring.take() {
@@ -450,23 +514,29 @@ impl MainProcess {
             Some(code @ (1 | 2 | 4)) if !was_ready => {
                 self.exit_code = u8::try_from(code).unwrap_or(EXIT_FATAL);
                 self.vrrp.cancel_restart();
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
                 self.stop();
             }
             _ if self.args.dont_respawn => {
                 info!("not restarted (--dont-respawn): stopping");
                 self.exit_code = EXIT_FATAL;
                 self.vrrp.cancel_restart();
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
                 self.stop();
             }
             _ if wait.is_zero() => info!("restarting the vrrp process at once"),
             _ => {
                 error!("the vrrp process died {early_deaths} times soon after its start: restarted in {wait:?}");
                 // Nobody will renew the claim to the addresses in time: a peer takes over.
-                apply::sweep(&self.config.vrrp);
+                self.sweep_addresses();
             }
         }
+    }
+
+    /// There is no vrrp process, and there will not be one soon.
+    fn sweep_addresses(&mut self) {
+        apply::sweep(&self.config.vrrp);
+        self.tell_balancer_of_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
@@ -475,6 +545,7 @@ impl MainProcess {
             warn!("the vrrp process ended with {}", death.status);
             apply::sweep(last);
         }
+        self.tell_balancer_of_sweep();
         self.vrrp_pid_file = None;
         if self.needs_vrrp() {
             self.start_vrrp(false);
@@ -482,6 +553,11 @@ impl MainProcess {
     }
 
     fn on_tracker(&mut self, Update { key, status }: Update) {
+        if let TrackerKey::File(name) = &key
+            && self.config.balancer.files.contains_key(name)
+        {
+            self.tell_balancer_of_file(name, status);
+        }
         if !self.is_tracker(&key) {
             return;
         }
@@ -492,8 +568,11 @@ impl MainProcess {
     fn is_tracker(&self, key: &TrackerKey) -> bool {
         match key {
             TrackerKey::Script(name) => self.config.scripts.contains_key(name),
-            TrackerKey::File(name) => self.config.files.contains_key(name),
+            TrackerKey::File(name) => {
+                self.config.files.contains_key(name) || self.config.balancer.files.contains_key(name)
+            }
             TrackerKey::Process(name) => self.config.processes.contains_key(name),
+            TrackerKey::VirtualServer(_) => self.config.vrrp.trackers.contains(key),
             TrackerKey::Interface(_) => false,
         }
     }
@@ -522,6 +601,10 @@ impl MainProcess {
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
         self.vrrp.cancel_restart();
         self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
+        // The virtual addresses go first: who still asks here while they are handed over is served.
+        if !self.vrrp.is_running() {
+            self.stop_balancer();
+        }
     }
 
     async fn finish(&mut self) {

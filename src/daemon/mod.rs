@@ -6,19 +6,24 @@
 //! ```text
 //!   signals ─┐                                ┌─ child "vrrp": socket pair ⇄, memfd flight recorder
 //!   trackers ┼─▶ main_process (one select) ◀─▶ supervise
-//!   notify  ─┘        │
+//!   notify  ─┘        │                        └─ child "balancer": socket pair ⇄
 //!                     └─ exec: every external command, own process group, deadline → TERM → KILL
 //! ```
 
 pub mod backoff;
+pub mod check;
 pub mod detach;
 pub mod exec;
 pub mod load;
+pub mod local_time;
 pub mod logging;
 pub mod main_process;
 pub mod orphan;
 pub mod pidfile;
 pub mod reload;
+pub mod reload_files;
+pub mod reload_time;
+pub mod requests;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;

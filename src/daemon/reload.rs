@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
-use crate::notify::config::NotifyConfig;
-use crate::vrrp::config::{ConfigDiff, VrrpConfig};
+use crate::notify::config::{NotifyConfig, of_virtual_servers};
+use crate::vrrp::config::{ConfigDiff, VrrpConfig, renames};
 
 /// The errors that the running configuration was started with, wherever they stand in the file.
 ///
@@ -69,11 +69,12 @@ pub struct Summary {
 impl Summary {
     /// Of the step from `old` to `new`, which `diff` describes.
     pub fn of(old: &VrrpConfig, new: &VrrpConfig, diff: &ConfigDiff, others: bool) -> Self {
-        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count();
+        let renamed = renames(&old.instances, &new.instances).len();
+        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count() + renamed;
         Self {
             changed,
             added: diff.instances.len() - changed,
-            removed: diff.removed_instances.len(),
+            removed: diff.removed_instances.len() - renamed,
             unchanged: new.instances.len() - diff.instances.len(),
             others,
         }
@@ -115,13 +116,26 @@ pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'st
     kept
 }
 
-/// The new notify scripts, and the old ones of instances and groups that are gone: their last event is still to come.
+/// The new notify scripts, and the old ones of whoever is gone: the last event is still to come.
 pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
     let mut notify = new.notify.clone();
     let gone = |(name, _): &(&String, _)| !new.vrrp.instances.contains_key(*name);
     notify.instances.extend(old.instances.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
     let gone = |(name, _): &(&String, _)| !new.vrrp.groups.contains_key(*name);
     notify.groups.extend(old.groups.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
+    notify.virtual_servers = of_virtual_servers(&new.balancer);
+    for (id, old) in &old.virtual_servers {
+        match notify.virtual_servers.get_mut(id) {
+            None => drop(notify.virtual_servers.insert(id.clone(), old.clone())),
+            Some(new_scripts) => {
+                let stays = |address| {
+                    new.balancer.services.get(id).is_some_and(|s| s.real_servers.iter().any(|r| r.address == address))
+                };
+                let gone = old.real_servers.iter().filter(|(address, _)| !stays(**address));
+                new_scripts.real_servers.extend(gone.map(|(address, scripts)| (*address, scripts.clone())));
+            }
+        }
+    }
     notify
 }
 
@@ -160,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_and_moves_no_address_does_not_hinder() {
-        let text = "static_routes {\n 192.0.2.0/24 via 198.51.100.1\n}\nstatic_rules {\n from 192.0.2.1 table 1\n}\n";
+        let text = "static_routes {\n 192.0.2.0/24 via 198.51.100.1\n}\nstatic_rules {\n from 192.0.2.1 table 1 preference 100\n}\n";
         let diagnostics = diagnostics(text);
         assert_eq!((diagnostics.has_errors(), diagnostics.count(Severity::Warning)), (false, 2), "{diagnostics:?}");
     }
@@ -172,6 +186,10 @@ mod tests {
         let diff = ConfigDiff::between(&old, &new);
         let line = Summary::of(&old, &new, &diff, true).line(Duration::from_micros(4321));
         assert_eq!(line, "reload: 1 changed, 2 added, 1 removed, 1 unchanged, 4 ms");
+        let renamed = config(&[("same", 1), ("another name", 2), ("gone", 3)]);
+        let diff = ConfigDiff::between(&old, &renamed);
+        let line = Summary::of(&old, &renamed, &diff, true).to_string();
+        assert_eq!(line, "1 changed, 0 added, 0 removed, 2 unchanged");
         let none = ConfigDiff::between(&new, &new);
         assert_eq!(
             Summary::of(&new, &new, &none, true).to_string(),

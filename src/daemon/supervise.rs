@@ -1,8 +1,8 @@
-//! The vrrp child: started, spoken with, and started again when it dies.
+//! A child, the vrrp process or the balancer process: started, spoken with, and started again when it dies.
 //!
 //! Shell, owned by main's loop. The child is this very binary (`/proc/self/exe`, which stays the same file when a
-//! package update replaces it on disk). Its standard input is our end's socket pair, its standard output the memfd
-//! of the flight recorder, which outlives it: the next child learns from it what the last one held.
+//! package update replaces it on disk). Its standard input is our end's socket pair. The vrrp process's standard output is the
+//! memfd of the flight recorder, which outlives it: the next child learns from it what the last one held.
 //!
 //! ```text
 //!   main ── queue (QUEUE messages) ── writer task ──▶ socket ──▶ child
@@ -22,6 +22,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -33,12 +34,78 @@ use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use crate::ipc;
+use crate::ipvs::message::{FromBalancer, ToBalancer};
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 
 /// Messages that wait in either direction.
 const QUEUE: usize = 1024;
 /// A child that closed its socket is given this long to end.
 const CLOSED_GRACE: Duration = Duration::from_secs(1);
+
+/// A kind of child, and the language that it speaks.
+pub trait Kind {
+    /// What main says.
+    type To: Serialize;
+    /// What it says.
+    type From: DeserializeOwned + std::fmt::Debug + Send + 'static;
+    /// The word after `--child`.
+    const OPTION: &'static str;
+    /// What people call it.
+    const NAME: &'static str;
+
+    /// The first message to it.
+    fn hello(build: String) -> Self::To;
+    /// The build, if this is its first message.
+    fn build(message: &Self::From) -> Option<&str>;
+    /// Whether it says that it is up to its work.
+    fn is_ready(message: &Self::From) -> bool;
+}
+
+/// The vrrp process.
+#[derive(Debug, Clone, Copy)]
+pub struct Vrrp;
+
+impl Kind for Vrrp {
+    type To = ToVrrp;
+    type From = FromVrrp;
+    const OPTION: &'static str = "vrrp";
+    const NAME: &'static str = "the vrrp process";
+
+    fn hello(build: String) -> ToVrrp {
+        ToVrrp::Hello { build }
+    }
+
+    fn build(message: &FromVrrp) -> Option<&str> {
+        if let FromVrrp::Hello { build } = message { Some(build) } else { None }
+    }
+
+    fn is_ready(message: &FromVrrp) -> bool {
+        matches!(message, FromVrrp::Ready)
+    }
+}
+
+/// The balancer process.
+#[derive(Debug, Clone, Copy)]
+pub struct Balancer;
+
+impl Kind for Balancer {
+    type To = ToBalancer;
+    type From = FromBalancer;
+    const OPTION: &'static str = "balancer";
+    const NAME: &'static str = "the balancer process";
+
+    fn hello(build: String) -> ToBalancer {
+        ToBalancer::Hello { build }
+    }
+
+    fn build(message: &FromBalancer) -> Option<&str> {
+        if let FromBalancer::Hello { build } = message { Some(build) } else { None }
+    }
+
+    fn is_ready(message: &FromBalancer) -> bool {
+        matches!(message, FromBalancer::Ready)
+    }
+}
 
 /// How a child is started.
 #[derive(Debug, Clone)]
@@ -53,9 +120,9 @@ pub struct ChildCommand {
 
 /// What happened to the child.
 #[derive(Debug)]
-pub enum Happening {
+pub enum Happening<M> {
     /// It said something.
-    Said(FromVrrp),
+    Said(M),
     /// It is gone, and everything that it said before was heard.
     Gone(Death),
     /// The wait after a death is over: time for [`Supervisor::start`].
@@ -75,28 +142,28 @@ pub struct Death {
     pub early_deaths: u32,
 }
 
-enum Heard {
-    Message(FromVrrp),
+enum Heard<M> {
+    Message(M),
     /// The stream ended; why, if not in good order.
     Closed(Option<io::Error>),
 }
 
 /// The child, or the lack of one.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct Supervisor<K: Kind> {
     command: ChildCommand,
     recorder: File,
-    running: Option<Running>,
+    running: Option<Running<K>>,
     backoff: Backoff,
     restart_at: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct Running<K: Kind> {
     child: Child,
     started: Instant,
     to_child: mpsc::Sender<Vec<u8>>,
-    from_child: mpsc::Receiver<Heard>,
+    from_child: mpsc::Receiver<Heard<K::From>>,
     reader: JoinHandle<()>,
     status: Option<ExitStatus>,
     closed: bool,
@@ -106,7 +173,7 @@ struct Running {
     distrusted: bool,
 }
 
-impl std::fmt::Debug for Heard {
+impl<M: std::fmt::Debug> std::fmt::Debug for Heard<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Message(message) => message.fmt(f),
@@ -115,14 +182,14 @@ impl std::fmt::Debug for Heard {
     }
 }
 
-impl Drop for Running {
+impl<K: Kind> Drop for Running<K> {
     fn drop(&mut self) {
         // The writer ends with its queue; the reader is safe to stop anywhere, its messages are nobody's any more.
         self.reader.abort();
     }
 }
 
-impl Supervisor {
+impl<K: Kind> Supervisor<K> {
     /// No child yet.
     pub fn new(command: ChildCommand, recorder: File) -> Self {
         Self { command, recorder, running: None, backoff: Backoff::default(), restart_at: None }
@@ -153,13 +220,13 @@ impl Supervisor {
     /// # Errors
     /// It cannot be started.
     #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock, spawns the child's tasks")]
-    pub fn start(&mut self, start: &ToVrrp) -> io::Result<()> {
+    pub fn start(&mut self, start: &K::To) -> io::Result<()> {
         self.restart_at = None;
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (name, args) = self.command.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(name).args(args.iter().filter(|arg| *arg != "--detached")).args(["--child", "vrrp"]);
+        command.arg0(name).args(args.iter().filter(|arg| *arg != "--detached")).args(["--child", K::OPTION]);
         if !self.command.ident_suffix.is_empty() {
             command.arg(format!("--ident-suffix={}", self.command.ident_suffix));
         }
@@ -187,22 +254,22 @@ impl Supervisor {
             was_ready: false,
             distrusted: false,
         });
-        self.send(&ToVrrp::Hello { build: crate::BUILD_ID.to_owned() });
+        self.send(&K::hello(crate::BUILD_ID.to_owned()));
         self.send(start);
         Ok(())
     }
 
     /// Sends a message, without ever waiting. Without a child it is dropped: the next one is told everything.
-    pub fn send(&mut self, message: &ToVrrp) {
+    pub fn send(&mut self, message: &K::To) {
         let Some(running) = &mut self.running else { return };
         match encode(message) {
             Ok(frame) => {
                 if let Err(mpsc::error::TrySendError::Full(_)) = running.to_child.try_send(frame) {
-                    error!("the vrrp process does not read ({QUEUE} messages wait): killed");
+                    error!("{} does not read ({QUEUE} messages wait): killed", K::NAME);
                     self.kill();
                 }
             }
-            Err(error) => error!("a message for the vrrp process cannot be encoded: {error}"),
+            Err(error) => error!("a message for {} cannot be encoded: {error}", K::NAME),
         }
     }
 
@@ -212,13 +279,13 @@ impl Supervisor {
             && let Err(error) = running.child.start_kill()
         {
             // ESRCH: it is dead already, and we hear of it soon.
-            info!("the vrrp process could not be killed: {error}");
+            info!("{} could not be killed: {error}", K::NAME);
         }
     }
 
     /// What happens next. Never returns while there is neither a child nor a restart to come. Safe to drop at any await.
     #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
-    pub async fn next(&mut self) -> Happening {
+    pub async fn next(&mut self) -> Happening<K::From> {
         loop {
             let Some(running) = &mut self.running else {
                 match self.restart_at {
@@ -250,13 +317,13 @@ impl Supervisor {
                 status = running.child.wait(), if running.status.is_none() => match status {
                     Ok(status) => running.status = Some(status),
                     Err(error) => {
-                        error!("cannot wait for the vrrp process: {error}");
+                        error!("cannot wait for {}: {error}", K::NAME);
                         running.status = Some(ExitStatus::default());
                     }
                 },
                 () = sleep_until(running.kill_at), if running.status.is_none() => {
                     running.kill_at = None;
-                    warn!("the vrrp process closed its socket and did not end: killed");
+                    warn!("{} closed its socket and did not end: killed", K::NAME);
                     self.kill();
                 }
             }
@@ -274,28 +341,28 @@ impl Supervisor {
     }
 }
 
-impl Running {
-    fn hear(&mut self, message: FromVrrp) -> Option<FromVrrp> {
-        match &message {
-            FromVrrp::Hello { build } if build != crate::BUILD_ID => {
-                error!(
-                    "the vrrp process is of another build ({build}, not {}): the binary was replaced, restart the service",
-                    crate::BUILD_ID
-                );
-                self.distrusted = true;
-                // An error means that it is dead already.
-                let _ = self.child.start_kill();
-            }
-            FromVrrp::Ready => self.was_ready = true,
-            _ => {}
+impl<K: Kind> Running<K> {
+    fn hear(&mut self, message: K::From) -> Option<K::From> {
+        if let Some(build) = K::build(&message)
+            && build != crate::BUILD_ID
+        {
+            error!(
+                "{} is of another build ({build}, not {}): the binary was replaced, restart the service",
+                K::NAME,
+                crate::BUILD_ID
+            );
+            self.distrusted = true;
+            // An error means that it is dead already.
+            let _ = self.child.start_kill();
         }
+        self.was_ready |= K::is_ready(&message);
         (!self.distrusted).then_some(message)
     }
 
     #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
     fn close(&mut self, why: Option<io::Error>) {
         if let Some(why) = why {
-            error!("what the vrrp process says makes no sense: {why}");
+            error!("what {} says makes no sense: {why}", K::NAME);
         }
         self.closed = true;
         self.kill_at = Some(Instant::now() + CLOSED_GRACE);
@@ -322,7 +389,7 @@ async fn write_messages(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Ve
     }
 }
 
-async fn read_messages(mut socket: OwnedReadHalf, heard: mpsc::Sender<Heard>) {
+async fn read_messages<M: DeserializeOwned>(mut socket: OwnedReadHalf, heard: mpsc::Sender<Heard<M>>) {
     loop {
         let item = match ipc::receive(&mut socket).await {
             Ok(Some(message)) => Heard::Message(message),

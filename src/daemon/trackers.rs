@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::checkers::config::Probe;
 use crate::command::Command;
 use crate::conf::config::Config;
+use crate::ipvs::config::BalancerConfig;
 use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
 use crate::vrrp::config::TrackerKey;
 
@@ -20,9 +22,11 @@ pub fn scripts(config: &Config, tracked: &BTreeSet<TrackerKey>) -> BTreeMap<Stri
     wanted.map(|(name, script)| (name.clone(), script.clone())).collect()
 }
 
-/// The files to watch. All of them: `init_file` holds for one that nobody tracks yet, too.
+/// The files to watch. All of them: `init_file` holds for one that nobody tracks yet, too; and FILE_CHECKs read some.
 pub fn files(config: &Config) -> BTreeMap<String, FileConfig> {
-    config.files.clone()
+    let mut files = config.balancer.files.clone();
+    files.extend(config.files.iter().map(|(name, file)| (name.clone(), file.clone())));
+    files
 }
 
 /// The processes to watch: those that somebody tracks.
@@ -37,7 +41,21 @@ pub fn commands(config: &Config) -> Vec<&Command> {
     let notify = config.notify.instances.values().chain(config.notify.groups.values()).flat_map(|n| {
         [&n.master, &n.backup, &n.fault, &n.stop, &n.deleted, &n.master_rx_lower_pri, &n.any].into_iter().flatten()
     });
-    scripts.chain(notify).chain(&config.daemon.startup_script).chain(&config.daemon.shutdown_script).collect()
+    let servers = config.balancer.services.values().flat_map(|server| {
+        let real = server.real_servers.iter().flat_map(|real| real.notify_up.iter().chain(&real.notify_down));
+        server.quorum_up.iter().chain(&server.quorum_down).chain(real)
+    });
+    let hooks = config.daemon.startup_script.iter().chain(&config.daemon.shutdown_script);
+    scripts.chain(notify).chain(hooks).chain(servers).chain(checks(&config.balancer)).collect()
+}
+
+/// The commands of MISC_CHECKs: main runs no others for the balancer process.
+pub fn checks(config: &BalancerConfig) -> impl Iterator<Item = &Command> {
+    let real = config.services.values().flat_map(|server| &server.real_servers);
+    real.flat_map(|real| &real.checkers).filter_map(|checker| match &checker.probe {
+        Probe::Misc(misc) => Some(&misc.command),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! Pure: the trait and its plain values. Implementations are shells.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +30,11 @@ pub trait Dataplane {
     /// # Errors
     /// They cannot be read.
     fn counters(&mut self) -> Result<BTreeMap<ServiceKey, ServiceCounters>, DataplaneError>;
+
+    /// What people should know of the operations that were carried out, each said once.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An operation that was not carried out.
@@ -98,13 +102,4 @@ pub struct DestinationCounters {
     pub inactive: u32,
     /// Persistence templates.
     pub persistent: u32,
-}
-
-/// One client that is bound to one destination, for handing affinity over to a new view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Affinity {
-    /// The client's address, masked by the service's granularity.
-    pub client: IpAddr,
-    /// Where it goes.
-    pub destination: SocketKey,
 }

@@ -61,6 +61,17 @@ impl ServiceKey {
     }
 }
 
+impl fmt::Display for ServiceKey {
+    /// `192.0.2.1:80 tcp`, `fwmark 7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { protocol, address } => write!(f, "{address} {protocol}"),
+            Self::Fwmark { mark, family: Family::V4 } => write!(f, "fwmark {mark}"),
+            Self::Fwmark { mark, family: Family::V6 } => write!(f, "fwmark {mark} inet6"),
+        }
+    }
+}
+
 /// An address and a port that order and hash as plain values: a [`SocketAddr`] without scope and flow label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SocketKey {

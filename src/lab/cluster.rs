@@ -25,6 +25,9 @@ use super::sniffer::Sniffer;
 use super::survey::{Instance, Survey};
 use super::world::{CALM, Happening, World};
 
+/// What a real server's interface is called.
+const REAL_INTERFACE: &str = "eth0";
+
 /// A node before it runs.
 #[derive(Debug, Clone)]
 pub struct NodeFile {
@@ -51,6 +54,8 @@ pub struct Cluster {
     sniffers: Vec<Sniffer>,
     servers: Vec<Option<Server>>,
     directors: Vec<Director>,
+    /// In the order of the plan: the machine, and its web server while it runs.
+    real_servers: Vec<(Host, Option<Server>)>,
     client_host: Host,
     lans: Vec<Lan>,
     /// The files it was made from.
@@ -102,6 +107,14 @@ impl Cluster {
             }
             lans.push(lan);
         }
+        let mut real_servers = Vec::new();
+        for real in &plan.real_servers {
+            let host = Host::new(&real.name)?;
+            if let Some(lan) = lans.get_mut(real.segment) {
+                lan.plug(&host, REAL_INTERFACE, &[(real.address, real.prefix_len)])?;
+            }
+            real_servers.push((host, None));
+        }
         for (lan, segment) in lans.iter().zip(&plan.segments) {
             lan.wait_ready()?;
             for cable in &segment.cables {
@@ -117,6 +130,7 @@ impl Cluster {
             sniffers: Vec::new(),
             servers: Vec::new(),
             directors,
+            real_servers,
             client_host,
             lans,
             nodes,
@@ -134,8 +148,14 @@ impl Cluster {
     /// Web servers, captures and clients. The inbox is unbounded: the lab's own loop reads it all the time, and what
     /// feeds it is bounded by the clients' pace.
     fn observe(&mut self) -> Result<()> {
-        for director in &mut self.directors {
-            self.servers.push(Some(Server::start(director.host()).context("cannot start a web server")?));
+        for number in 0..self.plan.real_servers.len() {
+            self.serve_real(number, true)?;
+        }
+        for (director, node) in self.directors.iter_mut().zip(&self.nodes) {
+            // A virtual server's port on a director is the virtual server's.
+            let free = node.survey.services.iter().all(|service| service.port != super::server::PORT);
+            let server = free.then(|| Server::start(director.host())).transpose();
+            self.servers.push(server.context("cannot start a web server")?);
             let (outbox, node) = (self.outbox.clone(), director.name().to_owned());
             director.on_line(move |line| {
                 let _ = outbox.send(Happening::Line { node: node.clone(), at: line.at, text: line.text.clone() });
@@ -287,6 +307,35 @@ impl Cluster {
         let server = if on { Some(Server::start(self.director(node)?.host())?) } else { None };
         if let Some(slot) = self.servers.get_mut(node) {
             *slot = server;
+        }
+        Ok(())
+    }
+
+    /// Ends a real server's web server, or starts it again.
+    pub fn serve_real(&mut self, number: usize, on: bool) -> Result<()> {
+        let port = self.plan.real_servers.get(number).context("no such real server")?.port;
+        let (host, server) = self.real_servers.get_mut(number).context("no such real server")?;
+        *server = if on { Some(Server::start_on(host, port).context("cannot start a web server")?) } else { None };
+        Ok(())
+    }
+
+    /// Has a real server's web server answer with an error, or well again.
+    pub fn break_page(&self, number: usize, broken: bool) {
+        if let Some((_, Some(server))) = self.real_servers.get(number) {
+            server.set_broken(broken);
+        }
+    }
+
+    /// Takes the power from a real server, or gives it back.
+    pub fn power_real(&self, number: usize, on: bool) -> Result<()> {
+        let (real, (host, _)) =
+            self.plan.real_servers.get(number).zip(self.real_servers.get(number)).context("none")?;
+        let lan = self.lans.get(real.segment).context("no such switch")?;
+        if on {
+            lan.mend(host.name(), REAL_INTERFACE)?;
+            lan.wait_host_ready(host, REAL_INTERFACE)?;
+        } else {
+            lan.cut(host.name(), REAL_INTERFACE)?;
         }
         Ok(())
     }

@@ -27,13 +27,14 @@ macro_rules! example {
 }
 
 /// All of them.
-pub const EXAMPLES: [Example; 8] = [
+pub const EXAMPLES: [Example; 9] = [
     example!("two-directors"),
     example!("maintenance-file"),
     example!("nginx-pair"),
     example!("sync-group"),
     example!("ipv6"),
     example!("unicast"),
+    example!("web-cluster"),
     example!("classic-pair"),
     example!("classic-nat-directors"),
 ];

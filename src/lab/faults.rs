@@ -30,10 +30,42 @@ pub enum Fault {
     Cut,
     /// Every daemon reads its unchanged file again.
     Reload,
+    /// A real server behind a virtual server loses its power, and boots again.
+    RealPower,
+    /// A real server's web server ends, and is started again.
+    RealPort,
+    /// A real server's web server answers with errors, and well again (when a check reads the page).
+    RealPage,
+    /// A real server is drained, and serves again (when a FILE_CHECK can do it).
+    RealDrain,
+    /// All real servers' web servers end, and are started again (when there is a sorry server).
+    AllReal,
+}
+
+impl Fault {
+    /// Whether it breaks something behind the directors.
+    pub fn is_of_services(self) -> bool {
+        match self {
+            Self::Crash | Self::Stop | Self::Maintenance | Self::Service | Self::Cut | Self::Reload => false,
+            Self::RealPower | Self::RealPort | Self::RealPage | Self::RealDrain | Self::AllReal => true,
+        }
+    }
 }
 
 /// All of them.
-pub const ALL: [Fault; 6] = [Fault::Crash, Fault::Stop, Fault::Maintenance, Fault::Service, Fault::Cut, Fault::Reload];
+pub const ALL: [Fault; 11] = [
+    Fault::RealPort,
+    Fault::RealPower,
+    Fault::RealPage,
+    Fault::RealDrain,
+    Fault::AllReal,
+    Fault::Crash,
+    Fault::Stop,
+    Fault::Maintenance,
+    Fault::Service,
+    Fault::Cut,
+    Fault::Reload,
+];
 
 /// Beyond the bound, to be sure that something does not happen rather than happens late.
 const GRACE: Duration = Duration::from_secs(5);
@@ -88,6 +120,7 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Vec<Row>> {
         Fault::Service => scene.service(cluster),
         Fault::Cut => scene.cut(cluster),
         Fault::Reload => scene.reload(cluster),
+        Fault::RealPower | Fault::RealPort | Fault::RealPage | Fault::RealDrain | Fault::AllReal => Ok(Vec::new()),
     }
 }
 

@@ -7,8 +7,9 @@
 //!    director a           director b           client            pure: survey (what a file asks for), plan (addresses),
 //!   daemon, server       daemon, server     asks the VIP               frame, outage, world (what was seen), report
 //!        | eth0               | eth0             |             shell: host, lan, sniffer, server, client, director,
-//!   =====+====================+==================+=====               cluster (all of it), faults (the script)
-//!                 switch (bridge, sniffer)
+//!   =====+====================+==================+=====               cluster (all of it), faults and services (the
+//!                 switch (bridge, sniffer)                               script before and behind the directors)
+//!   real servers of virtual servers stand on the switch of their subnet
 //! ```
 //!
 //! Tests use [`host::Host`], [`lan::Lan`], [`director::Director`], [`sniffer::Sniffer`] and [`client::Client`] directly.
@@ -29,6 +30,7 @@ pub mod plan;
 pub mod privileges;
 pub mod report;
 pub mod server;
+pub mod services;
 pub mod sniffer;
 pub mod survey;
 pub mod world;
@@ -100,7 +102,12 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
             if args.json {
                 say(&serde_json::to_string_pretty(&report)?);
             } else {
-                say(&format!("\n{}", report::render(&report.rows)));
+                if !report.services.is_empty() {
+                    say(&format!("\n{}", report::render_services(&report.services)));
+                }
+                if !report.rows.is_empty() {
+                    say(&format!("\n{}", report::render(&report.rows)));
+                }
                 let Report { requests, unanswered, .. } = report;
                 let addresses = report.addresses.join(", ");
                 say(&format!("{requests} requests to {addresses}, {unanswered} unanswered. All is cleaned up."));
@@ -140,14 +147,23 @@ fn rehearse(args: &LabArgs, nodes: Vec<NodeFile>) -> Result<Report> {
     faults::start(&mut cluster)?;
     let chosen = if args.faults.is_empty() { faults::ALL.to_vec() } else { args.faults.clone() };
     let end = Instant::now() + Duration::from_secs(args.duration);
-    let mut rows = Vec::new();
+    let (mut rows, mut service_rows) = (Vec::new(), Vec::new());
     loop {
         for fault in &chosen {
-            let happened = faults::run(&mut cluster, *fault)?;
-            if happened.is_empty() && !args.faults.is_empty() {
+            let shown = if fault.is_of_services() {
+                let happened = services::run(&mut cluster, *fault)?;
+                let shown = !happened.is_empty();
+                service_rows.extend(happened);
+                shown
+            } else {
+                let happened = faults::run(&mut cluster, *fault)?;
+                let shown = !happened.is_empty();
+                rows.extend(happened);
+                shown
+            };
+            if !shown && !args.faults.is_empty() {
                 cluster.note("lab", format!("nothing in these files can show {fault:?}"));
             }
-            rows.extend(happened);
         }
         if Instant::now() >= end {
             break;
@@ -161,6 +177,7 @@ fn rehearse(args: &LabArgs, nodes: Vec<NodeFile>) -> Result<Report> {
         nodes: cluster.nodes.iter().map(|node| node.name.clone()).collect(),
         addresses: cluster.plan.probes.iter().map(|probe| probe.address.to_string()).collect(),
         rows,
+        services: service_rows,
         requests,
         unanswered,
         timeline: std::mem::take(&mut cluster.world.entries),
@@ -179,6 +196,9 @@ fn announce(cluster: &mut Cluster, program: &Path) {
             let addresses: Vec<_> = cable.addresses.iter().map(|(a, len)| format!("{a}/{len}")).collect();
             lines.push(format!("{name} has {} {}", cable.interface, addresses.join(" ")));
         }
+    }
+    for real in &cluster.plan.real_servers {
+        lines.push(format!("{} is {}:{}", real.name, real.address, real.port));
     }
     for probe in &cluster.plan.probes {
         lines.push(format!(

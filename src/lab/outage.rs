@@ -67,6 +67,15 @@ impl History {
         self.samples.range((from, 0)..(to, u64::MAX)).filter(|(_, answer)| answer.is_none()).count()
     }
 
+    /// How often each server answered requests started in the window.
+    pub fn answers(&self, from: Instant, to: Instant) -> BTreeMap<String, usize> {
+        let mut answers = BTreeMap::new();
+        for answer in self.samples.range((from, 0)..(to, u64::MAX)).filter_map(|(_, answer)| answer.as_ref()) {
+            *answers.entry(answer.clone()).or_default() += 1;
+        }
+        answers
+    }
+
     /// Who answered the latest answered request, and its start.
     pub fn last_answer(&self) -> Option<(&str, Instant)> {
         self.samples.iter().rev().find_map(|((started, _), answer)| Some((answer.as_deref()?, *started)))
@@ -99,6 +108,8 @@ mod tests {
         let seen = history(t0, &[(0, Some("a")), (20, Some("b")), (25, Some("b")), (5, None), (10, None), (15, None)]);
         assert_eq!(seen.outage(t0, t0 + Duration::from_millis(100)), Duration::from_millis(15));
         assert_eq!(seen.last_answer(), Some(("b", t0 + Duration::from_millis(25))));
+        let answers = seen.answers(t0, t0 + Duration::from_millis(25));
+        assert_eq!(answers, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
         assert_eq!(seen.totals(), (6, 3));
     }
 

@@ -18,6 +18,25 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// What clients ask, in the order of the first node's instances.
     pub probes: Vec<Probe>,
+    /// Hosts behind virtual servers.
+    pub real_servers: Vec<RealHost>,
+}
+
+/// A machine behind a virtual server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealHost {
+    /// `web1`, `web2`, …, `sorry`.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// The prefix length of its wire.
+    pub prefix_len: u8,
+    /// Where it listens.
+    pub port: u16,
+    /// Its switch.
+    pub segment: usize,
+    /// It serves when no other does.
+    pub sorry: bool,
 }
 
 /// A switch with its cables.
@@ -51,6 +70,8 @@ pub struct Probe {
     pub address: IpAddr,
     /// The switch on which it is asked.
     pub segment: usize,
+    /// It is a virtual server's: real servers answer, not the master itself.
+    pub balanced: bool,
 }
 
 /// Plans for nodes in order.
@@ -69,10 +90,42 @@ pub fn plan(nodes: &[Survey]) -> Plan {
         let interface = vip.device.as_ref().or(instance.interface.as_ref());
         let on = |group: &BTreeSet<Port>| interface.is_some_and(|name| group.contains(&(node, name.clone())));
         if let Some(segment) = groups.iter().position(on) {
-            plan.probes.push(Probe { instance: instance.name.clone(), address: vip.address, segment });
+            let balanced = nodes
+                .iter()
+                .flat_map(|node| &node.services)
+                .any(|service| service.address == vip.address && service.port == super::server::PORT);
+            plan.probes.push(Probe { instance: instance.name.clone(), address: vip.address, segment, balanced });
         }
     }
+    plan.real_servers = real_hosts(nodes, &plan.segments);
     plan
+}
+
+/// The machines that the files' virtual servers name, where some wire has their subnet.
+fn real_hosts(nodes: &[Survey], segments: &[Segment]) -> Vec<RealHost> {
+    let mut hosts: Vec<RealHost> = Vec::new();
+    let mut add = |address: IpAddr, port, sorry: bool| {
+        let known = hosts.iter().any(|host| host.address == address);
+        let director = segments.iter().flat_map(|s| &s.cables).any(|c| c.addresses.iter().any(|(a, _)| *a == address));
+        let found = segments.iter().enumerate().find_map(|(segment, wire)| {
+            let addresses = wire.cables.iter().flat_map(|cable| &cable.addresses);
+            let mut subnets =
+                addresses.map(|(address, prefix_len)| Subnet { address: *address, prefix_len: *prefix_len });
+            Some((segment, subnets.find(|subnet| subnet.contains(address))?.prefix_len))
+        });
+        let Some((segment, prefix_len)) = found.filter(|_| !known && !director) else { return };
+        let number = hosts.iter().filter(|host| host.sorry == sorry).count() + 1;
+        let name = if sorry { "sorry".to_owned() } else { format!("web{number}") };
+        hosts.push(RealHost { name, address, prefix_len, port, segment, sorry });
+    };
+    let services = || nodes.iter().flat_map(|node| &node.services);
+    for real in services().flat_map(|service| &service.real_servers) {
+        add(real.address, real.port, false);
+    }
+    for (address, port) in services().filter_map(|service| service.sorry_server).take(1) {
+        add(address, port, true);
+    }
+    hosts
 }
 
 /// A node's number and the name of its interface.
@@ -123,7 +176,9 @@ fn join(groups: &mut Vec<BTreeSet<Port>>, mut members: BTreeSet<Port>) {
 
 fn segment(nodes: &[Survey], members: &BTreeSet<Port>) -> Segment {
     let mut subnets: BTreeSet<Subnet> = BTreeSet::new();
-    let mut used: BTreeSet<IpAddr> = BTreeSet::new();
+    let services = || nodes.iter().flat_map(|node| &node.services);
+    let mut used: BTreeSet<IpAddr> = services().flat_map(|s| &s.real_servers).map(|real| real.address).collect();
+    used.extend(services().filter_map(|service| service.sorry_server).map(|(address, _)| address));
     for (node, interface) in members {
         for instance in nodes.get(*node).into_iter().flat_map(|node| &node.instances) {
             used.extend(instance.vips.iter().map(|vip| vip.address));
@@ -315,6 +370,27 @@ mod tests {
         let plan = plan(&[node("eth0", vip), node("eth0", vip)]);
         assert_eq!(text(&plan.segments[0].cables[0].addresses), ["2001:db8::c9/64"]);
         assert_eq!(plan.probes[0].address.to_string(), "2001:db8::8");
+    }
+
+    #[test]
+    fn real_servers_stand_on_the_wire_of_their_subnet() {
+        let vips = "virtual_ipaddress {\n10.0.0.100/24\n192.168.20.1/24 dev eth1\n}";
+        let servers = "virtual_server 10.0.0.100 80 {\n sorry_server 192.168.20.14 80\n real_server 192.168.20.201 80 {\n }\n \
+                       real_server 192.168.20.12 {\n }\n real_server 172.16.0.1 80 {\n }\n}";
+        let file =
+            || survey(&format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\n{vips}\n}}\n{servers}\n"));
+        let plan = plan(&[file(), file()]);
+        let hosts = plan
+            .real_servers
+            .iter()
+            .map(|h| format!("{} {}/{}:{} on {}", h.name, h.address, h.prefix_len, h.port, h.segment));
+        assert_eq!(
+            hosts.collect::<Vec<_>>(),
+            ["web1 192.168.20.201/24:80 on 1", "web2 192.168.20.12/24:80 on 1", "sorry 192.168.20.14/24:80 on 1"]
+        );
+        assert!(plan.probes[0].balanced);
+        // A director keeps off a real server's address.
+        assert_eq!(text(&plan.segments[1].cables[0].addresses), ["192.168.20.202/24"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -45,6 +47,56 @@ impl Row {
     }
 }
 
+/// One fault of a real server, or its repair.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceRow {
+    /// What was done, in words.
+    pub what: String,
+    /// To which real server.
+    pub to: String,
+    /// From then to the master's own report.
+    #[serde(serialize_with = "as_millis", rename = "detect_ms")]
+    pub detect: Option<Duration>,
+    /// What its checkers' times allow.
+    #[serde(serialize_with = "as_millis", rename = "bound_ms")]
+    pub bound: Option<Duration>,
+    /// Requests from then until all was quiet again.
+    pub requests: usize,
+    /// Those without a good answer.
+    pub lost: usize,
+    /// Who answered in the last second, and how often.
+    pub spread: BTreeMap<String, usize>,
+    /// As it should be: seen in time, and after that nothing lost.
+    pub good: bool,
+    /// A word on what is not.
+    pub remark: String,
+}
+
+const SERVICE_HEAD: [&str; 7] = ["what happened", "to", "seen after ms", "bound ms", "lost", "verdict", "spread"];
+
+/// The table of real servers as text.
+pub fn render_services(rows: &[ServiceRow]) -> String {
+    let mut cells = vec![SERVICE_HEAD.map(str::to_owned).to_vec()];
+    for row in rows {
+        let verdict = if row.good { "ok" } else { "FAILED" };
+        let remark = if row.remark.is_empty() { String::new() } else { format!(", {}", row.remark) };
+        cells.push(vec![
+            row.what.clone(),
+            row.to.clone(),
+            number(row.detect),
+            number(row.bound),
+            format!("{} of {}", row.lost, row.requests),
+            format!("{verdict}{remark}"),
+            row.spread.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    table(&cells, 2..5)
+}
+
+fn number(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "-".to_owned(), |d| millis(d).to_string())
+}
+
 fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(|d| d.as_secs_f64() * 1000.0).serialize(serializer)
 }
@@ -60,6 +112,8 @@ pub struct Report {
     pub addresses: Vec<String>,
     /// One for each fault and repair.
     pub rows: Vec<Row>,
+    /// One for each fault and repair of a real server.
+    pub services: Vec<ServiceRow>,
     /// Requests of all clients.
     pub requests: usize,
     /// Those without an answer.
@@ -71,7 +125,7 @@ pub struct Report {
 impl Report {
     /// Every fault was survived within its bound.
     pub fn is_good(&self) -> bool {
-        self.rows.iter().all(Row::is_good)
+        self.rows.iter().all(Row::is_good) && self.services.iter().all(|row| row.good)
     }
 }
 
@@ -80,8 +134,7 @@ const HEAD: [&str; 8] =
 
 /// The table as text.
 pub fn render(rows: &[Row]) -> String {
-    let number = |duration: Option<Duration>| duration.map_or_else(|| "-".to_owned(), |d| millis(d).to_string());
-    let mut cells = vec![HEAD.map(str::to_owned)];
+    let mut cells = vec![HEAD.map(str::to_owned).to_vec()];
     for row in rows {
         let verdict = match (row.settled, row.is_good()) {
             (false, _) => "FAILED",
@@ -89,7 +142,7 @@ pub fn render(rows: &[Row]) -> String {
             (true, true) => "ok",
         };
         let remark = if row.remark.is_empty() { String::new() } else { format!(", {}", row.remark) };
-        cells.push([
+        cells.push(vec![
             row.what.clone(),
             row.node.clone(),
             row.master.clone().unwrap_or_else(|| "-".to_owned()),
@@ -100,27 +153,30 @@ pub fn render(rows: &[Row]) -> String {
             row.cause.clone().unwrap_or_default(),
         ]);
     }
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| {
-            cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        })
-        .collect();
+    table(&cells, 3..6)
+}
+
+/// The first row is the head; the columns in `right` are numbers.
+fn table(cells: &[Vec<String>], right: Range<usize>) -> String {
+    let columns = cells.first().map_or(0, Vec::len);
+    let width = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for (n, row) in cells.iter().enumerate() {
-        text.push_str(&line(row, &widths));
+        text.push_str(&line(row, &widths, &right));
         if n == 0 {
-            text.push_str(&line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>(), &widths));
+            text.push_str(&line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>(), &widths, &right));
         }
     }
     text
 }
 
-fn line(cells: &[String], widths: &[usize]) -> String {
+fn line(cells: &[String], widths: &[usize], right: &Range<usize>) -> String {
     let mut line = String::new();
     for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let gap = if n == 0 { "" } else { "  " };
         // Names to the left, numbers to the right.
-        let cell = if (3..6).contains(&n) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+        let cell = if right.contains(&n) { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
         line.push_str(gap);
         line.push_str(&cell);
     }
@@ -163,6 +219,35 @@ crash          a   b                   3605       3590          3609  ok        
 crash          a   -                      -       3590          3609  FAILED, two masters
 ";
         assert_eq!(render(&[row(), lost]), expected);
+    }
+
+    #[test]
+    fn the_table_of_real_servers_lines_up() {
+        let row = ServiceRow {
+            what: "port closed".to_owned(),
+            to: "web1".to_owned(),
+            detect: Some(Duration::from_millis(1034)),
+            bound: Some(Duration::from_millis(3500)),
+            requests: 400,
+            lost: 3,
+            spread: BTreeMap::from([("web2".to_owned(), 100), ("web3".to_owned(), 99)]),
+            good: true,
+            remark: String::new(),
+        };
+        let bad = ServiceRow {
+            detect: None,
+            spread: BTreeMap::new(),
+            good: false,
+            remark: "not seen".to_owned(),
+            ..row.clone()
+        };
+        let expected = "\
+what happened  to    seen after ms  bound ms      lost  verdict           spread
+-------------  ----  -------------  --------  --------  ----------------  -----------------
+port closed    web1           1034      3500  3 of 400  ok                web2 100, web3 99
+port closed    web1              -      3500  3 of 400  FAILED, not seen
+";
+        assert_eq!(render_services(&[row, bad]), expected);
     }
 
     #[test]

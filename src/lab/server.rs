@@ -1,16 +1,19 @@
-//! The web server of a node: answers every request with the node's name, on all addresses.
+//! The web server of a node or of a real server: answers every request with its name, on all addresses; or with an error,
+//! when it is told to.
 //!
 //! Shell: one thread with a small runtime inside the host's namespaces.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
@@ -22,14 +25,27 @@ pub const PORT: u16 = 80;
 
 /// A running server; dropping it closes the port and every connection.
 pub struct Server {
+    broken: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens before it returns.
+    /// Listens before it returns, on [`PORT`].
     pub fn start(host: &Host) -> io::Result<Self> {
-        let listeners = host.run(listen)?;
+        Self::start_on(host, PORT)
+    }
+
+    /// Answers with status 503 from now on, or with its name again.
+    pub fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// Listens before it returns.
+    pub fn start_on(host: &Host, port: u16) -> io::Result<Self> {
+        let listeners = host.run(move || listen(port))?;
+        let broken = Arc::new(AtomicBool::new(false));
+        let fails = Arc::clone(&broken);
         let (stop, stopped) = oneshot::channel();
         let name = host.name().to_owned();
         let thread = host.thread("lab-server", move || {
@@ -39,13 +55,13 @@ impl Server {
             runtime.block_on(async {
                 for listener in listeners {
                     if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-                        runtime.spawn(serve(listener, name.clone()));
+                        runtime.spawn(serve(listener, name.clone(), Arc::clone(&fails)));
                     }
                 }
                 let _ = stopped.await;
             });
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { broken, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -59,16 +75,16 @@ impl Drop for Server {
 }
 
 /// Both families by one socket, or IPv4 alone on a kernel without IPv6.
-fn listen() -> io::Result<Vec<std::net::TcpListener>> {
+fn listen(port: u16) -> io::Result<Vec<std::net::TcpListener>> {
     let both = (|| {
         let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_only_v6(false)?;
-        bind(&socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)))?;
+        bind(&socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
         io::Result::Ok(socket)
     })();
     let socket = both.or_else(|_| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        bind(&socket, SocketAddr::from(([0, 0, 0, 0], PORT)))?;
+        bind(&socket, SocketAddr::from(([0, 0, 0, 0], port)))?;
         io::Result::Ok(socket)
     })?;
     Ok(vec![socket.into()])
@@ -82,7 +98,7 @@ fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 #[allow(clippy::disallowed_methods)] // A shell: a task per connection, all ended with the runtime.
-async fn serve(listener: tokio::net::TcpListener, name: String) {
+async fn serve(listener: tokio::net::TcpListener, name: String, broken: Arc<AtomicBool>) {
     loop {
         // Errors here are a connection that went away, or no descriptors left: the next accept tells.
         let Ok((stream, _)) = listener.accept().await else {
@@ -90,9 +106,13 @@ async fn serve(listener: tokio::net::TcpListener, name: String) {
             continue;
         };
         let body = Bytes::from(format!("{name}\n"));
+        let broken = Arc::clone(&broken);
         let answer = service_fn(move |_: Request<hyper::body::Incoming>| {
-            let body = body.clone();
-            async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
+            let mut response = Response::new(Full::new(body.clone()));
+            if broken.load(Ordering::Relaxed) {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            async move { Ok::<_, Infallible>(response) }
         });
         tokio::spawn(async move {
             let _ = hyper::server::conn::http1::Builder::new()

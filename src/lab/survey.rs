@@ -17,8 +17,38 @@ pub struct Survey {
     pub interfaces: BTreeSet<String>,
     /// The file has a `virtual_server`: keepalived needs IPVS for it, or `-P`.
     pub virtual_servers: bool,
+    /// `virtual_server` blocks with an address.
+    pub services: Vec<Service>,
     /// Patterns of `include` lines.
     pub includes: Vec<String>,
+}
+
+/// The gist of one `virtual_server`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// `real_server` blocks in the order of the file.
+    pub real_servers: Vec<RealServer>,
+    /// `sorry_server`.
+    pub sorry_server: Option<(IpAddr, u16)>,
+}
+
+/// The gist of one `real_server`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The names of its checkers, `TCP_CHECK` for example.
+    pub checks: Vec<String>,
+    /// The longest time until its end shows: everything that a checker waits for.
+    pub reaction: Duration,
+    /// The file whose number a FILE_CHECK adds to its weight.
+    pub weight_file: Option<PathBuf>,
 }
 
 /// The gist of one `vrrp_instance`.
@@ -139,7 +169,11 @@ pub fn survey(text: &str) -> Survey {
     for line in &lines {
         match line.keyword() {
             "vrrp_instance" => survey.instances.push(instance(line, &lines, global_v3)),
-            "virtual_server" | "virtual_server_group" => survey.virtual_servers = true,
+            "virtual_server" => {
+                survey.virtual_servers = true;
+                survey.services.extend(service(line, &lines));
+            }
+            "virtual_server_group" => survey.virtual_servers = true,
             "static_ipaddress" => survey.interfaces.extend(line.block.iter().filter_map(|l| word_after(l, "dev"))),
             "include" | "includer" | "includem" | "includew" | "includeb" | "includea" | "includet" => {
                 survey.includes.push(line.value().to_owned());
@@ -196,6 +230,59 @@ fn instance(line: &Line, all: &[Line], global_v3: bool) -> Instance {
         tracks: sections.flat_map(|s| s.block.iter().filter_map(|l| track(s.keyword(), l, all))).collect(),
         vips,
     }
+}
+
+fn service(line: &Line, all: &[Line]) -> Option<Service> {
+    let (address, port) = endpoint(line)?;
+    let reals = line.block.iter().filter(|l| l.keyword() == "real_server");
+    Some(Service {
+        address,
+        port,
+        real_servers: reals.filter_map(|real| real_server(line, real, port, all)).collect(),
+        sorry_server: line.find("sorry_server").and_then(endpoint),
+    })
+}
+
+/// `KEYWORD ADDRESS [PORT]`; a service for every port is asked on the usual one.
+fn endpoint(line: &Line) -> Option<(IpAddr, u16)> {
+    let port = line.words.get(2).and_then(|port| port.parse().ok()).filter(|port| *port != 0);
+    Some((line.value().parse().ok()?, port.unwrap_or(super::server::PORT)))
+}
+
+fn real_server(service: &Line, real: &Line, port: u16, all: &[Line]) -> Option<RealServer> {
+    let (address, _) = endpoint(real)?;
+    let port = real.words.get(2).and_then(|port| port.parse().ok()).filter(|port| *port != 0).unwrap_or(port);
+    let checks = || real.block.iter().filter(|l| l.keyword().ends_with("_CHECK") || l.keyword().ends_with("_GET"));
+    // What waits for events has no time of its own.
+    let asks = checks().filter(|check| !matches!(check.keyword(), "FILE_CHECK" | "BFD_CHECK"));
+    let reaction = asks.map(|check| {
+        let seconds = |keyword, default| {
+            let own = [check, real, service].into_iter().find_map(|block| block.seconds(keyword));
+            own.unwrap_or(Duration::from_secs(default))
+        };
+        let (retry, pause) = match check.keyword() {
+            "DNS_CHECK" => (3, 60),
+            "MISC_CHECK" => (0, 1),
+            "HTTP_GET" | "SSL_GET" => (1, 3),
+            _ => (1, 1),
+        };
+        let retry = [check, real, service].into_iter().find_map(|block| block.number("retry")).unwrap_or(retry);
+        seconds("delay_loop", 60)
+            + (seconds("delay_before_retry", pause) + seconds("connect_timeout", 5)).saturating_mul(retry)
+            + seconds("connect_timeout", 5)
+    });
+    let file = checks().find(|check| check.keyword() == "FILE_CHECK").and_then(|check| {
+        let name = check.find("track_file")?.value();
+        let named = |l: &&Line| matches!(l.keyword(), "track_file" | "vrrp_track_file") && l.value() == name;
+        Some(PathBuf::from(all.iter().find(named)?.find("file")?.value()))
+    });
+    Some(RealServer {
+        address,
+        port,
+        checks: checks().map(|check| check.keyword().to_owned()).collect(),
+        reaction: reaction.max().unwrap_or(Duration::MAX),
+        weight_file: file,
+    })
 }
 
 fn vip(line: &Line) -> Option<Vip> {

@@ -75,6 +75,8 @@ pub struct World {
     /// Priority of the last advert by node and VRID.
     adverts: BTreeMap<(String, u8), u8>,
     announced: BTreeMap<(String, String), Instant>,
+    /// What a node last said of a real server: whether it serves, and when that was.
+    real_servers: BTreeMap<(String, String), (bool, Instant)>,
     /// The timeline.
     pub entries: Vec<Entry>,
 }
@@ -93,6 +95,9 @@ struct ProbeState {
     probe: Probe,
     history: History,
     answers_from: Option<String>,
+    /// All that ever answered.
+    seen: BTreeSet<String>,
+    last_loss: Option<Instant>,
     lost_since: Option<Instant>,
 }
 
@@ -103,6 +108,8 @@ impl World {
             probe: probe.clone(),
             history: History::default(),
             answers_from: None,
+            seen: BTreeSet::new(),
+            last_loss: None,
             lost_since: None,
         };
         Self {
@@ -112,6 +119,7 @@ impl World {
             states: BTreeMap::new(),
             adverts: BTreeMap::new(),
             announced: BTreeMap::new(),
+            real_servers: BTreeMap::new(),
             entries: Vec::new(),
         }
     }
@@ -128,6 +136,12 @@ impl World {
             Happening::Line { node, at, text } => {
                 if self.logs {
                     self.note(at, &node, format!("| {text}"));
+                }
+                if let Some((real_server, serves)) = real_server_change(&text) {
+                    let what = if serves { "serves" } else { "is out" };
+                    let why = cause(&text).map(|cause| format!(": {cause}")).unwrap_or_default();
+                    self.note(at, &node, format!("{real_server} {what}{why}"));
+                    self.real_servers.insert((node.clone(), real_server.to_owned()), (serves, at));
                 }
                 if let Some((instance, state)) = state_change(&text) {
                     let cause = cause(&text);
@@ -158,15 +172,30 @@ impl World {
                     return;
                 }
                 probe.lost_since = Some(sample.started);
+                // One dead server of many costs every third request, say: one line for all of them.
+                let recent = |last: Instant| sample.started.saturating_duration_since(last) < BURST;
+                let known = probe.probe.balanced && probe.last_loss.replace(sample.started).is_some_and(recent);
+                if known {
+                    return;
+                }
                 format!("no answer from {address}")
             }
             Some(node) => {
                 let back = probe.lost_since.filter(|since| sample.started > *since);
-                if back.is_none() && probe.answers_from.as_deref() == Some(node) {
+                let balanced = probe.probe.balanced;
+                // Of many that answer in turn, each is told of once.
+                let known =
+                    if balanced { !probe.seen.insert(node.clone()) } else { probe.answers_from.as_ref() == Some(node) };
+                if back.is_none() && known {
+                    probe.answers_from = Some(node.clone());
                     return;
                 }
                 probe.answers_from = Some(node.clone());
                 match back {
+                    Some(since) if balanced && known && sample.started - since < BURST => {
+                        probe.lost_since = None;
+                        return;
+                    }
                     Some(since) => {
                         probe.lost_since = None;
                         format!("{address} answers again, from {node}, after {} ms", millis(sample.started - since))
@@ -213,6 +242,7 @@ impl World {
         self.states.retain(|(name, _), _| name != node);
         self.adverts.retain(|(name, _), _| name != node);
         self.announced.retain(|(name, _), _| name != node);
+        self.real_servers.retain(|(name, _), _| name != node);
     }
 
     /// Nodes whose last word about an instance is MASTER.
@@ -242,7 +272,9 @@ impl World {
         self.probes.iter().all(|probe| {
             let mut masters = self.masters(&probe.probe.instance).into_iter();
             let (Some(master), None) = (masters.next(), masters.next()) else { return false };
-            probe.lost_since.is_none() && probe.answers_from == Some(master)
+            let served =
+                if probe.probe.balanced { probe.answers_from.is_some() } else { probe.answers_from == Some(master) };
+            probe.lost_since.is_none() && served
         })
     }
 
@@ -250,8 +282,8 @@ impl World {
     pub fn picture(&self) -> Vec<(String, String)> {
         let states =
             self.states.iter().map(|((node, instance), said)| (format!("{node} {instance}"), said.state.clone()));
-        let answers =
-            self.probes.iter().map(|p| (p.probe.address.to_string(), p.answers_from.clone().unwrap_or_default()));
+        let single = self.probes.iter().filter(|p| !p.probe.balanced);
+        let answers = single.map(|p| (p.probe.address.to_string(), p.answers_from.clone().unwrap_or_default()));
         states.chain(answers).collect()
     }
 
@@ -260,11 +292,35 @@ impl World {
         self.probes.iter().map(|probe| probe.history.outage(from, to)).max().unwrap_or_default()
     }
 
+    /// When a node said that a real server serves (or is out), if that was its last word.
+    pub fn real_server_since(&self, node: &str, real_server: &str, serves: bool) -> Option<Instant> {
+        let (now, at) = self.real_servers.get(&(node.to_owned(), real_server.to_owned()))?;
+        (*now == serves).then_some(*at)
+    }
+
+    /// Of one probe's requests that were started in this window: how often each server answered, and how many went
+    /// unanswered.
+    pub fn answers(&self, probe: usize, from: Instant, to: Instant) -> (BTreeMap<String, usize>, usize) {
+        let probe = self.probes.get(probe);
+        let answers = probe.map(|probe| (probe.history.answers(from, to), probe.history.unanswered(from, to)));
+        answers.unwrap_or_default()
+    }
+
     /// Requests, and unanswered ones, over all probes.
     pub fn totals(&self) -> (usize, usize) {
         let totals = self.probes.iter().map(|probe| probe.history.totals());
         totals.fold((0, 0), |sum, (all, lost)| (sum.0 + all, sum.1 + lost))
     }
+}
+
+/// Reads `Removing service [192.0.2.7]:tcp:80 from VS …` and its siblings, whatever stands before and after it: the real
+/// server, and whether it serves now.
+fn real_server_change(line: &str) -> Option<(&str, bool)> {
+    let words = [("Adding", true), ("Enabling", true), ("Removing", false), ("Disabling", false)];
+    words.into_iter().find_map(|(word, serves)| {
+        let (_, rest) = line.split_once(&format!("{word} service "))?;
+        Some((rest.split(' ').next()?, serves))
+    })
 }
 
 /// Milliseconds for people: whole ones.
@@ -279,7 +335,7 @@ mod tests {
 
     fn world(start: Instant) -> World {
         let address = "10.0.0.1".parse().unwrap();
-        World::new(start, &[Probe { instance: "VI_1".to_owned(), address, segment: 0 }], false)
+        World::new(start, &[Probe { instance: "VI_1".to_owned(), address, segment: 0, balanced: false }], false)
     }
 
     fn line(node: &str, at: Instant, state: &str) -> Happening {
@@ -334,6 +390,35 @@ mod tests {
         assert!(!world.is_settled());
         world.handle(line("b", t0, "FAULT"));
         assert!(world.is_settled());
+    }
+
+    #[test]
+    fn real_servers_answer_in_turn_and_are_told_of_once() {
+        let t0 = Instant::now();
+        let address = "10.0.0.1".parse().unwrap();
+        let probe = Probe { instance: "VI_1".to_owned(), address, segment: 0, balanced: true };
+        let mut world = World::new(t0, &[probe], false);
+        world.handle(line("a", t0, "MASTER"));
+        for server in ["web1", "web2", "web1", "web2"] {
+            world.handle(sample(t0, Some(server)));
+        }
+        assert!(world.is_settled());
+        let picture = world.picture();
+        let text = "x: Removing service [10.0.0.7]:tcp:80 from VS [10.0.0.1]:tcp:80 cause=started".to_owned();
+        world.handle(Happening::Line { node: "a".to_owned(), at: t0, text });
+        assert_eq!(world.real_server_since("a", "[10.0.0.7]:tcp:80", false), Some(t0));
+        assert_eq!(world.real_server_since("a", "[10.0.0.7]:tcp:80", true), None);
+        let told: Vec<_> = world.entries.iter().map(|e| e.what.as_str()).collect();
+        let expected = [
+            "VI_1 is MASTER",
+            "10.0.0.1 answers from web1",
+            "10.0.0.1 answers from web2",
+            "[10.0.0.7]:tcp:80 is out: started",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(world.picture(), picture);
+        let (answers, lost) = world.answers(0, t0, t0 + Duration::from_secs(1));
+        assert_eq!((answers["web1"], answers["web2"], lost), (2, 2, 0));
     }
 
     #[test]

@@ -145,7 +145,11 @@ impl AddressWriter {
             if running.steps.is_empty() && running.outstanding.is_empty() {
                 let Running { owner, change, failures, refused, .. } = running;
                 self.filter.after(owner, &change);
-                self.refused.insert(owner, refused);
+                if refused.is_empty() {
+                    self.refused.remove(&owner);
+                } else {
+                    self.refused.insert(owner, refused);
+                }
                 let generation = change.generation;
                 written.push(Written::Synced { owner, generation, failures });
             } else {

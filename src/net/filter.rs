@@ -61,7 +61,7 @@ impl Filter {
     /// A change was queued.
     pub fn ask(&mut self, owner: Owner, change: &Change) {
         let blocked = blocked(change);
-        replace(&mut self.needed, self.asked.entry(owner).or_default(), blocked);
+        replace(&mut self.needed, &mut self.asked, owner, blocked);
     }
 
     /// To be called before a change is carried out: everything that is asked for is filtered from now on.
@@ -86,7 +86,7 @@ impl Filter {
     /// To be called after a change was carried out: what no address needs any longer goes.
     pub fn after(&mut self, owner: Owner, change: &Change) {
         let blocked = blocked(change);
-        replace(&mut self.needed, self.carried_out.entry(owner).or_default(), blocked);
+        replace(&mut self.needed, &mut self.carried_out, owner, blocked);
         match self.table {
             Table::Built => {}
             Table::Absent => return,
@@ -176,7 +176,8 @@ impl Filter {
     }
 }
 
-fn exchange(socket: &mut NetlinkSocket, batch: &[u8], expected: u32) -> io::Result<()> {
+/// Sends a batch of this sequence number and reads its answer.
+pub(crate) fn exchange(socket: &mut NetlinkSocket, batch: &[u8], expected: u32) -> io::Result<()> {
     socket.send(batch)?;
     loop {
         match socket.read()? {
@@ -202,11 +203,18 @@ fn blocked(change: &Change) -> BTreeSet<Blocked> {
     change.present.iter().filter_map(Blocked::of).collect()
 }
 
-fn replace(needed: &mut BTreeMap<Blocked, usize>, place: &mut BTreeSet<Blocked>, new: BTreeSet<Blocked>) {
+/// Most owners need nothing and have no entry.
+fn replace(
+    needed: &mut BTreeMap<Blocked, usize>,
+    by_owner: &mut BTreeMap<Owner, BTreeSet<Blocked>>,
+    owner: Owner,
+    new: BTreeSet<Blocked>,
+) {
     for blocked in &new {
         *needed.entry(*blocked).or_default() += 1;
     }
-    for blocked in std::mem::replace(place, new) {
+    let old = if new.is_empty() { by_owner.remove(&owner) } else { by_owner.insert(owner, new) };
+    for blocked in old.unwrap_or_default() {
         if let Some(count) = needed.get_mut(&blocked) {
             *count -= 1;
             if *count == 0 {

@@ -17,6 +17,8 @@ pub enum LinkChange {
     Present(Link),
     /// A link that was reported is gone.
     Gone(IfIndex),
+    /// A port of this bridge began to forward: behind it are hosts that have heard nothing so far.
+    PortForwards(IfIndex),
 }
 
 /// All links.
@@ -27,6 +29,10 @@ pub struct LinkTable {
     fresh: Option<Tables>,
     reported: BTreeMap<IfIndex, Link>,
     touched: BTreeSet<IfIndex>,
+    /// Ports of bridges of which anything was heard, and whether they forward.
+    ports: BTreeMap<IfIndex, bool>,
+    /// Bridges with a port that began to.
+    opened: BTreeSet<IfIndex>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +67,14 @@ impl LinkTable {
                 self.touched.insert(index);
                 tables.links.remove(&index);
                 tables.addresses.remove(&index);
+                self.ports.remove(&index);
             }
+            Notice::BridgePort { port, bridge, forwards } => {
+                if self.ports.insert(port, forwards) != Some(forwards) && forwards {
+                    self.opened.insert(bridge);
+                }
+            }
+            Notice::BridgePortGone(port) => drop(self.ports.remove(&port)),
             Notice::Address(index, facts) => {
                 self.touched.insert(index);
                 let addresses = tables.addresses.entry(index).or_default();
@@ -95,6 +108,8 @@ impl LinkTable {
                 None => changes.extend(self.reported.remove(&index).map(|_| LinkChange::Gone(index))),
             }
         }
+        let opened = std::mem::take(&mut self.opened).into_iter().filter(|bridge| self.reported.contains_key(bridge));
+        changes.extend(opened.map(LinkChange::PortForwards));
         changes
     }
 
@@ -134,6 +149,11 @@ impl LinkTable {
     /// The addresses of one link in the kernel's order.
     pub fn addresses(&self, index: IfIndex) -> impl Iterator<Item = &AddressFacts> {
         self.current.addresses.get(&index).into_iter().flatten()
+    }
+
+    /// The addresses of all links.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.current.addresses.values().flatten().map(|facts| facts.address)
     }
 }
 

@@ -39,12 +39,12 @@ pub const ELEMENTS_PER_BATCH: usize = 1500;
 
 const CHAIN: &str = "in";
 const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
+pub(crate) const NF_ACCEPT: u32 = 1;
 const SUBSYSTEM: u16 = 10;
-const NETWORK_HEADER: u32 = 1;
-const TRANSPORT_HEADER: u32 = 2;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
+pub(crate) const NETWORK_HEADER: u32 = 1;
+pub(crate) const TRANSPORT_HEADER: u32 = 2;
+pub(crate) const NFPROTO_IPV4: u8 = 2;
+pub(crate) const NFPROTO_IPV6: u8 = 10;
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -158,13 +158,13 @@ pub fn delete_table(sequence: u32, table: &str) -> Vec<u8> {
 }
 
 /// Messages between a begin and an end, the last of them answered.
-struct Batch {
+pub(crate) struct Batch {
     sequence: u32,
     messages: Vec<(u16, NetfilterMessage)>,
 }
 
 impl Batch {
-    fn begin(sequence: u32) -> Self {
+    pub(crate) fn begin(sequence: u32) -> Self {
         let mut batch = Self { sequence, messages: Vec::new() };
         batch.control(ControlMessage::BatchBegin);
         batch
@@ -175,13 +175,13 @@ impl Batch {
         self.messages.push((0, NetfilterMessage::new(header, NetfilterMessageInner::from(message))));
     }
 
-    fn push(&mut self, flags: u16, message: NfTablesMessage) {
+    pub(crate) fn push(&mut self, flags: u16, message: NfTablesMessage) {
         let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
         self.messages.push((flags, NetfilterMessage::new(header, message)));
     }
 
     /// Made first when it is not there: deleting what is not there would fail the whole batch.
-    fn delete_table(&mut self, table: &str) {
+    pub(crate) fn delete_table(&mut self, table: &str) {
         self.push(NLM_F_CREATE, NfTablesMessage::NewTable(named_table(table)));
         self.push(0, NfTablesMessage::DeleteTable(named_table(table)));
     }
@@ -209,7 +209,7 @@ impl Batch {
         }
     }
 
-    fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         if let Some((flags, _)) = self.messages.last_mut() {
             *flags |= NLM_F_ACK;
         }
@@ -228,7 +228,7 @@ impl Batch {
     }
 }
 
-fn named_table(table: &str) -> TableMessage {
+pub(crate) fn named_table(table: &str) -> TableMessage {
     TableMessage { attributes: vec![TableAttribute::Name(table.to_owned())] }
 }
 
@@ -308,11 +308,11 @@ fn rule(config: &FilterConfig, expressions: Vec<Expressions>) -> RuleMessage {
     RuleMessage { attributes }
 }
 
-fn meta(key: MetaKey, register: Register) -> Expressions {
+pub(crate) fn meta(key: MetaKey, register: Register) -> Expressions {
     Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(register)])
 }
 
-fn payload(base: u32, offset: u32, length: u32) -> Expressions {
+pub(crate) fn payload(base: u32, offset: u32, length: u32) -> Expressions {
     Expressions::Payload(vec![
         Payload::DestinationRegister(Register::Reg1),
         Payload::Base(base),
@@ -321,12 +321,18 @@ fn payload(base: u32, offset: u32, length: u32) -> Expressions {
     ])
 }
 
-fn compare(operator: Operator, value: u8) -> Expressions {
+pub(crate) fn compare(operator: Operator, value: u8) -> Expressions {
     let value = Cmp::Data(DataAttribute::Value(vec![value]));
     Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(operator), value])
 }
 
-fn verdict(code: u32) -> Expressions {
+/// Register 1 begins with these bytes.
+pub(crate) fn compare_bytes(value: Vec<u8>) -> Expressions {
+    let value = Cmp::Data(DataAttribute::Value(value));
+    Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), value])
+}
+
+pub(crate) fn verdict(code: u32) -> Expressions {
     let code = VerdictAttribute::Code(Verdict::Other(code));
     let data = Immediate::Data(DataAttribute::Verdict(vec![code]));
     Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), data])

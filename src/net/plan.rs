@@ -86,7 +86,12 @@ impl Installed {
     pub fn done(&mut self, step: &Step) {
         let subject = step.subject();
         match step {
-            Step::Add(bound) => self.addresses.entry(subject).or_default().push(bound.clone()),
+            Step::Add(bound) => {
+                let entries = self.addresses.entry(subject).or_default();
+                entries.retain(|known| !same_entry(known, bound));
+                entries.reserve_exact(1);
+                entries.push(bound.clone());
+            }
             Step::Remove { prefix_len, peer, .. } => {
                 if let Some(entries) = self.addresses.get_mut(&subject) {
                     entries.retain(|b| (b.config.prefix_len, b.config.peer) != (*prefix_len, *peer));

@@ -34,6 +34,10 @@ const IFA_PROTO: u16 = 11;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_BRPORT_STATE: u16 = 1;
+const BR_STATE_FORWARDING: u8 = 3;
 /// Without the bits for nesting and byte order.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 const NLMSGERR_ATTR_MSG: u16 = 1;
@@ -84,6 +88,17 @@ pub enum Notice {
     Link(LinkFacts),
     /// A link is gone.
     LinkGone(IfIndex),
+    /// A port of a bridge is there, or its state changed.
+    BridgePort {
+        /// The port.
+        port: IfIndex,
+        /// The bridge.
+        bridge: IfIndex,
+        /// Frames pass (STP state "forwarding").
+        forwards: bool,
+    },
+    /// A link is no port of a bridge any more.
+    BridgePortGone(IfIndex),
     /// An address is there.
     Address(IfIndex, AddressFacts),
     /// An address is gone.
@@ -129,8 +144,10 @@ fn notice(kind: u16, flags: u16, payload: &[u8]) -> Option<Notice> {
     match (i32::from(kind), kind) {
         (libc::NLMSG_DONE, _) => Some(Notice::Done),
         (libc::NLMSG_ERROR, _) => answer(flags, payload),
-        (_, libc::RTM_NEWLINK) => link(payload).map(Notice::Link),
-        (_, libc::RTM_DELLINK) => link(payload).map(|l| Notice::LinkGone(l.index)),
+        (_, libc::RTM_NEWLINK) => link(payload).map(Notice::Link).or_else(|| bridge_port(payload)),
+        (_, libc::RTM_DELLINK) => {
+            link(payload).map(|l| Notice::LinkGone(l.index)).or_else(|| port_index(payload).map(Notice::BridgePortGone))
+        }
         (_, libc::RTM_NEWADDR) => address(payload).map(|(i, a)| Notice::Address(i, a)),
         (_, libc::RTM_DELADDR) => address(payload).map(|(i, a)| Notice::AddressGone(i, a)),
         _ => None,
@@ -161,6 +178,21 @@ fn link(payload: &[u8]) -> Option<LinkFacts> {
         mtu: attribute(attributes, IFLA_MTU).and_then(number).unwrap_or(0),
         hardware: attribute(attributes, IFLA_ADDRESS).map(<[u8]>::to_vec).unwrap_or_default(),
     })
+}
+
+/// What a bridge says of one of its ports.
+fn bridge_port(payload: &[u8]) -> Option<Notice> {
+    let port = port_index(payload)?;
+    let attributes = payload.get(16..)?;
+    let bridge = IfIndex(attribute(attributes, IFLA_MASTER).and_then(number)?);
+    let state = attribute(attributes, IFLA_PROTINFO).and_then(|info| attribute(info, IFLA_BRPORT_STATE))?;
+    Some(Notice::BridgePort { port, bridge, forwards: state.first() == Some(&BR_STATE_FORWARDING) })
+}
+
+fn port_index(payload: &[u8]) -> Option<IfIndex> {
+    let is_bridge = i32::from(*payload.first()?) == libc::AF_BRIDGE;
+    let index = u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?);
+    is_bridge.then_some(IfIndex(index))
 }
 
 fn address(payload: &[u8]) -> Option<(IfIndex, AddressFacts)> {

@@ -31,6 +31,8 @@ const DATAGRAM: usize = 64 << 10;
 const BURST: usize = 64;
 /// Receive buffer for each instance: eight adverts as the kernel accounts for them.
 const BUFFER_PER_INSTANCE: usize = 16 << 10;
+/// The least that the kernel accounts for one packet; it gives twice the buffer that is asked for.
+const SMALLEST_PACKET: usize = 512;
 const SMALLEST_BUFFER: usize = 256 << 10;
 const LARGEST_BUFFER: usize = 32 << 20;
 const TRAFFIC_CLASS: u32 = 0xc0;
@@ -48,7 +50,6 @@ pub struct AdvertSockets {
     burst: usize,
     /// The IPv4 identification of the next datagram.
     id: u16,
-    overflown: BTreeSet<SocketKey>,
 }
 
 #[derive(Debug)]
@@ -57,6 +58,8 @@ struct Slot {
     open: Option<Open>,
     /// Complaints already made, so that each is made once until things are good again.
     complained: BTreeSet<String>,
+    /// Packets that it gave in this turn.
+    given: usize,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,7 @@ struct Open {
     buffer: usize,
     /// The virtual routers that the kernel lets through.
     vrids: BTreeSet<Vrid>,
-    /// Packets that the kernel has dropped because the buffer was full, as it counts them.
+    /// Packets that the kernel has dropped, as it counts them.
     dropped: u32,
 }
 
@@ -89,15 +92,7 @@ pub struct Packet {
 
 impl Default for AdvertSockets {
     fn default() -> Self {
-        Self {
-            sockets: BTreeMap::new(),
-            buffer: vec![0; DATAGRAM],
-            keys: Vec::new(),
-            cursor: 0,
-            burst: 0,
-            id: 0,
-            overflown: BTreeSet::new(),
-        }
+        Self { sockets: BTreeMap::new(), buffer: vec![0; DATAGRAM], keys: Vec::new(), cursor: 0, burst: 0, id: 0 }
     }
 }
 
@@ -109,7 +104,7 @@ impl AdvertSockets {
             match self.sockets.get_mut(&key) {
                 Some(slot) => slot.spec = spec,
                 None => {
-                    self.sockets.insert(key, Slot { spec, open: None, complained: BTreeSet::new() });
+                    self.sockets.insert(key, Slot { spec, open: None, complained: BTreeSet::new(), given: 0 });
                 }
             }
         }
@@ -130,6 +125,17 @@ impl AdvertSockets {
         self.sockets.values().filter(|s| s.open.is_some()).count()
     }
 
+    /// A turn begins: each socket may give as many packets as its buffer has room for. All that wait now are among them,
+    /// and a flood that fills the buffer again cannot make the turn longer.
+    pub fn begin_turn(&mut self) {
+        self.sockets.values_mut().for_each(|slot| slot.given = 0);
+    }
+
+    /// Whether a socket gave all that it may in this turn: more comes than we can read.
+    pub fn is_flooded(&self) -> bool {
+        self.sockets.values().any(|slot| slot.given >= slot.most_per_turn())
+    }
+
     /// The next packet, if any is waiting. What is no VRRP datagram at all is passed over.
     pub fn receive(&mut self) -> Option<Packet> {
         // Once more round than there are sockets: the first may have ended its burst with packets left.
@@ -147,20 +153,23 @@ impl AdvertSockets {
         None
     }
 
-    /// The sockets that dropped packets, for want of room, since the last call.
+    /// The sockets that were read in this turn and that dropped packets, for want of room, since the last call.
     pub fn take_overflown(&mut self) -> BTreeSet<SocketKey> {
-        std::mem::take(&mut self.overflown)
+        let read = self.sockets.iter_mut().filter(|(_, slot)| slot.given > 0);
+        read.filter_map(|(key, slot)| slot.open.as_mut()?.has_dropped().then_some(*key)).collect()
     }
 
     fn receive_from(&mut self, key: SocketKey) -> Option<Packet> {
-        let Open { socket, dropped, .. } = self.sockets.get_mut(&key)?.open.as_mut()?;
+        let slot = self.sockets.get_mut(&key)?;
+        let most = slot.most_per_turn();
+        let Open { socket, .. } = slot.open.as_mut()?;
         for _ in 0..BURST {
+            if slot.given >= most {
+                return None;
+            }
             match receive(socket, key, &mut self.buffer) {
-                Ok((packet, Ancillary { dropped: total, .. })) => {
-                    if total.is_some_and(|total| total != *dropped) {
-                        *dropped = total.unwrap_or_default();
-                        self.overflown.insert(key);
-                    }
+                Ok(packet) => {
+                    slot.given += 1;
                     if packet.is_some() {
                         return packet;
                     }
@@ -197,7 +206,18 @@ impl AdvertSockets {
     }
 }
 
+impl Open {
+    fn has_dropped(&mut self) -> bool {
+        let Ok(dropped) = sys::dropped_packets(&self.socket) else { return false };
+        std::mem::replace(&mut self.dropped, dropped) != dropped
+    }
+}
+
 impl Slot {
+    fn most_per_turn(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.buffer * 2 / SMALLEST_PACKET).max(1)
+    }
+
     fn complain(&mut self, message: &str) {
         if self.complained.insert(message.to_owned()) {
             tracing::warn!("{message}");
@@ -306,9 +326,8 @@ fn open(key: SocketKey, links: &LinkTable) -> io::Result<Socket> {
         socket.bind_device(Some(link.name.as_bytes()))?;
     }
     socket.set_priority(PRIORITY)?;
-    // When a packet came, and how many did not fit: after a stall of ours, silence on the wire must not be made up.
+    // When a packet came: after a stall of ours, silence on the wire must not be made up.
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
     match key.family {
         Family::V4 => prepare_v4(&socket, key.interface)?,
         Family::V6 => prepare_v6(&socket, key.interface)?,
@@ -357,8 +376,6 @@ fn membership(socket: &Socket, group: IpAddr, interface: u32, member: bool) -> i
 struct Ancillary {
     /// CLOCK_REALTIME when the kernel had it.
     received: Option<Duration>,
-    /// Packets dropped so far because the buffer was full. Told only once there are any.
-    dropped: Option<u32>,
     destination: Option<Ipv6Addr>,
     hops: Option<u8>,
 }
@@ -369,7 +386,6 @@ impl Ancillary {
         for control in controls {
             match control {
                 ControlMessageOwned::ScmTimestampns(time) => found.received = Some(Duration::from(time)),
-                ControlMessageOwned::RxqOvfl(count) => found.dropped = Some(count),
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     found.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
                 }
@@ -387,8 +403,8 @@ impl Ancillary {
 }
 
 /// One packet; none if it is no VRRP datagram.
-fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<(Option<Packet>, Ancillary), Errno> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec, u32);
+fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<Option<Packet>, Errno> {
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_DONTWAIT;
     let (length, source, ancillary) = match key.family {
@@ -401,8 +417,7 @@ fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<(Option
             (message.bytes, message.address.map(|a| a.ip()), Ancillary::of(message.cmsgs()?))
         }
     };
-    let packet = buffer.get(..length).and_then(|bytes| packet(key, bytes, source, &ancillary));
-    Ok((packet, ancillary))
+    Ok(buffer.get(..length).and_then(|bytes| packet(key, bytes, source, &ancillary)))
 }
 
 fn packet(key: SocketKey, bytes: &[u8], source: Option<Ipv6Addr>, ancillary: &Ancillary) -> Option<Packet> {

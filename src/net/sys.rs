@@ -116,6 +116,32 @@ pub fn set_multicast_interface_v4(fd: impl AsFd, interface: IfIndex) -> io::Resu
     })
 }
 
+/// How many packets a socket has dropped so far, most of them because its buffer was full.
+///
+/// The kernel's note with each packet (SO_RXQ_OVFL) tells what was dropped before that one came, and nothing of what
+/// came after the last that found room: just what a process that was held up must know.
+///
+/// # Errors
+/// A kernel before 4.12.
+#[allow(unsafe_code)]
+pub fn dropped_packets(fd: impl AsFd) -> io::Result<u32> {
+    const SO_MEMINFO: libc::c_int = 55;
+    const SK_MEMINFO_DROPS: usize = 8;
+    let mut info = [0_u32; SK_MEMINFO_DROPS + 1];
+    let mut length = length_of::<[u32; SK_MEMINFO_DROPS + 1]>();
+    // SAFETY: the pointer and the length describe `info`, which outlives the call; the kernel writes no more than that.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(info[SK_MEMINFO_DROPS])
+}
+
 /// A packet socket that sends whole frames and receives nothing.
 ///
 /// # Errors
@@ -217,6 +243,18 @@ pub fn set_extended_answers(fd: impl AsFd) -> io::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Buffers of this size and larger are mapped by themselves: what they never touch takes no memory, and the rest goes
+/// back to the kernel when they are freed, even in a process that has its memory locked. The C library would raise the
+/// limit with the first one that is freed.
+#[allow(unsafe_code)]
+pub fn keep_large_buffers_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 10);
+    }
 }
 
 /// Gives memory that was freed back to the kernel. The C library keeps it otherwise.

@@ -63,14 +63,29 @@ pub struct WriteQueue {
     changes: BTreeMap<Owner, Change>,
     announcements: BTreeMap<InstanceId, Announcement>,
     /// The newest wish of each owner, carried out or not: an announcement that contradicts it is no longer true.
-    newest: BTreeMap<Owner, Change>,
+    newest: BTreeMap<Owner, Wish>,
+}
+
+/// What a change says of each address.
+#[derive(Debug)]
+struct Wish {
+    generation: u64,
+    present: Box<[(IfIndex, IpAddr)]>,
+    absent: Box<[(IfIndex, IpAddr)]>,
+}
+
+impl Wish {
+    fn of(change: &Change) -> Self {
+        let names = |list: &[BoundAddress]| list.iter().map(|b| (b.interface, b.config.address)).collect();
+        Self { generation: change.generation, present: names(&change.present), absent: names(&change.absent) }
+    }
 }
 
 impl WriteQueue {
     /// Queues a change. One that still waits is replaced where it stands; what that one would have removed and the new
     /// one does not mention is removed all the same.
     pub fn push_change(&mut self, owner: Owner, mut change: Change) {
-        self.newest.insert(owner, change.clone());
+        self.newest.insert(owner, Wish::of(&change));
         match self.changes.remove(&owner) {
             Some(replaced) => {
                 let key = |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.peer);
@@ -133,12 +148,8 @@ impl WriteQueue {
     /// Whether an announcement of `generation` may say this, after all that has been asked for.
     pub fn is_true(&self, instance: InstanceId, generation: u64, interface: IfIndex, address: IpAddr) -> bool {
         let Some(newest) = self.newest.get(&Owner::Instance(instance)) else { return true };
-        let names =
-            |list: &[BoundAddress]| list.iter().any(|b| b.interface == interface && b.config.address == address);
-        if names(&newest.present) {
-            return true;
-        }
-        newest.generation <= generation && !names(&newest.absent)
+        let subject = (interface, address);
+        newest.present.contains(&subject) || (newest.generation <= generation && !newest.absent.contains(&subject))
     }
 }
 

@@ -10,15 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use super::notice::{About, Notice, What};
 use crate::command::{Command, RunAs};
+use crate::ipvs::config::{BalancerConfig, VirtualServerId};
+use crate::ipvs::types::SocketKey;
 use crate::vrrp::event::StateName;
 
-/// Who is told of which state, by instance and by group.
+/// Who is told of which state, by instance, by group and by virtual server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotifyConfig {
     /// By `vrrp_instance` name.
     pub instances: BTreeMap<String, NotifyScripts>,
     /// By `vrrp_sync_group` name.
     pub groups: BTreeMap<String, NotifyScripts>,
+    /// Of virtual servers and their real servers; main takes them from the balancer's configuration.
+    pub virtual_servers: BTreeMap<VirtualServerId, VirtualServerScripts>,
     /// `notify_fifo`, `vrrp_notify_fifo`, `lvs_notify_fifo`.
     pub fifos: Vec<FifoConfig>,
     /// `vrrp_notify_priority_changes`: FIFOs hear of these too.
@@ -200,6 +204,49 @@ impl WebhookConfig {
         };
         word && (subject || self.subjects.is_empty())
     }
+}
+
+/// The scripts of one virtual server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualServerScripts {
+    /// `quorum_up`.
+    pub quorum_up: Option<Command>,
+    /// `quorum_down`.
+    pub quorum_down: Option<Command>,
+    /// Down scripts run at the end too (`omega`).
+    pub omega: bool,
+    /// `notify_up` and `notify_down` by real server.
+    pub real_servers: BTreeMap<SocketKey, RealServerScripts>,
+}
+
+/// The scripts of one real server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerScripts {
+    /// `notify_up`.
+    pub up: Option<Command>,
+    /// `notify_down`.
+    pub down: Option<Command>,
+}
+
+/// The scripts that stand in the blocks of virtual servers.
+pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, VirtualServerScripts> {
+    let services = config.services.iter().map(|(id, server)| {
+        let scripts = VirtualServerScripts {
+            quorum_up: server.quorum_up.clone(),
+            quorum_down: server.quorum_down.clone(),
+            omega: server.omega,
+            real_servers: server
+                .real_servers
+                .iter()
+                .filter(|real| real.notify_up.is_some() || real.notify_down.is_some())
+                .map(|real| {
+                    (real.address, RealServerScripts { up: real.notify_up.clone(), down: real.notify_down.clone() })
+                })
+                .collect(),
+        };
+        (id.clone(), scripts)
+    });
+    services.collect()
 }
 
 /// The scripts of one instance or group.

@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::command::Command;
+use crate::ipvs::config::VirtualServerId;
+use crate::ipvs::event::{Cause as BalancerCause, Event as BalancerEvent};
+use crate::ipvs::types::SocketKey;
 use crate::vrrp::event::{Cause, Event, StateName};
 
 use super::config::{NotifyConfig, NotifyScripts};
@@ -18,6 +21,10 @@ pub enum Subject {
     Instance(String),
     /// A `vrrp_sync_group`.
     Group(String),
+    /// A `virtual_server`.
+    VirtualServer(VirtualServerId),
+    /// A `real_server` of a `virtual_server`.
+    RealServer(VirtualServerId, SocketKey),
 }
 
 impl std::fmt::Display for Subject {
@@ -25,6 +32,8 @@ impl std::fmt::Display for Subject {
         match self {
             Self::Instance(name) => write!(f, "instance {name}"),
             Self::Group(name) => write!(f, "group {name}"),
+            Self::VirtualServer(id) => write!(f, "virtual server {id}"),
+            Self::RealServer(id, address) => write!(f, "real server {address} of {id}"),
         }
     }
 }
@@ -42,6 +51,12 @@ impl Told {
         let (subject, state, cause) = match event {
             Event::StateChanged { instance, to, cause, .. } => (Subject::Instance(instance.clone()), *to, cause),
             Event::GroupChanged { group, to, cause } => (Subject::Group(group.clone()), *to, cause),
+            Event::Renamed { instance, was, .. } => {
+                if let Some(state) = self.states.remove(&Subject::Instance(was.clone())) {
+                    self.states.insert(Subject::Instance(instance.clone()), state);
+                }
+                return true;
+            }
             _ => return true,
         };
         // A restarted process passes through INIT, of which nobody hears.
@@ -75,10 +90,13 @@ pub fn plan(config: &NotifyConfig, event: &Event) -> Option<(Subject, Vec<Job>)>
             let command = config.instances.get(instance)?.master_rx_lower_pri.clone()?;
             (Subject::Instance(instance.clone()), vec![Job { command, args: Vec::new() }])
         }
-        Event::PriorityChanged { .. }
+        Event::Renamed { .. }
+        | Event::PriorityChanged { .. }
         | Event::AdvertFlawed { .. }
         | Event::AddressFailed { .. }
         | Event::TimerLate { .. }
+        | Event::MainSilent { .. }
+        | Event::MainBack { .. }
         | Event::Warning { .. } => return None,
     };
     (!jobs.is_empty()).then_some((subject, jobs))
@@ -101,10 +119,39 @@ fn transition(scripts: &NotifyScripts, kind: &str, name: &str, to: StateName, pr
     own.into_iter().chain(any).collect()
 }
 
+/// The script that an event of the balancer asks for: it gets no arguments but its own. A real or virtual server that a
+/// reload removes is told of where the end of the daemon is (`omega`).
+pub fn plan_balancer(config: &NotifyConfig, event: &BalancerEvent) -> Option<(Subject, Vec<Job>)> {
+    let (subject, command) = match event {
+        BalancerEvent::RealServer { virtual_server, real_server, up, cause, .. } => {
+            let scripts = config.virtual_servers.get(virtual_server)?;
+            if *cause == BalancerCause::Removed && !scripts.omega {
+                return None;
+            }
+            let scripts = scripts.real_servers.get(&real_server.address)?;
+            let command = if *up { &scripts.up } else { &scripts.down };
+            (Subject::RealServer(virtual_server.clone(), real_server.address), command)
+        }
+        BalancerEvent::Quorum { virtual_server, up, cause, .. } => {
+            let scripts = config.virtual_servers.get(virtual_server)?;
+            if *cause == BalancerCause::Removed && !scripts.omega {
+                return None;
+            }
+            let command = if *up { &scripts.quorum_up } else { &scripts.quorum_down };
+            (Subject::VirtualServer(virtual_server.clone()), command)
+        }
+        _ => return None,
+    };
+    Some((subject, vec![Job { command: command.clone()?, args: Vec::new() }]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::CommandForm;
+    use crate::ipvs::event::{QuorumPhrase, RealServerName};
+    use crate::ipvs::types::Protocol;
+    use crate::notify::config::{RealServerScripts, VirtualServerScripts};
 
     fn command(text: &str) -> Command {
         Command { text: text.to_owned(), form: CommandForm::Program(vec![text.to_owned()]), user: None }
@@ -188,5 +235,59 @@ mod tests {
         let group = Event::GroupChanged { group: "X".into(), to: StateName::Backup, cause: Cause::Started };
         let subject = |event| plan(&config, event).map(|(subject, _)| subject);
         assert_ne!(subject(&instance), subject(&group));
+    }
+
+    #[test]
+    fn virtual_and_real_servers() {
+        let id = VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp };
+        let address = SocketKey::new([192, 0, 2, 1].into(), 80);
+        let config = |omega| {
+            let real = RealServerScripts { up: Some(command("up")), down: Some(command("down")) };
+            let scripts = VirtualServerScripts {
+                quorum_up: Some(command("quorum up")),
+                quorum_down: Some(command("quorum down")),
+                omega,
+                real_servers: BTreeMap::from([(address, real)]),
+            };
+            NotifyConfig { virtual_servers: BTreeMap::from([(id.clone(), scripts)]), ..NotifyConfig::default() }
+        };
+        let real = |up, cause| BalancerEvent::RealServer {
+            virtual_server: id.clone(),
+            real_server: RealServerName { address, protocol: Protocol::Tcp },
+            up,
+            inhibit: false,
+            cause,
+        };
+        let quorum = |up, phrase, cause| BalancerEvent::Quorum {
+            virtual_server: id.clone(),
+            up,
+            phrase,
+            quorum: 1,
+            hysteresis: 0,
+            weight: 1,
+            cause,
+        };
+        use BalancerCause::{Reconfigured, Removed, Started, Stopping};
+        use QuorumPhrase::{Gained, Lost, StartingDown};
+        let rows = [
+            (true, real(true, Started), "up"),
+            (true, real(false, Stopping), "down"),
+            (true, real(false, Removed), "down"),
+            (false, real(false, Removed), ""),
+            (false, real(false, Reconfigured), "down"),
+            (false, quorum(true, Gained, Started), "quorum up"),
+            (false, quorum(false, Lost, Started), "quorum down"),
+            (false, quorum(false, StartingDown, Started), "quorum down"),
+            (false, quorum(false, QuorumPhrase::Stopping, Removed), ""),
+            (true, quorum(false, QuorumPhrase::Stopping, Removed), "quorum down"),
+            (true, BalancerEvent::Note { message: "x".into() }, ""),
+        ];
+        for (omega, event, want) in rows {
+            let jobs = plan_balancer(&config(omega), &event).map(|(_, jobs)| jobs).unwrap_or_default();
+            let words: Vec<_> = jobs.iter().map(|job| job.command.text.as_str()).collect();
+            assert_eq!(words.join(" "), want, "{event:?}");
+            assert!(jobs.iter().all(|job| job.args.is_empty()));
+        }
+        assert_eq!(plan_balancer(&NotifyConfig::default(), &real(true, Started)), None);
     }
 }

@@ -185,20 +185,28 @@ fn read_number(path: &Path) -> io::Result<Number> {
 }
 
 /// The inotify watches: which names matter in which directory.
-struct Watches {
+#[derive(Debug)]
+pub struct Watches {
     events: EventStream<[u8; 4096]>,
     armed: BTreeMap<PathBuf, WatchDescriptor>,
     names: Vec<(WatchDescriptor, BTreeSet<OsString>)>,
 }
 
 impl Watches {
-    fn new() -> io::Result<Self> {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// The kernel has no inotify, or no more of it.
+    pub fn new() -> io::Result<Self> {
         let events = Inotify::init()?.into_event_stream([0; 4096])?;
         Ok(Self { events, armed: BTreeMap::new(), names: Vec::new() })
     }
 
     /// Watches the ways to all `paths` as they are now.
-    fn arm<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf> + Clone) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// inotify cannot watch a directory, or they keep changing.
+    pub fn arm<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf> + Clone) -> io::Result<()> {
         // The way may change while it is being watched: look again until it stays.
         for _ in 0..10 {
             let ways = ways(paths.clone());
@@ -243,8 +251,11 @@ impl Watches {
         Ok(())
     }
 
-    /// Waits for an event that matters.
-    async fn wait(&mut self) -> io::Result<()> {
+    /// Waits for an event that matters. May be dropped and called again.
+    ///
+    /// # Errors
+    /// inotify fails; nothing is watched from then on.
+    pub async fn wait(&mut self) -> io::Result<()> {
         loop {
             match self.events.next().await {
                 Some(Ok(event)) if self.matters(&event) => return Ok(()),

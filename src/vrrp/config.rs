@@ -23,8 +23,22 @@ pub struct VrrpConfig {
     pub groups: BTreeMap<String, GroupConfig>,
     /// `static_ipaddress`: installed at start, removed at stop, whoever is master.
     pub static_addresses: Vec<AddressConfig>,
-    /// The script, file and process trackers that exist. Main runs them and reports their statuses.
+    /// The script, file and process trackers that exist, and the virtual servers that are tracked. Main reports their
+    /// statuses.
     pub trackers: BTreeSet<TrackerKey>,
+}
+
+impl VrrpConfig {
+    /// Gives back the room that was left for more instances and addresses while it was put together.
+    pub fn shrink_to_fit(&mut self) {
+        for instance in self.instances.values_mut() {
+            instance.addresses.shrink_to_fit();
+            instance.excluded.shrink_to_fit();
+            instance.tracks.shrink_to_fit();
+        }
+        // A map that is made of sorted values has full nodes.
+        self.instances = std::mem::take(&mut self.instances).into_iter().collect();
+    }
 }
 
 /// Process-wide settings from `global_defs`.
@@ -191,6 +205,13 @@ impl InstanceConfig {
         }
     }
 
+    /// Whether `other` is this virtual router with other settings. Another VRID, family, interface or version is another
+    /// virtual router, whatever its name, and must start anew.
+    pub fn is_same_router(&self, other: &Self) -> bool {
+        (self.vrid, self.family, &self.interface, self.version)
+            == (other.vrid, other.family, &other.interface, other.version)
+    }
+
     /// All addresses that move with the instance, advertised ones first.
     pub fn all_addresses(&self) -> impl Iterator<Item = &AddressConfig> {
         self.addresses.iter().chain(&self.excluded)
@@ -262,7 +283,8 @@ pub struct GarpConfig {
     pub delay: Duration,
     /// Packets per address and burst (`garp_master_repeat`).
     pub repeat: u32,
-    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`).
+    /// Interval of periodic bursts while master; zero is none (`garp_master_refresh`). A minute unless set, where
+    /// keepalived has none: whatever made clients forget, they find the router again.
     pub refresh: Duration,
     /// Packets per address and periodic burst (`garp_master_refresh_repeat`).
     pub refresh_repeat: u32,
@@ -277,7 +299,7 @@ impl Default for GarpConfig {
         Self {
             delay: Duration::from_secs(5),
             repeat: 5,
-            refresh: Duration::ZERO,
+            refresh: Duration::from_secs(60),
             refresh_repeat: 1,
             lower_prio_delay: Duration::from_secs(5),
             lower_prio_repeat: 5,
@@ -362,6 +384,9 @@ pub enum TrackerKey {
     File(String),
     /// A `vrrp_track_process` by name, watched by main.
     Process(String),
+    /// A `virtual_server`, by how [`crate::ipvs::config::VirtualServerId`] is shown: can it serve. Main hears it from
+    /// the balancer process.
+    VirtualServer(String),
 }
 
 impl std::fmt::Display for TrackerKey {
@@ -371,6 +396,7 @@ impl std::fmt::Display for TrackerKey {
             Self::Script(name) => write!(f, "script {name}"),
             Self::File(name) => write!(f, "file {name}"),
             Self::Process(name) => write!(f, "process {name}"),
+            Self::VirtualServer(name) => write!(f, "virtual server {name}"),
         }
     }
 }
@@ -419,6 +445,20 @@ impl ConfigDiff {
         }
     }
 
+    /// What leads from the default configuration, which says nothing, to `new`.
+    pub fn from_nothing(new: VrrpConfig) -> Self {
+        let VrrpConfig { global, instances, groups, static_addresses, trackers } = new;
+        Self {
+            global: Some(Box::new(global)),
+            instances,
+            removed_instances: BTreeSet::new(),
+            groups,
+            removed_groups: BTreeSet::new(),
+            static_addresses: Some(static_addresses),
+            trackers: Some(trackers),
+        }
+    }
+
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::between(&VrrpConfig::default(), &VrrpConfig::default())
@@ -430,7 +470,12 @@ impl ConfigDiff {
             config.global = *global;
         }
         config.instances.retain(|name, _| !self.removed_instances.contains(name));
-        config.instances.extend(self.instances);
+        if config.instances.is_empty() {
+            // Inserting one by one would leave half of each node unused.
+            config.instances = self.instances;
+        } else {
+            config.instances.extend(self.instances);
+        }
         config.groups.retain(|name, _| !self.removed_groups.contains(name));
         config.groups.extend(self.groups);
         if let Some(addresses) = self.static_addresses {
@@ -440,6 +485,36 @@ impl ConfigDiff {
             config.trackers = trackers;
         }
     }
+}
+
+/// Instances that are in both configurations under different names, old name to new: the old name is gone, the new one
+/// is new, and both are the same virtual router with the same way to its peers (keepalived knows instances by that alone).
+/// Where several would do, they are taken in the order of their names.
+pub fn renames(
+    old: &BTreeMap<String, InstanceConfig>,
+    new: &BTreeMap<String, InstanceConfig>,
+) -> BTreeMap<String, String> {
+    let way = |config: &InstanceConfig| match &config.transport {
+        Transport::Multicast { group } => Some(*group),
+        Transport::Unicast { .. } => None,
+    };
+    type Identity = (Vrid, Family, Option<String>, Option<IpAddr>, Option<IpAddr>);
+    let identity = |config: &InstanceConfig| -> Identity {
+        (config.vrid, config.family, config.interface.clone(), config.source, way(config))
+    };
+    let mut gone: BTreeMap<Identity, Vec<&String>> = BTreeMap::new();
+    for (name, config) in old.iter().rev().filter(|(name, _)| !new.contains_key(*name)) {
+        gone.entry(identity(config)).or_default().push(name);
+    }
+    let mut renames = BTreeMap::new();
+    for (name, config) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        let Some(candidates) = gone.get_mut(&identity(config)) else { continue };
+        let same = |from: &&String| old.get(*from).is_some_and(|before| before.is_same_router(config));
+        if let Some(from) = candidates.pop_if(|from| same(&*from)) {
+            renames.insert(from.clone(), name.clone());
+        }
+    }
+    renames
 }
 
 fn changed<T: Clone + PartialEq>(old: &T, new: &T) -> Option<T> {

@@ -60,6 +60,15 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A reload gave the same virtual router another name; it goes on as it is.
+    Renamed {
+        /// Its name from now on.
+        instance: String,
+        /// Its name before.
+        was: String,
+        /// Its state, then and now.
+        state: StateName,
+    },
     /// All members of a sync group reached one state.
     GroupChanged {
         /// The group's name.
@@ -117,6 +126,16 @@ pub enum Event {
         instance: String,
         /// By how much.
         by: Duration,
+    },
+    /// Main has turned its loop no more for this long: trackers are taken as they were, nothing is reloaded or notified.
+    MainSilent {
+        /// For how long.
+        silence: Duration,
+    },
+    /// Main goes on.
+    MainBack {
+        /// It was silent for this long.
+        silence: Duration,
     },
     /// Something worth a warning that is no state change, in one sentence.
     Warning {
@@ -191,6 +210,10 @@ pub enum Cause {
     },
     /// The vrrp process was restarted and found itself still within its own advert deadline.
     Adopted,
+    /// It was told to hand over (`failover`).
+    Failover,
+    /// The node takes no part in elections (`maintenance`).
+    Maintenance,
     /// The daemon was told to stop.
     Stopping,
     /// A reload removed the instance.
@@ -321,6 +344,8 @@ impl fmt::Display for Cause {
             Self::SyncGroup { group, member } => write!(f, "{member} of sync group {group} moved"),
             Self::Tracker { tracker, status } => write!(f, "{tracker} is {status}"),
             Self::Adopted => f.write_str("restarted within its own advert deadline"),
+            Self::Failover => f.write_str("told to hand over"),
+            Self::Maintenance => f.write_str("maintenance"),
             Self::Stopping => f.write_str("stopping"),
             Self::Removed => f.write_str("removed by a reload"),
         }

@@ -1,10 +1,10 @@
 //! The flight recorder: when each master's next advert is due, kept where a `SIGKILL` of the vrrp process cannot reach.
 //!
-//! Shell. Main creates an anonymous file in memory and gives it to each vrrp process; writing a record is one
-//! `pwrite` of one slot. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
+//! Shell. Main creates an anonymous file in memory and gives it to each vrrp process; neighbouring slots are written by
+//! one `pwrite`. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
 //!
 //! ```text
-//!  the file: | heartbeat ns, 8 bytes | slot | slot | …                heartbeat: when the loop last turned
+//!  the file: | our heartbeat ns | main's heartbeat ns | slot | slot | …    heartbeat: when the loop last turned
 //!
 //!  0      4          8             16         24              320
 //!  | magic | name len | deadline ns | checksum | name, zeros … |    deadline: CLOCK_MONOTONIC, 0 = not master
@@ -22,7 +22,9 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::snapshot::FlightRecord;
 
-const HEARTBEAT: u64 = 8;
+/// Where main's heartbeat stands; ours is before it, the slots are behind it.
+const MAINS_HEARTBEAT: u64 = 8;
+const HEARTBEATS: u64 = 16;
 const SLOT: usize = 320;
 const NAME: usize = 24;
 const MAGIC: [u8; 4] = *b"HFR1";
@@ -44,8 +46,25 @@ pub fn read(file: &File, clock: MonotonicClock) -> Vec<FlightRecord> {
 
 /// When the process that writes this file last turned its loop; `None` until it has.
 pub fn last_heartbeat(file: &File, clock: MonotonicClock) -> Option<Instant> {
+    read_heartbeat(file, clock, 0)
+}
+
+/// Says that main's loop turns.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn beat_of_main(file: &File, now: Instant, clock: MonotonicClock) -> io::Result<()> {
+    write_heartbeat(file, now, clock, MAINS_HEARTBEAT)
+}
+
+fn write_heartbeat(file: &File, now: Instant, clock: MonotonicClock, at: u64) -> io::Result<()> {
+    let nanos = u64::try_from(clock.since_boot(now).as_nanos()).unwrap_or(0);
+    file.write_all_at(&nanos.to_le_bytes(), at)
+}
+
+fn read_heartbeat(file: &File, clock: MonotonicClock, at: u64) -> Option<Instant> {
     let mut bytes = [0; 8];
-    file.read_exact_at(&mut bytes, 0).ok()?;
+    file.read_exact_at(&mut bytes, at).ok()?;
     let nanos = u64::from_le_bytes(bytes);
     if nanos == 0 { None } else { clock.instant(Duration::from_nanos(nanos)) }
 }
@@ -119,8 +138,12 @@ impl FlightRecorder {
     /// # Errors
     /// The file cannot be written.
     pub fn beat(&self, now: Instant) -> io::Result<()> {
-        let nanos = u64::try_from(self.clock.since_boot(now).as_nanos()).unwrap_or(0);
-        self.file.write_all_at(&nanos.to_le_bytes(), 0)
+        write_heartbeat(&self.file, now, self.clock, 0)
+    }
+
+    /// When main last turned its loop; `None` until it has.
+    pub fn last_beat_of_main(&self) -> Option<Instant> {
+        read_heartbeat(&self.file, self.clock, MAINS_HEARTBEAT)
     }
 
     /// Writes these. An instance whose name does not fit has no record and is never adopted.
@@ -128,18 +151,31 @@ impl FlightRecorder {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&mut self, records: &[FlightRecord]) -> io::Result<()> {
+        let (mut first, mut run) = (0, Vec::new());
         for record in records {
             let deadline = record.next_advert_at.map_or(Duration::ZERO, |at| self.clock.since_boot(at));
             let Some(bytes) = encode(&record.instance, u64::try_from(deadline.as_nanos()).unwrap_or(0)) else {
                 continue;
             };
-            let slot = *self.slots.entry(record.instance.clone()).or_insert_with(|| {
-                self.next += 1;
-                self.next - 1
-            });
-            self.file.write_all_at(&bytes, offset(slot))?;
+            let slot = self.slot(&record.instance);
+            if offset(first) + run.len() as u64 != offset(slot) {
+                self.file.write_all_at(&run, offset(first))?;
+                run.clear();
+                first = slot;
+            }
+            run.extend_from_slice(&bytes);
         }
-        Ok(())
+        self.file.write_all_at(&run, offset(first))
+    }
+
+    fn slot(&mut self, instance: &str) -> u64 {
+        if let Some(slot) = self.slots.get(instance) {
+            return *slot;
+        }
+        let slot = self.next;
+        self.next += 1;
+        self.slots.insert(instance.to_owned(), slot);
+        slot
     }
 }
 
@@ -164,7 +200,7 @@ fn slots(file: &File) -> Vec<Option<Slot>> {
 }
 
 fn offset(slot: u64) -> u64 {
-    HEARTBEAT + slot * SLOT as u64
+    HEARTBEATS + slot * SLOT as u64
 }
 
 fn encode(name: &str, deadline: u64) -> Option<[u8; SLOT]> {
@@ -190,10 +226,12 @@ fn decode(bytes: &[u8; SLOT]) -> Option<Slot> {
     })
 }
 
-/// FNV-1a over everything but the checksum.
+/// FNV-1a over everything but the checksum, by words: it is made with each advert.
 fn checksum(bytes: &[u8; SLOT]) -> u64 {
-    let covered = bytes[..16].iter().chain(&bytes[NAME..]);
-    covered.fold(0xcbf2_9ce4_8422_2325, |sum, b| (sum ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+    let (words, _) = bytes.as_chunks();
+    let covered = words[..2].iter().chain(&words[NAME / 8..]);
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    covered.fold(0xcbf2_9ce4_8422_2325, |sum, bytes| (sum ^ word(bytes)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -217,6 +255,10 @@ mod tests {
         recorder.beat(at).expect("write");
         let beat = last_heartbeat(&file, clock_now).expect("a heartbeat");
         assert!(beat.max(at) - beat.min(at) < Duration::from_millis(5));
+        assert_eq!(recorder.last_beat_of_main(), None);
+        beat_of_main(&file, at, clock).expect("write");
+        assert_eq!(recorder.last_beat_of_main(), Some(at));
+        assert_eq!(read(&file, clock_now).len(), 2);
         drop(recorder);
 
         let later = MonotonicClock::measure();
@@ -233,6 +275,9 @@ mod tests {
         let records = read(&file, later);
         let names: Vec<_> = records.iter().map(|r| (r.instance.as_str(), r.next_advert_at.is_some())).collect();
         assert_eq!(names, [("VI_1", true), ("VI_2", false), ("VI_3", true)]);
+        recorder.write(&[due("VI_1", None), due("VI_3", None), due("VI_2", Some(at))]).expect("write");
+        let due: Vec<_> = read(&file, later).iter().map(|r| r.next_advert_at.is_some()).collect();
+        assert_eq!(due, [false, true, false], "neighbours and others in one call");
 
         FlightRecorder::open(file.try_clone().expect("fd"), clock, false).expect("open");
         assert_eq!(read(&file, later), []);

@@ -36,7 +36,7 @@ pub fn settle_single(instance: &mut Instance, turn: &mut Turn<'_>, started: bool
 /// Lets all members of a group act on their health and on each other.
 pub fn settle(
     group: &mut Group,
-    instances: &mut BTreeMap<InstanceId, Instance>,
+    instances: &mut BTreeMap<InstanceId, Box<Instance>>,
     turn: &mut Turn<'_>,
     started: bool,
     cause: &Cause,
@@ -50,7 +50,7 @@ pub fn settle(
 
 fn spread_faults(
     group: &Group,
-    instances: &mut BTreeMap<InstanceId, Instance>,
+    instances: &mut BTreeMap<InstanceId, Box<Instance>>,
     turn: &mut Turn<'_>,
     started: bool,
     cause: &Cause,
@@ -94,7 +94,7 @@ fn act_on_reasons(
 
 /// A member that a reload added to a group which is master, or that a new group joins to a master, becomes master with
 /// it: adding must not cost mastership.
-fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
+fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Box<Instance>>, turn: &mut Turn<'_>) {
     if !matches!(group.told, None | Some(StateName::Master)) {
         return;
     }
@@ -107,7 +107,7 @@ fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Instance
     }
 }
 
-fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
+fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Box<Instance>>, turn: &mut Turn<'_>) {
     // One in INIT has not left: a reload added it, and its tracker has no result yet.
     let has_left = |m: &&Instance| !m.is_master() && !m.waits_for_group() && m.state != State::Init;
     let left = members(group, instances).find(has_left).map(|m| m.name.clone());
@@ -120,7 +120,7 @@ fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
     }
 }
 
-fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>) {
+fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Box<Instance>>, turn: &mut Turn<'_>) {
     // In a group which is master one in INIT joins later; a group which is not yet waits for it.
     let is_master = members(group, instances).any(Instance::is_master);
     let is_ready = |m: &Instance| m.is_master() || m.waits_for_group() || (is_master && m.state == State::Init);
@@ -140,7 +140,7 @@ fn promote_together(group: &Group, instances: &mut BTreeMap<InstanceId, Instance
     }
 }
 
-fn tell(group: &mut Group, instances: &BTreeMap<InstanceId, Instance>, turn: &mut Turn<'_>, cause: &Cause) {
+fn tell(group: &mut Group, instances: &BTreeMap<InstanceId, Box<Instance>>, turn: &mut Turn<'_>, cause: &Cause) {
     let states: BTreeSet<StateName> = members(group, instances).map(|member| member.state.name()).collect();
     let Some(first) = states.first().copied().filter(|_| states.len() == 1) else { return };
     if first == StateName::Init || group.told == Some(first) {
@@ -166,7 +166,7 @@ fn is_of_another_member(cause: &Cause) -> bool {
 
 fn members<'a>(
     group: &'a Group,
-    instances: &'a BTreeMap<InstanceId, Instance>,
+    instances: &'a BTreeMap<InstanceId, Box<Instance>>,
 ) -> impl Iterator<Item = &'a Instance> + 'a {
-    group.members.iter().filter_map(|id| instances.get(id))
+    group.members.iter().filter_map(|id| instances.get(id)).map(|instance| &**instance)
 }

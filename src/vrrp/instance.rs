@@ -3,6 +3,9 @@
 //! Pure: time is passed in. The state changes only in the `enter_*` functions, and each does all that entering means,
 //! including the idempotent "I hold no addresses" of BACKUP and FAULT. The sync group's part is in [`super::group`].
 
+mod effects;
+mod handover;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +21,10 @@ use super::types::{Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
 const MAX_TOLD_FLAWS: usize = 64;
+/// A flaw of one peer is told no more often than this.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// A worse master that was silent for this long is a new contest when it is heard again.
+const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// What an instance does with the world in one turn.
 #[derive(Debug)]
@@ -77,13 +84,21 @@ pub struct Instance {
     pub health: Health,
     /// A predecessor was master until it was killed; its next advert was due then.
     pub adopted: Option<Instant>,
+    /// Some other router's advert was ever good.
+    pub has_heard_others: bool,
+    maintenance: bool,
+    /// What the flight recorder was last told of it; `None`: nothing yet.
+    pub recorded: Option<Option<Instant>>,
     advertised: Vec<IpAddr>,
     cause: Cause,
     since: Instant,
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
-    told: BTreeSet<(IpAddr, u8)>,
+    /// Flaws that people were told of, by peer and kind, and when.
+    told: BTreeMap<(IpAddr, u8), Instant>,
+    /// Worse masters, and when each was last heard.
+    rivals: BTreeMap<IpAddr, Instant>,
 }
 
 impl Instance {
@@ -100,12 +115,16 @@ impl Instance {
             binding: Binding::default(),
             health,
             adopted: None,
+            has_heard_others: false,
+            maintenance: false,
+            recorded: None,
             advertised: Vec::new(),
             cause,
             since: now,
             generation: 0,
             synced: 0,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
+            rivals: BTreeMap::new(),
         }
     }
 
@@ -113,7 +132,10 @@ impl Instance {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Init | State::Fault { .. } => None,
-            State::Backup(backup) => backup.deadline(&self.config, self.health.priority),
+            State::Backup(backup) => {
+                let down = backup.deadline(&self.config, self.health.priority).filter(|_| !self.maintenance);
+                down.into_iter().chain(backup.handover.as_ref().map(Leaving::deadline)).min()
+            }
             State::Master(master) => {
                 let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
                 others.chain([master.next_advert_at]).min()
@@ -125,16 +147,6 @@ impl Instance {
     /// Whether it holds the addresses.
     pub fn is_master(&self) -> bool {
         matches!(self.state, State::Master(_))
-    }
-
-    /// Whether it has resigned and still holds addresses.
-    pub fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Leaving(_))
-    }
-
-    /// The links of the addresses that wait for a successor.
-    pub fn lingering_links(&self) -> impl Iterator<Item = IfIndex> + '_ {
-        self.binding.addresses.iter().filter(|_| self.is_leaving()).map(|address| address.interface)
     }
 
     /// Whether its master-down timer has expired and it waits for its group.
@@ -175,6 +187,7 @@ impl Instance {
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
+            handing_over: self.handover().is_some(),
             source: self.binding.source,
             counters: self.counters,
         }
@@ -185,7 +198,11 @@ impl Instance {
     /// Leaves INIT or FAULT when nothing stands against it any more (RFC 9568 §6.4.1).
     pub fn start(&mut self, turn: &mut Turn<'_>, cause: Cause) {
         // In a sync group, who would be master at once waits for the others: `expire` sees to that.
-        match self.adopted.take().filter(|due| turn.now < *due) {
+        let adopted = self.adopted.take().filter(|due| turn.now < *due);
+        if self.maintenance {
+            return self.enter_backup(turn, Wait::MasterDown, None, cause);
+        }
+        match adopted {
             Some(due) if self.group.is_none() => {
                 self.enter_master(turn, Cause::Adopted);
                 if let State::Master(master) = &mut self.state {
@@ -230,7 +247,7 @@ impl Instance {
             Ok(accepted) => {
                 match accepted.flaw {
                     Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
-                    None => self.told.retain(|(peer, _)| *peer != received.source),
+                    None => self.forget_flaws(turn.now, received.source),
                 }
                 self.on_advert(turn, accepted.heard, received.at.min(turn.now));
             }
@@ -257,15 +274,15 @@ impl Instance {
     /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.
     fn on_advert(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         self.counters.advert_rcvd += 1;
+        self.has_heard_others = true;
         if heard.priority == 0 {
             self.counters.pri_zero_rcvd += 1;
         }
-        match &mut self.state {
-            State::Init | State::Fault { .. } => {}
+        self.on_successor(at, heard);
+        match &self.state {
+            State::Init | State::Fault { .. } | State::Leaving(_) => {}
             State::Backup(_) => self.on_advert_as_backup(at, heard),
             State::Master(_) => self.on_advert_as_master(turn, heard, at),
-            State::Leaving(leaving) if heard.priority > 0 => leaving.on_successor(at, heard),
-            State::Leaving(_) => {}
         }
     }
 
@@ -295,11 +312,12 @@ impl Instance {
             }
             return;
         }
+        let delay = preempt_delay.max(backup.hold);
         if heard.priority >= priority.value() {
             backup.preempt_at = None;
-        } else if preempt && !preempt_delay.is_zero() && backup.preempt_at.is_none() {
+        } else if preempt && !delay.is_zero() && backup.preempt_at.is_none() {
             // keepalived: the clock of preempt_delay starts at the first lower-priority advert.
-            backup.preempt_at = Some(at + preempt_delay);
+            backup.preempt_at = Some(at + delay);
         }
         let delayed = backup.preempt_at.is_some_and(|end| at < end);
         if !preempt || heard.priority >= priority.value() || delayed {
@@ -338,9 +356,8 @@ impl Instance {
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
             // have told clients that the addresses are there, in a partition or while we were stalled.
-            if self.assert_mastership(turn, true) {
-                self.announce_again(turn);
-            }
+            self.assert_mastership(turn);
+            self.announce_again(turn);
         } else if heard.priority > ours
             || (heard.priority == ours && self.binding.source.is_some_and(|source| heard.address > source))
         {
@@ -362,24 +379,37 @@ impl Instance {
     /// RFC 9568 §6.4.3: "discard the Advertisement, send an Advertisement immediately to assert the state to the
     /// sending router and to update any learning bridges".
     fn on_lower_priority(&mut self, turn: &mut Turn<'_>, heard: Heard) {
-        let asserted = self.assert_mastership(turn, !self.config.lower_prio_no_advert);
-        if !asserted {
-            return;
+        if !self.config.lower_prio_no_advert {
+            self.assert_mastership(turn);
         }
         self.announce_again(turn);
-        turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-            instance: self.name.clone(),
-            peer: heard.address,
-            priority: heard.priority,
-            ours: self.health.priority.value(),
-        }));
+        if self.is_news_of_rival(turn.now, heard.address) {
+            turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
+                instance: self.name.clone(),
+                peer: heard.address,
+                priority: heard.priority,
+                ours: self.health.priority.value(),
+            }));
+        }
+    }
+
+    /// Whether a worse master is a new one, or was not heard for a while: people are told of each contest once.
+    fn is_news_of_rival(&mut self, now: Instant, address: IpAddr) -> bool {
+        let over = |heard: &Instant| now.saturating_duration_since(*heard) > RIVAL_FORGOTTEN;
+        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+            self.rivals.retain(|_, heard| !over(heard));
+        }
+        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+            return false;
+        }
+        self.rivals.insert(address, now).is_none_or(|heard| over(&heard))
     }
 
     /// Clients may have heard another master: now, and once more later.
     fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
-            self.announce(turn, repeat);
+            self.announce_in_doubt(turn, repeat);
             let garp = self.config.garp;
             if let State::Master(master) = &mut self.state {
                 master.garp.on_lower_priority(turn.now, &garp);
@@ -387,46 +417,46 @@ impl Instance {
         }
     }
 
-    /// Answers an advert of another master, at most four times an interval. Returns whether it did.
-    fn assert_mastership(&mut self, turn: &mut Turn<'_>, advert: bool) -> bool {
+    /// Announces, or does so a little later if others gave reason for it a moment ago.
+    fn announce_in_doubt(&mut self, turn: &mut Turn<'_>, repeat: u32) {
+        let State::Master(master) = &mut self.state else { return };
+        let now = master.garp.on_doubt(turn.now, repeat);
+        self.announce(turn, now);
+    }
+
+    /// Answers an advert of another master, at most four times an interval.
+    fn assert_mastership(&mut self, turn: &mut Turn<'_>) {
         let interval = self.config.advert_interval.duration();
-        let State::Master(master) = &mut self.state else { return false };
+        let State::Master(master) = &mut self.state else { return };
         if turn.now < master.quiet_until {
-            return false;
+            return;
         }
         master.quiet_until = turn.now + interval / 4;
-        if advert {
-            master.next_advert_at = turn.now + interval;
-            self.send_advert(turn, self.health.priority.value());
-        }
-        true
+        master.next_advert_at = turn.now + interval;
+        self.send_advert(turn, self.health.priority.value());
     }
 
     /// Judges the deadlines that have passed.
     pub fn on_timeout(&mut self, turn: &mut Turn<'_>) {
         match &self.state {
             State::Init | State::Fault { .. } => {}
-            State::Backup(backup) => {
-                let due = backup.deadline(&self.config, self.health.priority).filter(|due| *due <= turn.now);
-                if let Some(due) = due {
-                    let late = turn.now - due;
-                    let cause = backup.cause(turn.now, late, self.health.priority);
-                    self.tell_late(turn, late);
-                    self.expire(turn, cause);
-                }
+            State::Backup(_) => {
+                self.on_timeout_of_handover(turn);
+                self.on_timeout_as_backup(turn);
             }
             State::Master(_) => self.on_timeout_as_master(turn),
-            State::Leaving(_) => self.on_timeout_as_leaving(turn),
+            State::Leaving(_) => self.on_timeout_of_handover(turn),
         }
     }
 
-    fn on_timeout_as_leaving(&mut self, turn: &mut Turn<'_>) {
-        let State::Leaving(leaving) = &mut self.state else { return };
-        if leaving.repeat_at.take_if(|at| *at <= turn.now).is_some() {
-            self.send_advert(turn, 0);
-        }
-        if matches!(&self.state, State::Leaving(leaving) if leaving.until <= turn.now) {
-            self.release_lingering(turn);
+    fn on_timeout_as_backup(&mut self, turn: &mut Turn<'_>) {
+        let State::Backup(backup) = &self.state else { return };
+        let due = backup.deadline(&self.config, self.health.priority).filter(|due| *due <= turn.now);
+        if let Some(due) = due.filter(|_| !self.maintenance) {
+            let late = turn.now - due;
+            let cause = backup.cause(turn.now, late, self.health.priority);
+            self.tell_late(turn, late);
+            self.expire(turn, cause);
         }
     }
 
@@ -453,17 +483,6 @@ impl Instance {
         }
     }
 
-    /// Another host announced an address.
-    pub fn on_announced(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
-        let ours = self.binding.addresses.iter().any(|a| (a.interface, a.config.address) == (interface, address));
-        let State::Leaving(leaving) = &mut self.state else { return };
-        if !ours || !leaving.released.insert((interface, address)) {
-            return;
-        }
-        let all = leaving.released.len() >= self.binding.addresses.len();
-        if all { self.release_lingering(turn) } else { self.sync_addresses(turn, &[]) }
-    }
-
     /// The kernel has what this generation says.
     pub fn on_synced(&mut self, generation: u64) {
         self.synced = self.synced.max(generation);
@@ -488,15 +507,18 @@ impl Instance {
         }));
     }
 
-    /// The carrier of a link came back while it is master there.
+    /// The carrier of a link came back while it is master there, or a port of the bridge that the link is.
     pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
-        if self.is_master() && self.binding.addresses.iter().any(|address| address.interface == link) {
-            self.announce(turn, self.config.garp.repeat);
+        if self.binding.addresses.iter().any(|address| address.interface == link) {
+            self.announce_in_doubt(turn, self.config.garp.repeat);
         }
     }
 
     /// The master-down timer has expired: master at once, or when the sync group is ready.
     pub fn expire(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        if self.maintenance {
+            return;
+        }
         if self.group.is_none() {
             self.enter_master(turn, cause);
         } else if let State::Backup(backup) = &mut self.state {
@@ -554,7 +576,13 @@ impl Instance {
         }
         let old = std::mem::replace(&mut self.binding, binding);
         self.advertised = self.fitting_addresses();
-        if self.is_master() && old.addresses != self.binding.addresses {
+        if old.addresses == self.binding.addresses {
+            return;
+        }
+        if self.handover().is_some() {
+            self.sync_addresses(turn, &old.addresses);
+        }
+        if self.is_master() {
             self.sync_addresses(turn, &old.addresses);
             let fresh = self.binding.addresses.iter().filter(|address| !old.addresses.contains(address));
             let fresh: Vec<_> = fresh.map(|address| (address.interface, address.config.address)).collect();
@@ -643,26 +671,6 @@ impl Instance {
         self.entered(turn, from, Cause::Fault { reasons });
     }
 
-    /// Stops: a master resigns and lingers until its successor has the addresses, others end at once.
-    pub fn enter_leaving(&mut self, turn: &mut Turn<'_>) {
-        if !self.is_master() || self.binding.addresses.is_empty() {
-            return self.enter_end(turn, StateName::Stop, Cause::Stopping);
-        }
-        self.send_advert(turn, 0);
-        turn.effects.push_back(Effect::StopAnnouncing { instance: self.id });
-        let from = self.leave(turn.now);
-        self.state = State::Leaving(Leaving::new(turn.now, self.config.advert_interval));
-        self.entered(turn, from, Cause::Stopping);
-    }
-
-    /// The end of lingering: no address is left.
-    pub fn release_lingering(&mut self, turn: &mut Turn<'_>) {
-        if self.is_leaving() {
-            self.state = State::Init;
-            self.sync_addresses(turn, &[]);
-        }
-    }
-
     /// Gives everything up for good. The instance is not to be used afterwards.
     pub fn enter_end(&mut self, turn: &mut Turn<'_>, to: StateName, cause: Cause) {
         // RFC 9568 §6.4.3 (Shutdown): cancel the timer, send an advert of priority 0.
@@ -692,6 +700,7 @@ impl Instance {
         self.cause = cause.clone();
         // A new state is a new beginning for complaints: the operator looks at the log now.
         self.told.clear();
+        self.rivals.clear();
         self.emit_state(turn, from, self.state.name(), cause);
     }
 
@@ -703,110 +712,5 @@ impl Instance {
             priority: self.health.priority.value(),
             cause,
         }));
-    }
-
-    // ---- effects ----------------------------------------------------------------------------------------------
-
-    /// One advert to the group or to each peer.
-    fn send_advert(&mut self, turn: &mut Turn<'_>, priority: u8) {
-        let (Some(socket), Some(source)) = (self.binding.socket, self.binding.source) else { return };
-        self.counters.advert_sent += 1;
-        if priority == 0 {
-            self.counters.pri_zero_sent += 1;
-        }
-        let advert = Advert {
-            version: self.config.version,
-            vrid: self.config.vrid,
-            priority,
-            interval: self.config.advert_interval,
-            addresses: &self.advertised,
-            auth: &self.config.auth,
-        };
-        let plain = self.config.v3_checksum_as_v2;
-        let mut send = |destination, ttl| {
-            let pdu = packet::encode(&advert, source, destination, plain);
-            let transmit = Transmit { socket, source, destination, ttl, pdu };
-            turn.effects.push_back(Effect::SendAdvert { instance: self.id, transmit });
-        };
-        match &self.config.transport {
-            // RFC 9568 §5.1.1.3: TTL 255.
-            Transport::Multicast { group } => send(*group, Some(255)),
-            Transport::Unicast { peers, ttl, .. } => {
-                // keepalived: IPv4 255, IPv6 as the kernel has it, unless `unicast_ttl` says otherwise.
-                let ttl = ttl.or((self.config.family == Family::V4).then_some(255));
-                peers.iter().for_each(|peer| send(peer.address, ttl));
-            }
-        }
-    }
-
-    /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
-    fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
-        self.generation += 1;
-        let (present, mut absent): (Vec<_>, Vec<_>) =
-            self.binding.addresses.iter().cloned().partition(|address| match &self.state {
-                State::Master(_) => true,
-                State::Leaving(leaving) => !leaving.released.contains(&(address.interface, address.config.address)),
-                State::Init | State::Fault { .. } | State::Backup(_) => false,
-            });
-        let stays = |gone: &BoundAddress| {
-            present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
-        };
-        absent.extend(former.iter().filter(|gone| !stays(gone)).cloned());
-        absent.retain(|gone| {
-            let key = (gone.interface, gone.config.address);
-            let held_by_another = turn.holders.get(&key).is_some_and(|holder| *holder != self.id);
-            if !held_by_another {
-                turn.holders.remove(&key);
-            }
-            !held_by_another
-        });
-        for address in &present {
-            turn.holders.insert((address.interface, address.config.address), self.id);
-        }
-        turn.effects.push_back(Effect::SyncAddresses {
-            instance: self.id,
-            generation: self.generation,
-            present,
-            absent,
-        });
-    }
-
-    fn announce(&mut self, turn: &mut Turn<'_>, repeat: u32) {
-        let all = self.binding.addresses.iter().map(|address| (address.interface, address.config.address)).collect();
-        self.announce_these(turn, all, repeat);
-    }
-
-    fn announce_these(&mut self, turn: &mut Turn<'_>, addresses: Vec<(IfIndex, IpAddr)>, repeat: u32) {
-        if addresses.is_empty() || repeat == 0 {
-            return;
-        }
-        let packets = u64::try_from(addresses.len()).unwrap_or(u64::MAX).saturating_mul(u64::from(repeat));
-        self.counters.announcements = self.counters.announcements.saturating_add(packets);
-        turn.effects.push_back(Effect::Announce { instance: self.id, generation: self.generation, addresses, repeat });
-    }
-
-    /// Tells a flaw of a peer once, until that peer's adverts are good again.
-    fn tell_flaw(&mut self, turn: &mut Turn<'_>, peer: IpAddr, error: AdvertError, heard: bool) {
-        error.count(&mut self.counters);
-        let known = (peer, error.kind());
-        if self.told.contains(&known) || self.told.len() >= MAX_TOLD_FLAWS {
-            return;
-        }
-        self.told.insert(known);
-        let instance = Some(self.name.clone());
-        turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
-    }
-
-    fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {
-        if late > self.config.advert_interval.duration() {
-            self.counters.timer_late += 1;
-            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.clone(), by: late }));
-        }
-    }
-
-    /// As many of the configured addresses as one packet can carry.
-    fn fitting_addresses(&self) -> Vec<IpAddr> {
-        let capacity = packet::capacity(self.config.version, self.config.family, self.binding.mtu);
-        self.config.addresses.iter().take(capacity).map(|address| address.address).collect()
     }
 }

@@ -53,7 +53,7 @@ impl Links {
         match key {
             TrackerKey::Interface(name) if self.named(name).is_some_and(Link::is_usable) => Some(TrackerStatus::Up),
             TrackerKey::Interface(_) => Some(TrackerStatus::Down),
-            TrackerKey::Script(_) | TrackerKey::File(_) | TrackerKey::Process(_) => None,
+            TrackerKey::Script(_) | TrackerKey::File(_) | TrackerKey::Process(_) | TrackerKey::VirtualServer(_) => None,
         }
     }
 
@@ -61,7 +61,10 @@ impl Links {
     /// of them is a source of adverts.
     pub fn bind(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<IpAddr>) -> Binding {
         let own = config.interface.as_deref();
-        let addresses = config.all_addresses().filter_map(|address| self.bind_address(address, config)).collect();
+        let bound = config.all_addresses().filter_map(|address| self.bind_address(address, config));
+        let mut addresses: Vec<_> = bound.collect();
+        // A thousand instances have one address each.
+        addresses.shrink_to_fit();
         let family = config.family;
         let Some(name) = own else {
             let socket = Some(SocketKey { interface: None, family });

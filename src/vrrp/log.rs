@@ -75,6 +75,9 @@ fn lines(event: &Event) -> Vec<Line> {
             }
             lines
         }
+        Event::Renamed { instance, was, state } => {
+            vec![line(false, instance, None, format!("({instance}) was called {was}, and goes on in {state} STATE"))]
+        }
         Event::GroupChanged { group, to, cause } => {
             let text = format!("VRRP_Group({group}) Syncing instances to {to} state");
             vec![line(*to == StateName::Fault, group, Some(cause), text)]
@@ -100,6 +103,17 @@ fn lines(event: &Event) -> Vec<Line> {
         }
         Event::AddressFailed { instance, message } | Event::Warning { instance, message } => {
             vec![line(true, instance, None, format!("({instance}) {message}"))]
+        }
+        Event::MainSilent { silence } => {
+            let text = format!(
+                "main has been silent for {} s: VRRP goes on with the trackers' statuses of then",
+                silence.as_secs()
+            );
+            vec![line(true, "", None, text)]
+        }
+        Event::MainBack { silence } => {
+            let text = format!("main is back after {} s: the trackers' statuses are its own again", silence.as_secs());
+            vec![line(true, "", None, text)]
         }
         Event::TimerLate { instance, by } => {
             let text = format!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ConfigDiff, TrackerKey, VrrpConfig};
+use super::engine::FailoverRefusal;
 use super::event::{Event, TrackerStatus};
 use super::snapshot::Snapshot;
 
@@ -27,6 +28,8 @@ pub enum ToVrrp {
         trackers: Vec<(TrackerKey, TrackerStatus)>,
         /// This process replaces one that was killed: take over what the flight recorder says is still ours.
         adopt: bool,
+        /// This node takes no part in elections, from the start.
+        maintenance: bool,
     },
     /// A reload.
     Reconfigure(Box<ConfigDiff>),
@@ -37,6 +40,15 @@ pub enum ToVrrp {
         /// Its status.
         status: TrackerStatus,
     },
+    /// Hand the mastership of an instance over ([`super::engine::VrrpEngine::failover`]). Answered by [`FromVrrp::Failover`].
+    Failover {
+        /// Comes back with the answer.
+        request: u64,
+        /// The instance's name.
+        instance: String,
+    },
+    /// Take no part in elections, or do so again ([`super::engine::Input::Maintenance`]).
+    Maintenance(bool),
     /// Send a [`FromVrrp::Snapshot`].
     SnapshotPlease,
     /// Hand over and end: resign, and keep each address until the successor has it.
@@ -66,6 +78,13 @@ pub enum FromVrrp {
     EventsDropped(u64),
     /// The answer to [`ToVrrp::SnapshotPlease`].
     Snapshot(Box<Snapshot>),
+    /// The answer to [`ToVrrp::Failover`]: the hand-over has begun, or why not.
+    Failover {
+        /// Of the question.
+        request: u64,
+        /// Whether it has begun.
+        outcome: Result<(), FailoverRefusal>,
+    },
     /// The hand-over has ended; the process exits now.
     Stopped,
 }

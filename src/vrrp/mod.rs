@@ -18,6 +18,8 @@ pub mod log;
 pub mod message;
 pub mod packet;
 pub mod process;
+pub mod receive_clock;
+pub mod routes;
 pub mod snapshot;
 pub mod state;
 pub mod timing;

@@ -16,6 +16,7 @@
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
 mod main_link;
+mod main_watch;
 mod settings;
 mod statics;
 
@@ -38,7 +39,7 @@ use crate::net::heard::AnnouncementListener;
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::socket::AdvertSockets;
-use crate::net::sys::Readiness;
+use crate::net::sys::{self, Readiness};
 use crate::net::write_queue::{Announcement, Change, Owner};
 
 use super::config::{TrackerKey, VrrpConfig};
@@ -47,9 +48,11 @@ use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
+use super::receive_clock::ReceiveClock;
 use super::timing;
 use super::types::IfIndex;
 use main_link::MainLink;
+use main_watch::{MainNews, MainWatch};
 use statics::StaticAddresses;
 
 /// Ended in good order.
@@ -61,12 +64,15 @@ pub const EXIT_SOFTWARE: i32 = 70;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the kernel may take to list its links.
 const DUMP_PATIENCE: Duration = Duration::from_secs(5);
-/// Adverts per turn. A flood cannot keep timers and main from being served.
-const ADVERTS_PER_TURN: usize = 4096;
+/// The shortest pause after a turn in which more adverts came than a socket has room for.
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 /// Address batches per turn.
 const WRITES_PER_TURN: usize = 4;
 /// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Memory is locked this long after the start: locked memory that is freed cannot be given back, and by then the first
+/// election, which takes most of it, is over.
+const LOCK_AFTER: Duration = Duration::from_secs(5);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long main may take to read our last words.
@@ -169,7 +175,9 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         }
         loop {
             match next_message(&mut main, &readiness).await? {
-                Some(ToVrrp::Start { config, trackers, adopt }) => return Ok(Ok((config, trackers, adopt))),
+                Some(ToVrrp::Start { config, trackers, adopt, maintenance }) => {
+                    return Ok(Ok((config, trackers, adopt, maintenance)));
+                }
                 Some(ToVrrp::Stop) | None => return Ok(Err(EXIT_OK)),
                 Some(_) => {}
             }
@@ -179,13 +187,14 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         () = signals.stop() => return Ok(EXIT_OK),
         started = tokio::time::timeout(START_PATIENCE, start) => started,
     };
-    let (config, trackers, adopt) = match started {
+    let (config, trackers, adopt, maintenance) = match started {
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "main did not say what to do")),
         Ok(Err(e)) => return Err(e),
         Ok(Ok(Err(code))) => return Ok(code),
         Ok(Ok(Ok(start))) => start,
     };
-    let process = Process::start(*config, &trackers, adopt, main, options.flight, readiness)?;
+    let mut process = Process::start(*config, adopt, main, options.flight, readiness)?;
+    process.begin(&trackers, maintenance)?;
     process.run(signals).await
 }
 
@@ -201,6 +210,18 @@ async fn next_message(main: &mut MainLink, readiness: &Readiness) -> io::Result<
         }
         readiness.wait().await?;
     }
+}
+
+/// A flood gets half of one CPU: adverts that find no room meanwhile are dropped by the kernel, and counted. Under real-time
+/// scheduling a process that never sleeps would be killed (`vrrp_rlimit_rttime`), or starve all others.
+fn pause(turn_began: Instant, next_deadline: Instant) {
+    let now = Instant::now();
+    let wanted = now.saturating_duration_since(turn_began).max(FLOOD_PAUSE);
+    std::thread::sleep(wanted.min(next_deadline.saturating_duration_since(now)));
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn beat_every(config: &VrrpConfig) -> Duration {
@@ -219,33 +240,28 @@ struct Process {
     promotion: settings::Promotion,
     recorder: FlightRecorder,
     main: MainLink,
+    main_watch: MainWatch,
     readiness: Readiness,
     timer: TimerFd,
     clock: MonotonicClock,
     heartbeat_at: Instant,
-    /// When the advert sockets were last read.
-    looked_at: Instant,
+    /// Of the advert sockets.
+    receive_clock: ReceiveClock,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
+    /// When memory is locked; `None` once it is.
+    lock_at: Option<Instant>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
     stop_by: Option<Instant>,
 }
 
 impl Process {
-    fn start(
-        config: VrrpConfig,
-        trackers: &[(TrackerKey, TrackerStatus)],
-        adopt: bool,
-        main: MainLink,
-        flight: File,
-        readiness: Readiness,
-    ) -> io::Result<Self> {
+    fn start(config: VrrpConfig, adopt: bool, main: MainLink, flight: File, readiness: Readiness) -> io::Result<Self> {
         settings::apply(&config.global, &Default::default());
         let clock = MonotonicClock::measure();
         let records = if adopt { flight::read(&flight, clock) } else { Vec::new() };
         let recorder = FlightRecorder::open(flight, clock, adopt)?;
-        let mut monitor = Monitor::open()?;
-        let links = monitor.load(DUMP_PATIENCE)?;
+        let monitor = Monitor::open()?;
         let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let mut writer = AddressWriter::open()?;
         writer.set_filter(&config.global.filter);
@@ -269,12 +285,14 @@ impl Process {
             listener: None,
             recorder,
             main,
+            main_watch: MainWatch::new(now),
             readiness,
             timer,
             clock,
             heartbeat_at: now,
-            looked_at: now,
+            receive_clock: ReceiveClock::new(now, wall_clock()),
             known_links: BTreeSet::new(),
+            lock_at: Some(now + LOCK_AFTER),
             stop_by: None,
         };
         // A process that replaces another one is not the start that the delay is meant for.
@@ -282,13 +300,23 @@ impl Process {
             let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from);
             process.engine.hold_until(now + delay_after_boot.saturating_sub(up));
         }
-        process.settle();
-        for (key, status) in trackers {
-            process.input(now, Input::Tracker { key: key.clone(), status: *status });
-        }
-        process.links_changed(now, links);
-        process.main.push(FromVrrp::Ready);
         Ok(process)
+    }
+
+    /// Tells the engine what there is.
+    fn begin(&mut self, trackers: &[(TrackerKey, TrackerStatus)], maintenance: bool) -> io::Result<()> {
+        let links = self.monitor.load(DUMP_PATIENCE)?;
+        let now = Instant::now();
+        self.settle();
+        if maintenance {
+            self.input(now, Input::Maintenance(true));
+        }
+        for (key, status) in trackers {
+            self.input(now, Input::Tracker { key: key.clone(), status: *status });
+        }
+        self.links_changed(now, links);
+        self.main.push(FromVrrp::Ready);
+        Ok(())
     }
 
     async fn run(mut self, mut signals: Signals) -> io::Result<i32> {
@@ -301,6 +329,9 @@ impl Process {
                 break;
             }
             let next = self.next_deadline(now);
+            if self.sockets.is_flooded() {
+                pause(now, next);
+            }
             tokio::select! {
                 biased;
                 () = signals.stop() => self.stop(Instant::now(), Input::Stop),
@@ -327,16 +358,15 @@ impl Process {
     }
 
     fn turn(&mut self, now: Instant) -> io::Result<()> {
-        for _ in 0..ADVERTS_PER_TURN {
-            let Some(packet) = self.sockets.receive() else { break };
-            // It did not wait longer than since we last looked, whatever a clock that was set says.
-            let waited = packet.waited.min(now.saturating_duration_since(self.looked_at));
+        self.sockets.begin_turn();
+        self.receive_clock.begin_turn(now, wall_clock());
+        while let Some(packet) = self.sockets.receive() {
             let received = Received {
                 socket: packet.socket,
                 source: packet.source,
                 destination: packet.destination,
                 ttl: packet.ttl,
-                at: now.checked_sub(waited).unwrap_or(now),
+                at: self.receive_clock.received_at(packet.waited),
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
@@ -344,7 +374,6 @@ impl Process {
         for socket in self.sockets.take_overflown() {
             self.input(now, Input::AdvertsLost(socket));
         }
-        self.looked_at = now;
         let announced = self.listener.as_mut().map(AnnouncementListener::drain).unwrap_or_default();
         for (interface, address) in announced {
             self.input(now, Input::Announced { interface, address });
@@ -364,6 +393,9 @@ impl Process {
         }
         self.engine.handle_timeout(now);
         self.settle();
+        if self.listener.is_some() {
+            self.listen_for_successors();
+        }
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
@@ -371,8 +403,28 @@ impl Process {
         if let Err(e) = self.recorder.beat(now) {
             tracing::debug!("flight recorder: {e}");
         }
+        self.watch_main(now);
         self.main.flush(&self.readiness);
+        if self.lock_at.is_some_and(|at| at <= now) {
+            self.lock_at = None;
+            sys::release_free_memory();
+            settings::lock_memory(&self.engine.config().global, &Default::default());
+        }
         Ok(())
+    }
+
+    fn watch_main(&mut self, now: Instant) {
+        if !self.main_watch.is_due(now) || self.stop_by.is_some() {
+            return;
+        }
+        let event = match self.main_watch.look(now, self.recorder.last_beat_of_main()) {
+            Some(MainNews::Silent(silence)) => Event::MainSilent { silence },
+            Some(MainNews::Back(silence)) => Event::MainBack { silence },
+            None => return,
+        };
+        // Main, which logs all other events, is late with this one.
+        log_event(&event);
+        self.emit(event);
     }
 
     fn handle_message(&mut self, now: Instant, message: ToVrrp) {
@@ -388,6 +440,7 @@ impl Process {
                 self.beat_every = beat_every(config);
                 if global_changed {
                     settings::apply(&config.global, &old);
+                    settings::lock_memory(&config.global, &old);
                     self.announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
                     self.writer.set_filter(&config.global.filter);
                 }
@@ -403,7 +456,23 @@ impl Process {
                     self.input(now, Input::Tracker { key, status });
                 }
             }
-            ToVrrp::SnapshotPlease => self.main.push(FromVrrp::Snapshot(Box::new(self.engine.snapshot()))),
+            ToVrrp::SnapshotPlease => {
+                let mut snapshot = self.engine.snapshot();
+                snapshot.trackers_stale = self.main_watch.stale(now);
+                self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
+            }
+            ToVrrp::Failover { request, instance } => {
+                let outcome = self.engine.failover(now, &instance);
+                self.settle();
+                self.listen_for_successors();
+                self.main.push(FromVrrp::Failover { request, outcome });
+            }
+            ToVrrp::Maintenance(on) => {
+                if self.stop_by.is_none() {
+                    self.input(now, Input::Maintenance(on));
+                    self.listen_for_successors();
+                }
+            }
             ToVrrp::Stop => self.stop(now, Input::Stop),
             ToVrrp::StopAtOnce => self.stop(now, Input::StopAtOnce),
             ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),
@@ -419,13 +488,18 @@ impl Process {
         self.stop_by = Some(now + STOP_PATIENCE);
         let change = self.statics.remove(self.monitor.table());
         self.writer.sync(Owner::Static, change);
-        if !self.engine.listens_to_announcements().is_empty() {
-            self.listen();
-        }
+        self.listen_for_successors();
     }
 
-    /// Without ears we linger for the longest time.
-    fn listen(&mut self) {
+    /// Opens our ears while some address waits for a successor. Without them we linger for the longest time.
+    fn listen_for_successors(&mut self) {
+        if self.engine.listens_to_announcements().is_empty() {
+            self.listener = None;
+            return;
+        }
+        if self.listener.is_some() {
+            return;
+        }
         match AnnouncementListener::open() {
             Ok(listener) => {
                 if let Err(e) = self.readiness.add(&listener) {
@@ -452,6 +526,7 @@ impl Process {
                     self.known_links.remove(&index);
                     self.input(now, Input::LinkGone(index));
                 }
+                LinkChange::PortForwards(bridge) => self.input(now, Input::PortForwards(bridge)),
             }
         }
         if self.stop_by.is_some() {
@@ -511,8 +586,7 @@ impl Process {
             log_event(&event);
             return;
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.main.event(event, at);
+        self.main.event(event, wall_clock());
     }
 
     fn write_addresses(&mut self, now: Instant) -> io::Result<()> {

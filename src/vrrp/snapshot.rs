@@ -20,6 +20,10 @@ pub struct Snapshot {
     pub trackers: Vec<(TrackerKey, TrackerStatus)>,
     /// Adverts for a VRID that no instance has.
     pub unknown_vrid: u64,
+    /// For how long main has run no trackers, if it does not: their statuses are those of before.
+    pub trackers_stale: Option<Duration>,
+    /// This node takes no part in elections.
+    pub maintenance: bool,
 }
 
 /// One instance at one moment.
@@ -37,6 +41,8 @@ pub struct InstanceSnapshot {
     pub effective_priority: u8,
     /// The master heard, as backup.
     pub master: Option<Heard>,
+    /// It has resigned, and keeps its addresses until its successor has them.
+    pub handing_over: bool,
     /// Source address of its adverts.
     pub source: Option<IpAddr>,
     /// Counters under keepalived's names and ours.

@@ -71,8 +71,12 @@ pub struct Backup {
     pub rejected_at: Option<Instant>,
     /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
     pub excused: bool,
-    /// End of `preempt_delay`, running since the first lower-priority advert.
+    /// End of `preempt_delay`, or of the hold, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
+    /// It handed over on command: a lower-priority master is left alone for this long.
+    pub hold: Duration,
+    /// It handed over on command, and its successor does not have all addresses yet.
+    pub handover: Option<Leaving>,
 }
 
 /// The master-down timer. The deadline follows from it, the configuration and the priority: nothing to keep in step.
@@ -114,6 +118,8 @@ impl Backup {
             rejected_at: None,
             excused: false,
             preempt_at: None,
+            hold: Duration::ZERO,
+            handover: None,
         }
     }
 
@@ -197,7 +203,7 @@ impl Losses {
     }
 }
 
-/// A master that was told to stop: make before break.
+/// A master that was told to stop, or to hand over: make before break.
 ///
 /// RFC 9568 §6.4.3 (Shutdown) lets the addresses go with the resignation, and clients wait for the skew time until the
 /// backup takes them. We go on answering for them meanwhile, without adverts and without announcements.
@@ -252,12 +258,36 @@ pub struct GarpSchedule {
     pub second: Option<(Instant, u32)>,
     /// The periodic burst.
     pub refresh_at: Option<Instant>,
+    /// A burst for which others gave reason so soon after the one before that it waits, and its packets per address.
+    pub again: Option<(Instant, u32)>,
+    /// Until then it does.
+    calm_at: Option<Instant>,
 }
+
+/// Bursts for which others give reason come no closer than this: forged adverts and flapping ports make no storm.
+const CALM_BETWEEN_BURSTS: Duration = Duration::from_secs(1);
 
 impl GarpSchedule {
     /// The schedule of a new master.
     pub fn on_master(now: Instant, config: &GarpConfig) -> Self {
-        Self { second: after(now, config.delay, config.repeat), refresh_at: next_refresh(now, config) }
+        let second = after(now, config.delay, config.repeat);
+        Self { second, refresh_at: next_refresh(now, config), again: None, calm_at: None }
+    }
+
+    /// Clients may have learned something else: another master was heard, or a link came back. Packets per address to
+    /// send now; none if the burst has to wait.
+    pub fn on_doubt(&mut self, now: Instant, repeat: u32) -> u32 {
+        match self.calm_at.filter(|at| now < *at) {
+            Some(at) => {
+                self.again = Some((at, self.again.map_or(repeat, |(_, waiting)| waiting.max(repeat))));
+                0
+            }
+            None => {
+                self.calm_at = Some(now + CALM_BETWEEN_BURSTS);
+                self.again = None;
+                repeat
+            }
+        }
     }
 
     /// A second burst after a lower-priority advert was heard, unless one is due anyway.
@@ -272,7 +302,8 @@ impl GarpSchedule {
 
     /// The next burst.
     pub fn deadline(&self) -> Option<Instant> {
-        self.second.map(|(at, _)| at).into_iter().chain(self.refresh_at).min()
+        let bursts = [self.second, self.again].into_iter().flatten().map(|(at, _)| at);
+        bursts.chain(self.refresh_at).min()
     }
 
     /// Packets per address that are due now, and arms the next periodic burst.
@@ -282,7 +313,11 @@ impl GarpSchedule {
         if refresh.is_some() {
             self.refresh_at = next_refresh(now, config);
         }
-        second.max(refresh)
+        let again = self.again.take_if(|(at, _)| *at <= now).map(|(_, repeat)| repeat);
+        if again.is_some() {
+            self.calm_at = Some(now + CALM_BETWEEN_BURSTS);
+        }
+        second.max(refresh).max(again)
     }
 }
 

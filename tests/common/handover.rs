@@ -24,11 +24,11 @@ fn nodes(variant: Variant, peer: Make) -> Vec<Node> {
 }
 
 /// A client that asks every 5 ms, each time by a new connection, does not notice that the master is stopped. Without the
-/// linger it would miss the skew time: 609 ms of VRRPv2, 122 ms of VRRPv3 here.
+/// linger it would miss the skew time: 609 ms of VRRPv2, 122 ms of VRRPv3 here, over IPv4 as over IPv6.
 pub fn planned_stop(variant: Variant, peer: Make) {
     let mut rig = Rig::build(1, nodes(variant, peer));
     let outside = Host::new("client").expect("a namespace");
-    rig.plug(&outside, &[(ip("10.9.0.200"), 24)]);
+    rig.plug(&outside, &[(ip("10.9.0.200"), 24), (ip("fd09::200"), 64)]);
     let servers: Vec<_> = (0..2).map(|n| Server::start(rig.node(n).host()).expect("a port")).collect();
     rig.start_in_turn();
     wait_state(rig.node(1), "VI_1", "BACKUP");

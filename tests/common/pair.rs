@@ -95,9 +95,8 @@ pub fn stopped_vrrp(peer: Make) {
     assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 
-/// With `nopreempt` a better node that comes later stays backup as long as there is a master.
-pub fn nopreempt(peer: Make) {
-    let variant = Variant::V3;
+/// Two with `nopreempt`: the worse one, `b`, is master, and the better one, `a`, came later.
+fn the_better_came_later(peer: Make, variant: Variant) -> Rig {
     let mut rig = Rig::build(
         1,
         vec![
@@ -105,11 +104,17 @@ pub fn nopreempt(peer: Make) {
             Node::new("b", peer, variant.instance(1, 2, 100, "nopreempt")),
         ],
     );
-    let wire = rig.wire();
     rig.nodes[1].start().expect("it starts");
     wait_state(rig.node(1), "VI_1", "MASTER");
     rig.nodes[0].start().expect("it starts");
     wait_state(rig.node(0), "VI_1", "BACKUP");
+    rig
+}
+
+/// With `nopreempt` a better node that comes later stays backup as long as there is a master.
+pub fn nopreempt(peer: Make) {
+    let mut rig = the_better_came_later(peer, Variant::V3);
+    let wire = rig.wire();
     // Three times as long as a preemption would take.
     wire.wait_adverts(wire.mark(), "b", 12);
     assert_eq!(wire.owners(0, VRID), ["b"]);
@@ -118,6 +123,83 @@ pub fn nopreempt(peer: Make) {
     wire.wait_priority(mark, "a", 150);
     wait_state(rig.node(0), "VI_1", "MASTER");
     assert_eq!(wire.owners(0, VRID), ["b", "a"]);
+}
+
+/// `nopreempt` is about backups. Two that are master already, after a partition, settle it by priority.
+pub fn nopreempt_of_two_masters(peer: Make) {
+    let variant = Variant::V3;
+    let rig = the_better_came_later(peer, variant);
+    let wire = rig.wire();
+    rig.lan(0).partition("a", "eth0").expect("a port");
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    rig.lan(0).heal("a", "eth0").expect("a port");
+    wait_state(rig.node(1), "VI_1", "BACKUP");
+    wait_address(rig.node(1), "eth0", variant.vip(), false);
+    let mark = wire.mark();
+    wire.wait_adverts(mark, "a", 5);
+    assert_eq!(wire.owners(mark, VRID), ["a"]);
+    assert!(holds(rig.node(0), "eth0", variant.vip()));
+}
+
+/// Two that both believe to own the addresses: of equals the higher source address stays.
+pub fn two_owners() {
+    let variant = Variant::V3;
+    let node = |n, name| Node::new(name, Make::Holdfast, variant.instance(n, 2, 255, "owner_ignore_adverts off"));
+    let rig = Rig::start(vec![node(0, "a"), node(1, "b")]);
+    wait_line(rig.node(0), 0, "Entering BACKUP STATE");
+    wait_address(rig.node(0), "eth0", variant.vip(), false);
+    let wire = rig.wire();
+    let mark = wire.mark();
+    wire.wait_adverts(mark, "b", 10);
+    assert_eq!(wire.owners(mark, VRID), ["b"]);
+    assert!(holds(rig.node(1), "eth0", variant.vip()));
+    assert_eq!(rig.node(0).state("VI_1").as_deref(), Some("BACKUP"));
+}
+
+/// A tracker of the group with a weight costs all members their mastership at once, and none of them alone.
+pub fn sync_group_weight(peer: Make) {
+    let config = |priority: u8| {
+        let instance = |n: u8| {
+            format!(
+                "vrrp_instance VI_{n} {{\ninterface eth{}\nversion 3\nvirtual_router_id {}\npriority {priority}\n\
+                 advert_int 0.2\nvirtual_ipaddress {{\n10.9.{}.100/24\n}}\n}}\n",
+                n - 1,
+                50 + n,
+                n - 1
+            )
+        };
+        format!(
+            "vrrp_track_file t {{\nfile /etc/keepalived/number\n}}\n\
+             vrrp_sync_group VG {{\nsync_group_tracking_weight\ngroup {{\nVI_1\nVI_2\n}}\ntrack_file {{\nt weight 1\n}}\n}}\n\
+             {}{}",
+            instance(1),
+            instance(2)
+        )
+    };
+    let nodes = vec![Node::new("a", Make::Holdfast, config(150)), Node::new("b", peer, config(100))];
+    let mut rig = Rig::build(2, nodes);
+    for node in &rig.nodes {
+        node.write_file(std::path::Path::new("/etc/keepalived/number"), "0\n").expect("a private file");
+    }
+    rig.start_in_turn();
+    let (a, b) = (rig.node(0), rig.node(1));
+    for instance in ["VI_1", "VI_2"] {
+        wait_state(a, instance, "MASTER");
+        wait_state(b, instance, "BACKUP");
+    }
+    for (number, master, backup) in [("-60\n", b, a), ("0\n", a, b)] {
+        a.write_file(std::path::Path::new("/etc/keepalived/number"), number).expect("a private file");
+        for (n, instance) in ["VI_1", "VI_2"].into_iter().enumerate() {
+            wait_state(master, instance, "MASTER");
+            wait_state(backup, instance, "BACKUP");
+            let vip = crate::rig::ip(&format!("10.9.{n}.100"));
+            wait_address(master, &format!("eth{n}"), vip, true);
+            wait_address(backup, &format!("eth{n}"), vip, false);
+        }
+    }
+    assert!(!logged(a, "FAULT") && !logged(b, "FAULT"));
+    assert_eq!(rig.wire_of(0).owners(0, 51), ["a", "b", "a"]);
+    assert_eq!(rig.wire_of(1).owners(0, 52), ["a", "b", "a"]);
 }
 
 /// `preempt_delay` runs from the first advert of the worse master.

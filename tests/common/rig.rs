@@ -29,6 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Make {
     Holdfast,
     Keepalived,
+    /// FRR's vrrpd; its file is in FRR's words, and its log tells no states.
+    Frr,
 }
 
 impl Make {
@@ -36,6 +38,7 @@ impl Make {
         let program = match self {
             Self::Holdfast => env!("CARGO_BIN_EXE_holdfast"),
             Self::Keepalived => KEEPALIVED,
+            Self::Frr => concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/frr.sh"),
         };
         Daemon { program: program.into(), options: Vec::new() }
     }
@@ -109,6 +112,13 @@ impl Rig {
         lan.plug(host, "eth0", addresses).expect("a cable");
         lan.wait_ready().expect("ports forward");
         lan.wait_host_ready(host, "eth0").expect("the link is up");
+    }
+
+    /// A new interface `eth0` for a node that has lost its own. The wire does not show what it sends.
+    pub fn replug(&mut self, n: usize, addresses: &[(IpAddr, u8)]) {
+        let Self { lans, nodes, .. } = self;
+        lans[0].plug(nodes[n].host(), "eth0", addresses).expect("a cable");
+        lans[0].wait_host_ready(nodes[n].host(), "eth0").expect("the link is up");
     }
 
     /// One switch, all daemons running.

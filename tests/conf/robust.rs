@@ -58,6 +58,17 @@ fn token() -> impl Strategy<Value = String> {
         "vrrp_sync_group",
         "group",
         "virtual_server",
+        "virtual_server 192.0.2.1 80 {",
+        "virtual_server fwmark 7 {",
+        "real_server 192.0.2.3 80 {",
+        "TCP_CHECK {",
+        "HTTP_GET {",
+        "url {",
+        "static_routes {",
+        "nexthop",
+        "lb_kind",
+        "TUN",
+        "status_code",
         "state",
         "MASTER",
         "authentication",
@@ -94,6 +105,76 @@ proptest! {
         prop_assert_eq!(loaded.config.is_none(), loaded.diagnostics.is_fatal());
         loaded.diagnostics.render(false);
     }
+
+    /// The daemon reads the virtual servers of a file one by one, a check reads the file as a whole: they see the same.
+    #[test]
+    fn virtual_servers_mean_the_same_one_by_one(blocks in proptest::collection::vec(virtual_server(), 0..8)) {
+        let text = blocks.concat();
+        let loaded = load(text.as_bytes());
+        let checked = conf::check_text(Path::new("k.conf"), text.as_bytes(), &LoadOptions::default(), None).loaded;
+        prop_assert_eq!(&loaded.config, &checked.config);
+        let mut found: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+        let findings = checked.diagnostics.iter().map(ToString::to_string);
+        let mut all: Vec<String> = findings.collect();
+        found.sort();
+        all.sort();
+        // The linter has more to say.
+        prop_assert!(found.iter().all(|one| all.contains(one)), "{found:#?}\n{all:#?}");
+    }
+}
+
+/// A block, now and then with something wrong about its braces, its quotes or its words.
+fn virtual_server() -> impl Strategy<Value = String> {
+    let odd = prop_oneof![
+        8 => Just(""),
+        1 => Just("}"),
+        1 => Just("{"),
+        1 => Just("\""),
+        1 => Just("nonsense { x }"),
+        1 => Just("vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}"),
+        1 => Just("# } {"),
+        1 => Just("} smtp_alert"),
+        1 => Just("$x=1"),
+        1 => Just("weight ${x}"),
+    ];
+    (0..4_u8, odd.clone(), odd.clone(), odd).prop_map(|(number, before, inside, after)| {
+        format!(
+            "{before}\nvirtual_server 192.0.2.{number} 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n {inside}\n real_server \
+             192.0.2.3 80 {{\n  weight 2\n  TCP_CHECK {{\n   retry 3\n  }}\n }}\n {after}\n}}\n"
+        )
+    })
+}
+
+#[test]
+fn giant_lines_are_dropped() {
+    let mut text = b"vrrp_instance ".to_vec();
+    text.resize(8 << 20, b'x');
+    text.extend_from_slice(b"\nglobal_defs {\n router_id r\n}\n");
+    let loaded = load(&text);
+    assert_eq!(loaded.diagnostics.count(conf::Severity::Error), 1, "{}", loaded.diagnostics);
+    assert_eq!(loaded.config.expect("nothing is fatal").daemon.router_id.as_deref(), Some("r"));
+}
+
+#[test]
+fn many_virtual_servers_are_read() {
+    let mut text = String::new();
+    for n in 0..3_000 {
+        text.push_str(&format!(
+            "virtual_server 10.0.{}.{} 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n",
+            n / 256,
+            n % 256
+        ));
+        for server in 0..5 {
+            text.push_str(&format!(" real_server 192.0.2.{server} 80 {{\n  TCP_CHECK {{\n   retry 3\n  }}\n }}\n"));
+        }
+        text.push_str("}\n");
+    }
+    let start = Instant::now();
+    let loaded = load(text.as_bytes());
+    let took = start.elapsed();
+    assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
+    assert_eq!(loaded.config.expect("nothing is wrong with it").balancer.services.len(), 3_000);
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

@@ -126,7 +126,27 @@ fn global_settings_count_for_instances_above_them() {
     let v = instance(&config, "V");
     assert_eq!(v.version, Version::V3);
     assert_eq!(v.transport, Transport::Multicast { group: address("224.0.0.99") });
-    assert_eq!((v.garp.repeat, v.garp.delay), (1, Duration::ZERO));
+    assert_eq!((v.garp.repeat, v.garp.delay, v.garp.refresh), (1, Duration::ZERO, Duration::ZERO));
+}
+
+#[test]
+fn addresses_are_announced_again_each_minute_unless_the_file_says_otherwise() {
+    // global_defs, the instance's own -> seconds
+    let rows = [
+        ("", "", 60),
+        ("", "garp_master_refresh 0", 0),
+        ("vrrp_garp_master_refresh 0", "", 0),
+        ("vrrp_garp_master_refresh 7", "", 7),
+        ("vrrp_garp_master_refresh 0", "garp_master_refresh 9", 9),
+        ("vrrp_min_garp\n vrrp_garp_master_refresh 8", "", 8),
+    ];
+    for (global, own, seconds) in rows {
+        let config = load(&format!(
+            "global_defs {{\n {global}\n}}\n\
+             vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n {own}\n virtual_ipaddress {{ 192.0.2.1 }}\n}}\n",
+        ));
+        assert_eq!(instance(&config, "V").garp.refresh, Duration::from_secs(seconds), "{global} {own}");
+    }
 }
 
 #[test]

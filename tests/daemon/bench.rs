@@ -75,12 +75,20 @@ impl Daemon {
 
     /// Reads on in the log until a line contains `words`; the line.
     pub fn wait_for_log(&self, words: &str) -> String {
+        self.lines_until(words).pop().expect("the line")
+    }
+
+    /// The lines that it reads over, too.
+    pub fn lines_until(&self, words: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.log.recv_timeout(left).unwrap_or_else(|e| panic!("no line with {words:?}: {e}"));
-            if line.contains(words) {
-                return line;
+            let last = line.contains(words);
+            lines.push(line);
+            if last {
+                return lines;
             }
         }
     }

@@ -176,6 +176,25 @@ fn a_killed_vrrp_process_is_replaced_and_goes_on() {
     rig.wait_for_address(true);
 }
 
+/// Nobody renews the claim to the address while it is waited: it goes.
+#[test]
+fn a_vrrp_process_that_keeps_dying_is_started_ever_more_slowly() {
+    let Some(rig) = Rig::start("crashloop") else { return };
+    for (deaths, told) in
+        [(1, "restarting the vrrp process at once"), (2, "died 2 times soon after its start: restarted in 1s")]
+    {
+        let pid = rig.vrrp_pid();
+        kill(pid, libc::SIGKILL);
+        rig.daemon.wait_for_log(told);
+        if deaths == 2 {
+            rig.wait_for_address(false);
+        }
+        wait_until("another process", || rig.vrrp_pid() != pid);
+        rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    }
+    rig.wait_for_address(true);
+}
+
 #[test]
 fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
     let Some(rig) = Rig::start("stuck") else { return };
@@ -187,6 +206,83 @@ fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
     rig.daemon.wait_for_log("(VI_1) Entering BACKUP STATE");
     rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
     rig.wait_for_address(true);
+}
+
+/// Policy (2 is SCHED_RR), real-time priority and nice value of the vrrp process, and whether its memory is locked.
+fn scheduling(rig: &Rig) -> (i32, i32, i32, bool) {
+    let proc = format!("/proc/{}", rig.vrrp_pid());
+    let stat = fs::read_to_string(format!("{proc}/stat")).unwrap();
+    // Behind the name, which is in parentheses and may hold anything; the state is the third field of all.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let field = |number: usize| -> i32 { fields[number - 3].parse().unwrap() };
+    let status = fs::read_to_string(format!("{proc}/status")).unwrap();
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a kernel that tells");
+    (field(41), field(40), field(19), !locked.contains(" 0 kB"))
+}
+
+const DEMANDING: &str =
+    "global_defs {\n vrrp_rt_priority 30\n vrrp_priority -7\n vrrp_no_swap\n vrrp_rlimit_rttime 200000\n}\n";
+
+#[test]
+fn scheduling_and_memory_are_as_configured() {
+    let Some(rig) = Rig::start("sched") else { return };
+    assert_eq!(scheduling(&rig), (0, 0, 0, false));
+    fs::write(rig.bench.path("conf"), format!("{DEMANDING}{}", conf(&rig.bench, 51, ""))).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    let lines = rig.daemon.lines_until("reload: ");
+    if lines.iter().any(|line| line.contains("going on without")) {
+        return crate::common::skipped("needs real-time scheduling");
+    }
+    wait_until("it is as configured", || scheduling(&rig) == (2, 30, -7, true));
+    // Children are ordinary processes, and the next vrrp process is told everything anew.
+    let first = rig.vrrp_pid();
+    kill(first, libc::SIGKILL);
+    wait_until("another process", || rig.vrrp_pid() != first);
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    wait_until("and so is the next", || scheduling(&rig) == (2, 30, -7, true));
+}
+
+/// A container without the capabilities: one warning for each wish, and VRRP as it can be had.
+#[test]
+fn what_the_kernel_refuses_is_told_once_and_gone_without() {
+    let Some(net) = Net::new("refused") else { return };
+    let bench = Bench::new("");
+    fs::write(bench.path("conf"), format!("{DEMANDING}{}", conf(&bench, 51, ""))).unwrap();
+    let mut command = Command::new("prlimit");
+    command.args(["--memlock=65536:65536", "--rtprio=0:0", "--nice=0:0", "setpriv"]);
+    command.args(["--bounding-set=-sys_nice,-ipc_lock,-sys_resource", "--inh-caps=-sys_nice,-ipc_lock,-sys_resource"]);
+    let daemon = bench.command(&["-n", "-l", "-G", "-D", "-s", &net.name]);
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    let rig = Rig { daemon: Daemon::start(&mut command), bench, net };
+    // Memory is locked a few seconds after the start, when what the start took has been given back.
+    let lines = rig.daemon.lines_until("vrrp_no_swap: ");
+    assert!(lines.iter().any(|line| line.contains("(VI_1) Entering MASTER STATE")), "{lines:#?}");
+    for keyword in ["vrrp_rt_priority: ", "vrrp_priority: ", "vrrp_no_swap: no CAP_IPC_LOCK"] {
+        let told = lines.iter().filter(|line| line.contains(keyword) && line.contains("; going on without"));
+        assert_eq!(told.count(), 1, "{keyword}: {lines:#?}");
+    }
+    rig.wait_for_address(true);
+    assert_eq!(scheduling(&rig), (0, 0, 0, false));
+}
+
+#[test]
+fn a_main_that_is_stopped_is_told_and_no_reason_to_fail_over() {
+    let Some(rig) = Rig::start("silent") else { return };
+    let vrrp = rig.vrrp_pid();
+    let main = rig.daemon.id();
+    kill(main, libc::SIGSTOP);
+    let line = rig.daemon.wait_for_log("main has been silent for 10 s");
+    assert!(line.contains("VRRP goes on with the trackers' statuses of then"), "{line}");
+    assert!(rig.net.has_address() && rig.vrrp_pid() == vrrp, "the address stays where it was");
+    kill(main, libc::SIGCONT);
+    rig.daemon.wait_for_log("main is back after 1");
+    // It reads what it has missed, and logs none of it twice.
+    rig.daemon.signal(libc::SIGHUP);
+    let log = rig.daemon.lines_until("reload: 0 changed, 0 added, 0 removed, 1 unchanged");
+    for never in ["main has been silent", "main is back", "Entering", "stood still"] {
+        assert!(!log.iter().any(|line| line.contains(never)), "{never}: {log:#?}");
+    }
+    assert_eq!(rig.vrrp_pid(), vrrp);
 }
 
 #[test]
@@ -202,7 +298,7 @@ fn a_vrrp_process_that_is_left_without_its_main_is_ended_by_the_next() {
         fs::write(bench.path("vrrp.pid"), format!("{}\n", left.id())).unwrap();
         let daemon = bench.start(&["-s", &net.name]);
         if is_orphan {
-            daemon.wait_for_log("a vrrp process without its main was left");
+            daemon.wait_for_log("the vrrp process of a main that is gone was left");
         }
         daemon.wait_for_log("(VI_1) Entering MASTER STATE");
         assert_eq!(left.try_wait().unwrap().is_some(), is_orphan, "{name}");

@@ -1,8 +1,10 @@
 //! Adverts that are not as they should be, from a third host: told in the log, and never a second master.
 
+use std::time::Duration;
+
 use crate::common::needs_root;
-use crate::forged::{Forged, GOOD, OURS, send};
-use crate::rig::{Make, Node, Rig, each, logged, wait_line, wait_state};
+use crate::forged::{Forged, GOOD, OURS, flood, send};
+use crate::rig::{Make, Node, Rig, advert, announced, each, logged, wait_line, wait_state};
 use crate::variant::{VRID, Variant};
 
 const V: Variant = Variant::V2Pass;
@@ -55,6 +57,43 @@ fn another_address_list_is_heard_but_not_by_strict_routers() {
             wait_state(a, "VI_1", "MASTER");
         }
     });
+}
+
+/// Twenty thousand adverts a second for three seconds: the pair goes on, the log has a line for each misdeed, and who is
+/// better than both is master for as long as it is there.
+#[test]
+fn a_pair_goes_on_in_a_flood() {
+    needs_root!();
+    let rig = pair("");
+    let (a, b) = (rig.node(0), rig.node(1));
+    let (wire, log) = (rig.wire(), a.log_mark());
+    let (mark, pause) = (wire.mark(), Duration::from_millis(5));
+    flood(rig.node(2), &REFUSED, 60_000, pause);
+    undisturbed(&rig);
+    let frames: Vec<_> = wire.since(mark).into_iter().filter(|f| f.host == "a" && advert(f).is_some()).collect();
+    let gap = frames.windows(2).map(|two| two[1].at - two[0].at).max().expect("adverts");
+    println!("{} adverts of the master, no further apart than {gap:?}", frames.len());
+    assert!(gap < V.master_down(100), "a backup that hears nothing else waits for {:?}", V.master_down(100));
+    for (node, from) in [(a, log), (b, 0)] {
+        for told in ["wrong password", "TTL 254"] {
+            let lines = node.log().into_iter().skip(from).filter(|line| line.text.contains(told)).count();
+            assert_eq!(lines, 1, "{}: {told}", node.name());
+        }
+    }
+    flood(rig.node(2), &[Forged { priority: 255, ..GOOD }], 20_000, pause);
+    for node in [a, b] {
+        assert_eq!(node.state("VI_1").as_deref(), Some("BACKUP"), "{}", node.name());
+    }
+    // Each of them that is master answers what is worse, or resigns, at most four times an interval.
+    wait_state(a, "VI_1", "MASTER");
+    let mark = wire.mark();
+    flood(rig.node(2), &[GOOD, Forged { priority: 0, ..GOOD }], 60_000, pause);
+    let answers = wire.since(mark).into_iter().filter(|f| f.host == "a");
+    let (adverts, others): (Vec<_>, Vec<_>) = answers.partition(|frame| advert(frame).is_some());
+    let announcements = others.iter().filter_map(announced).count();
+    println!("{} adverts, {announcements} announcements", adverts.len());
+    assert!(adverts.len() <= 40 && announcements <= 120, "{} adverts, {announcements} announcements", adverts.len());
+    assert_eq!(a.state("VI_1").as_deref(), Some("MASTER"));
 }
 
 /// `a` is master, `b` backup, `c` runs no daemon.

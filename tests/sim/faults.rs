@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::{ConfigDiff, VrrpConfig};
 use holdfast::vrrp::engine::{Input, VrrpEngine};
+use holdfast::vrrp::receive_clock::ReceiveClock;
 use holdfast::vrrp::snapshot::FlightRecord;
 
 use crate::host::{Message, Process, segment};
@@ -46,6 +47,24 @@ impl World {
             }
             Fault::Reload(host, config) => self.reload(host, config),
             Fault::Remove(host, n) => self.remove_address(host, n),
+            Fault::SwallowGoodbyes(swallows) => self.network.swallows_goodbyes = swallows,
+            Fault::SlowWriter(host, time) => {
+                let before = std::mem::replace(&mut self.hosts[host].slow_writer, time);
+                // What is being written, and what waits behind it, takes as long as it takes.
+                self.disturbed[host] = self.disturbed[host].max(self.now + before * 8);
+            }
+            Fault::ClockStep(host, ahead, by) => {
+                let wall = &mut self.hosts[host].wall;
+                *wall = if ahead { *wall + by } else { wall.saturating_sub(by) };
+            }
+            Fault::Failover(host, name) => self.say(host, Message::Failover(name)),
+            Fault::Maintenance(host, on) => {
+                if self.hosts[host].process.is_some() {
+                    self.say(host, Message::Maintenance(on));
+                } else {
+                    self.hosts[host].maintenance = on;
+                }
+            }
             Fault::SlowTracker(host, time) => self.hosts[host].slow_tracker = Some(time),
             Fault::Tracker(host, status) => {
                 self.hosts[host].tracker = status;
@@ -112,6 +131,9 @@ impl World {
     fn remove_address(&mut self, host: HostId, n: usize) {
         let Some((interface, address)) = self.hosts[host].kernel.iter().cycle().nth(n).copied() else { return };
         self.hosts[host].kernel.remove(&(interface, address));
+        if self.bug == Some(Bug::LossUnheeded) {
+            return;
+        }
         self.disturb(host);
         let recent = self.removals[host].iter().filter(|at| **at + Duration::from_secs(60) >= self.now).count();
         if recent > 0 {
@@ -152,7 +174,7 @@ impl World {
     pub fn start_process(&mut self, id: HostId, adopt: bool) {
         self.tell(|| format!("host {id} starts, adopting: {adopt}"));
         let late = self.bug == Some(Bug::AdoptionWithoutDeadline);
-        let now = self.now;
+        let (now, wall) = (self.now, self.wall(id));
         let host = &mut self.hosts[id];
         host.restarting = false;
         host.incarnation += 1;
@@ -170,10 +192,13 @@ impl World {
             }
         }
         let engine = VrrpEngine::new(now, host.config.clone(), &forged);
-        host.process = Some(Process::new(engine, &records));
+        host.process = Some(Process::new(engine, &records, ReceiveClock::new(now, wall)));
         self.oracle.forget(id);
         self.disturb(id);
         self.settle(id);
+        if self.hosts[id].maintenance && self.bug != Some(Bug::MaintenanceForgotten) {
+            self.input(id, Input::Maintenance(true));
+        }
         let status = self.hosts[id].tracker;
         match self.hosts[id].slow_tracker.filter(|_| !adopt) {
             Some(time) => {

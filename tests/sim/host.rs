@@ -12,6 +12,7 @@ use holdfast::net::write_queue::{Change, WriteQueue};
 use holdfast::vrrp::config::{ConfigDiff, InstanceConfig, VrrpConfig};
 use holdfast::vrrp::engine::{BoundAddress, Received, SocketKey, SocketSpec, VrrpEngine};
 use holdfast::vrrp::event::TrackerStatus;
+use holdfast::vrrp::receive_clock::ReceiveClock;
 use holdfast::vrrp::snapshot::FlightRecord;
 use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, LinkAddress};
 
@@ -31,20 +32,20 @@ pub struct Packet {
 #[derive(Debug, Clone)]
 pub struct Waiting {
     pub socket: SocketKey,
-    /// When it came in.
-    pub at: Instant,
+    /// When it came in, by the wall clock of the host.
+    pub stamp: Duration,
     pub packet: Rc<Packet>,
 }
 
 impl Waiting {
     /// As the engine is given it.
-    pub fn received(&self) -> Received<'_> {
+    pub fn received(&self, at: Instant) -> Received<'_> {
         Received {
             socket: self.socket,
             source: self.packet.source,
             destination: self.packet.destination,
             ttl: self.packet.ttl,
-            at: self.at,
+            at,
             pdu: &self.packet.pdu,
         }
     }
@@ -55,6 +56,8 @@ impl Waiting {
 pub enum Message {
     Reload(Box<ConfigDiff>),
     Tracker(TrackerStatus),
+    Failover(String),
+    Maintenance(bool),
     Stop,
 }
 
@@ -68,6 +71,12 @@ pub struct Host {
     /// The tracker's first result comes this long after a start.
     pub slow_tracker: Option<Duration>,
     pub carrier: Vec<bool>,
+    /// Its wall clock shows so much more than the time since the beginning.
+    pub wall: Duration,
+    /// The kernel takes up to so long for a change of addresses, beyond what it takes in health.
+    pub slow_writer: Duration,
+    /// An operator keeps it out of elections.
+    pub maintenance: bool,
     /// The virtual addresses in the kernel.
     pub kernel: BTreeSet<(IfIndex, IpAddr)>,
     /// The flight recorder, which outlives the process.
@@ -89,6 +98,7 @@ pub struct Process {
     pub inbox: VecDeque<Waiting>,
     /// Sockets that had no room for a packet.
     pub overflown: BTreeSet<SocketKey>,
+    pub receive_clock: ReceiveClock,
     /// What other hosts announced, while it listens to that.
     pub announced: VecDeque<(IfIndex, IpAddr)>,
     pub links: BTreeSet<Segment>,
@@ -111,12 +121,13 @@ pub struct Process {
 
 impl Process {
     /// A process about to begin.
-    pub fn new(engine: VrrpEngine, records: &[FlightRecord]) -> Self {
+    pub fn new(engine: VrrpEngine, records: &[FlightRecord], receive_clock: ReceiveClock) -> Self {
         Self {
             engine,
             sockets: BTreeMap::new(),
             inbox: VecDeque::new(),
             overflown: BTreeSet::new(),
+            receive_clock,
             announced: VecDeque::new(),
             links: BTreeSet::new(),
             messages: VecDeque::new(),
@@ -150,6 +161,9 @@ impl Host {
             tracker: TrackerStatus::Up,
             slow_tracker: None,
             carrier: vec![true; segments],
+            wall: Duration::from_secs(1_000_000),
+            slow_writer: Duration::ZERO,
+            maintenance: false,
             kernel: BTreeSet::new(),
             flight: BTreeMap::new(),
             process: None,

@@ -46,9 +46,10 @@ impl World {
     }
 
     /// How long the addresses may differ from the state.
-    fn hand_over(&self) -> Duration {
+    fn hand_over(&self, host: HostId) -> Duration {
         let routers = self.hosts.iter().map(|host| host.config.instances.len()).max().unwrap_or(0);
-        self.slack() + self.scenario.write_time * (2 * u32::try_from(routers).expect("few") + 2)
+        let write_time = self.scenario.write_time + self.hosts[host].slow_writer;
+        self.slack() + write_time * (2 * u32::try_from(routers).expect("few") + 2)
     }
 
     /// How much earlier than due the engine is told of deadlines: only with a planted bug.
@@ -101,6 +102,10 @@ impl World {
     /// A state changed.
     pub fn judge_change(&mut self, host: HostId, change: &Change<'_>) {
         let Change { name, from, to, cause, .. } = *change;
+        if to == StateName::Master && self.hosts[host].maintenance {
+            let text = format!("host {host} {name} became master in maintenance: {cause}");
+            self.oracle.broken(Rule::Maintenance, text);
+        }
         if self.calm {
             let text = format!("host {host} {name} went from {from} to {to} long after the last fault: {cause}");
             self.oracle.broken(Rule::Calm, text);
@@ -151,7 +156,7 @@ impl World {
                 let text = format!("host {host} {group}: of {members:?} only {masters:?} are master");
                 self.oracle.broken(Rule::Group, text);
             }
-            for name in members {
+            for name in members.into_iter().filter(|_| !self.hosts[host].maintenance) {
                 if let Some(config) = self.hosts[host].config_of(&name) {
                     self.oracle.note_expired(self.now, host, &name, config);
                 }
@@ -174,14 +179,14 @@ impl World {
     fn audit_addresses(&mut self, host: HostId) {
         let state = &self.hosts[host];
         let stalled = state.process.is_some() && state.awake().is_none();
-        if stalled || state.restarting || self.now <= self.disturbed[host] + self.hand_over() {
+        if stalled || state.restarting || self.now <= self.disturbed[host] + self.hand_over(host) {
             return;
         }
         let expected = self.expected(host);
         let lingering = self.lingering.iter().filter(|((h, _, _), _)| *h == host);
         let lingering: Vec<_> = lingering.map(|((_, link, address), until)| ((*link, *address), *until)).collect();
         let required: BTreeSet<_> = lingering.iter().filter(|(_, until)| self.now < *until).map(|(a, _)| *a).collect();
-        let late = self.hand_over();
+        let late = self.hand_over(host);
         let allowed: BTreeSet<_> =
             lingering.iter().filter(|(_, until)| self.now <= *until + late).map(|(a, _)| *a).collect();
         let kernel = &self.hosts[host].kernel;
@@ -231,6 +236,9 @@ impl World {
     fn deadline(&self, host: HostId, name: &str) -> Option<Instant> {
         let book = self.oracle.books.get(&(host, name.to_owned()))?;
         let config = self.config(host, name)?;
+        if self.hosts[host].maintenance {
+            return None;
+        }
         let deadline = book.listener.as_ref()?.deadline(config, book.priority);
         // A deadline that passed during a stall, or that a reload moved, is met in the next turn.
         Some(deadline.max(self.disturbed[host]))
@@ -304,6 +312,10 @@ impl World {
         let Some(segment) = (0..self.scenario.segments).find(|s| config.interface == Some(link_name(*s))) else {
             return;
         };
+        // Strict routers do not tell anybody of a contest.
+        if config.strict {
+            return;
+        }
         let addresses: Vec<IpAddr> = config.all_addresses().map(|address| address.address).collect();
         for address in addresses {
             let told = self.announced.get(&(master, address));

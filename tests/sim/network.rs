@@ -17,6 +17,8 @@ pub type Node = usize;
 pub struct Network {
     /// Packets lost, in percent.
     pub loss: u64,
+    /// Resignations are lost, and nothing else.
+    pub swallows_goodbyes: bool,
     /// Packets that arrive twice, in percent.
     pub duplicate: u64,
     /// The longest way. Each packet goes its own time, so that a later one may overtake.
@@ -33,6 +35,7 @@ impl Network {
     pub fn new(latency: Duration) -> Self {
         Self {
             loss: 0,
+            swallows_goodbyes: false,
             duplicate: 0,
             latency,
             blocked: BTreeSet::new(),
@@ -49,6 +52,7 @@ impl Network {
     /// Whether nothing is wrong with a segment just now.
     pub fn is_clean(&self, segment: Segment) -> bool {
         self.loss == 0
+            && !self.swallows_goodbyes
             && self.latency == self.healthy_latency
             && !self.blocked.iter().any(|(s, _, _)| *s == segment)
             && !self.down.iter().any(|(s, _)| *s == segment)

@@ -3,7 +3,7 @@
 //! Pure. The book is kept from packets handed to an engine and events that it emitted; the deadlines of backups are
 //! reckoned here anew ([`Listener`]), from the RFC and not from the engine.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub enum Rule {
     Client,
     /// Nothing moves without a reason.
     Calm,
+    /// A node that takes no part in elections does not.
+    Maintenance,
 }
 
 /// A broken rule.
@@ -73,6 +75,8 @@ pub struct Listener {
     wait: Wait,
     learned: Option<AdvertInterval>,
     preempt_at: Option<Instant>,
+    /// It handed over on command: a worse master is left alone for this long.
+    hold: Duration,
     /// The last advert that did not keep it from taking over.
     discarded: Option<(Instant, Heard)>,
     resigned: bool,
@@ -90,6 +94,20 @@ enum Wait {
 }
 
 impl Listener {
+    fn begun(since: Instant, wait: Wait, learned: Option<AdvertInterval>) -> Self {
+        Self {
+            since,
+            wait,
+            learned,
+            preempt_at: None,
+            hold: Duration::ZERO,
+            discarded: None,
+            resigned: false,
+            expired: false,
+            excused: false,
+        }
+    }
+
     fn interval(&self, config: &InstanceConfig) -> AdvertInterval {
         // VRRPv2 has one interval, which all must have configured.
         self.learned.filter(|_| config.version == Version::V3).unwrap_or(config.advert_interval)
@@ -122,10 +140,11 @@ impl Listener {
             }
             return;
         }
+        let delay = config.preempt_delay.max(self.hold);
         if heard.priority >= ours {
             self.preempt_at = None;
-        } else if config.preempt && !config.preempt_delay.is_zero() && self.preempt_at.is_none() {
-            self.preempt_at = Some(now + config.preempt_delay);
+        } else if config.preempt && !delay.is_zero() && self.preempt_at.is_none() {
+            self.preempt_at = Some(now + delay);
         }
         if is_acceptable(config, ours, heard) || self.preempt_at.is_some_and(|at| now < at) {
             self.since = now;
@@ -165,7 +184,9 @@ pub fn read(config: &InstanceConfig, packet: &Packet) -> Option<Heard> {
     let parsed = packet::parse(config.family, &packet.pdu).ok()?;
     let interval = AdvertInterval::from_centiseconds(parsed.interval_cs)?;
     let same = config.version == Version::V3 || interval == config.advert_interval;
-    let ours = parsed.version == config.version && parsed.vrid == config.vrid;
+    let theirs: BTreeSet<IpAddr> = parsed.addresses().collect();
+    let listed = !config.strict || theirs == config.addresses.iter().map(|a| a.address).collect();
+    let ours = parsed.version == config.version && parsed.vrid == config.vrid && listed;
     (same && ours).then_some(Heard { address: packet.source, priority: parsed.priority, interval })
 }
 
@@ -251,6 +272,18 @@ impl Oracle {
         }
     }
 
+    /// An operator took a node out of elections, or put it back: its backups begin to listen.
+    pub fn on_maintenance(&mut self, now: Instant, host: HostId) {
+        for (_, book) in self.books.iter_mut().filter(|((h, _), _)| *h == host) {
+            if let Some(listener) = &mut book.listener {
+                listener.since = now;
+                listener.wait = Wait::MasterDown;
+                listener.expired = false;
+                listener.hold = Duration::ZERO;
+            }
+        }
+    }
+
     /// The engine sends an advert.
     pub fn on_send(&mut self, now: Instant, host: HostId, name: &str, to: IpAddr, config: &InstanceConfig, zero: bool) {
         let interval = config.advert_interval.duration();
@@ -330,20 +363,19 @@ impl Oracle {
         if to != StateName::Master {
             book.advert_by = None;
         }
+        let mut hold = Duration::ZERO;
+        if matches!(cause, Cause::Failover | Cause::Maintenance) {
+            let wait = Listener::begun(now, Wait::MasterDown, None).deadline(config, priority) - now;
+            hold = wait * 3;
+        }
         let first = from == StateName::Init && config.state == InitialState::Master && !config.priority.is_owner();
-        book.listener = (to == StateName::Backup).then_some(Listener {
-            since,
-            wait: if first { Wait::Initial } else { Wait::MasterDown },
-            learned: match cause {
-                Cause::BetterMaster { master, .. } => Some(master.interval),
-                _ => None,
-            },
-            preempt_at: None,
-            discarded: None,
-            resigned: false,
-            expired: false,
-            excused: false,
-        });
+        let wait = if first { Wait::Initial } else { Wait::MasterDown };
+        let learned = match cause {
+            Cause::BetterMaster { master, .. } => Some(master.interval),
+            _ => None,
+        };
+        let listener = Listener { hold, ..Listener::begun(since, wait, learned) };
+        book.listener = (to == StateName::Backup).then_some(listener);
     }
 
     /// After a turn: which members of groups have expired.
@@ -396,6 +428,7 @@ impl Book {
             Cause::Adopted => says(to == Master, "adoption makes a master"),
             Cause::Fault { reasons } => says(to == Fault && !reasons.is_empty(), "no fault"),
             Cause::FaultCleared => says(from == Fault && to == Backup, "it was not in FAULT"),
+            Cause::Failover | Cause::Maintenance => says(moves == (Master, Backup), "only a master hands over"),
             Cause::Stopping => says(to == Stop, "nobody stopped it"),
             Cause::Removed => says(matches!(to, Fault | Deleted), "nobody removed it"),
             Cause::SyncGroup { .. } => says(matches!(to, Backup | Master), "a group moves between these"),

@@ -47,6 +47,16 @@ pub enum Bug {
     AnnouncesWhileLingering,
     /// A master that yields does not say so.
     LastAdvertWithheld,
+    /// Addresses that others remove are not missed.
+    LossUnheeded,
+    /// The stamps of packets are believed whatever happens to the wall clock.
+    ClockBelieved,
+    /// Nobody cares for adverts that found no room.
+    OverflowUnheeded,
+    /// What an operator said is forgotten.
+    MaintenanceForgotten,
+    /// Who handed over takes back what it gave.
+    HoldForgotten,
 }
 
 impl Bug {
@@ -151,4 +161,29 @@ fn announcing_while_lingering_is_found() {
 #[test]
 fn a_last_advert_that_is_withheld_misleads_clients() {
     caught(Bug::LastAdvertWithheld, &[Rule::Client]);
+}
+
+#[test]
+fn addresses_that_are_not_put_back_are_found() {
+    caught(Bug::LossUnheeded, &[Rule::Addresses]);
+}
+
+#[test]
+fn a_wall_clock_that_is_believed_is_found() {
+    caught(Bug::ClockBelieved, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn adverts_without_room_that_nobody_cares_for_are_found() {
+    caught(Bug::OverflowUnheeded, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn a_hand_over_that_is_taken_back_is_found() {
+    caught(Bug::HoldForgotten, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn a_forgotten_maintenance_is_found() {
+    caught(Bug::MaintenanceForgotten, &[Rule::Maintenance]);
 }

@@ -50,6 +50,16 @@ pub enum Fault {
     Reload(HostId, Box<VrrpConfig>),
     /// Somebody removes one of the addresses that a host holds, if it holds any: the n-th.
     Remove(HostId, usize),
+    /// Resignations are lost, and nothing else; or no longer.
+    SwallowGoodbyes(bool),
+    /// The kernel takes up to so long for a change of addresses, beyond what it takes in health.
+    SlowWriter(HostId, Duration),
+    /// The wall clock of a host is set ahead, or back, by this much.
+    ClockStep(HostId, bool, Duration),
+    /// An operator has a router hand over, if it is master.
+    Failover(HostId, String),
+    /// An operator takes a host out of elections, or puts it back.
+    Maintenance(HostId, bool),
     /// The tracked script has another result.
     Tracker(HostId, TrackerStatus),
 }
@@ -97,6 +107,7 @@ struct RouterPlan {
     addresses: Vec<IpAddr>,
     excluded: Vec<IpAddr>,
     checksum_as_v2: bool,
+    strict: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -184,7 +195,7 @@ impl Scenario {
         let until = at + random.duration(base / 4, base * 12);
         let host = random.index(self.hosts);
         let segment = random.index(self.segments);
-        let (fault, repair) = match random.below(13) {
+        let (fault, repair) = match random.below(18) {
             0 => (Fault::Loss(random.between(5, 60)), Some(Fault::Loss(0))),
             1 => (Fault::Duplicate(random.between(5, 60)), Some(Fault::Duplicate(0))),
             2 => (Fault::Latency(random.duration(base / 8, base)), Some(Fault::Latency(self.latency))),
@@ -198,6 +209,24 @@ impl Scenario {
             8 => (Fault::Kill(host, random.duration(base / 20, base * 4)), None),
             9 => (Fault::Stop(host), Some(Fault::Start(host))),
             12 => (Fault::Remove(host, random.index(8)), None),
+            13 => (Fault::SwallowGoodbyes(true), Some(Fault::SwallowGoodbyes(false))),
+            14 => {
+                let slow = Fault::SlowWriter(host, random.duration(base / 4, base * 2));
+                (slow, Some(Fault::SlowWriter(host, Duration::ZERO)))
+            }
+            15 => {
+                // While the process is held up, or not.
+                if random.chance(70) {
+                    self.faults.push((at - base / 4, Fault::Pause(host, random.duration(base / 2, base * 6))));
+                }
+                let by = random.duration(base / 2, Duration::from_secs(7200));
+                (Fault::ClockStep(host, random.chance(50), by), None)
+            }
+            16 => {
+                self.settle = self.settle.max(plan.settle_after_failover(self));
+                (Fault::Failover(host, random.pick(&plan.routers).name), None)
+            }
+            17 => (Fault::Maintenance(host, true), Some(Fault::Maintenance(host, false))),
             10 => (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None),
             _ => {
                 let back = random.chance(70).then_some(Fault::Tracker(host, TrackerStatus::Up));
@@ -296,13 +325,22 @@ impl ClusterPlan {
         config
     }
 
+    /// One that handed over leaves a worse master alone for three master-down intervals more.
+    fn settle_after_failover(&self, scenario: &Scenario) -> Duration {
+        self.settle_bound(scenario) + self.longest_master_down() * 4
+    }
+
+    fn longest_master_down(&self) -> Duration {
+        let interval = self.routers.iter().map(|r| r.interval.duration()).max().unwrap_or(self.base);
+        let longest = interval.max(self.base * 2);
+        longest * MOST_ADVERTS.into() + longest.max(Duration::from_secs(1))
+    }
+
     /// The bound of the oracles: the preemption delay, three master-down intervals (one to hear the silence of a host
     /// that went with the last fault, one to preempt, one more in a sync group), one burst of announcements, a
     /// start.
     fn settle_bound(&self, scenario: &Scenario) -> Duration {
-        let interval = self.routers.iter().map(|r| r.interval.duration()).max().unwrap_or(self.base);
-        let longest = interval.max(self.base * 2);
-        let master_down = longest * MOST_ADVERTS.into() + longest.max(Duration::from_secs(1));
+        let master_down = self.longest_master_down();
         MOST_PREEMPT_DELAY * u32::try_from(self.base.as_millis()).expect("short")
             + master_down * 3
             + self.base * 12
@@ -378,7 +416,10 @@ impl RouterPlan {
             addresses: Vec::new(),
             excluded: Vec::new(),
             checksum_as_v2: version == Version::V3 && family == Family::V4 && random.chance(10),
+            strict: false,
         };
+        // The RFCs know neither passwords nor unicast.
+        router.strict = router.auth == Auth::None && !router.unicast && !router.checksum_as_v2 && random.chance(25);
         router.interval = router.interval_near(random, Duration::from_millis(base));
         router.addresses = (1..=random.between(1, 3)).map(|n| router.virtual_address(n)).collect();
         if random.chance(25) {
@@ -428,6 +469,13 @@ impl RouterPlan {
         config.down_timer_adverts = plan.adverts;
         config.v3_checksum_as_v2 = self.checksum_as_v2;
         config.tracks = plan.tracks.clone();
+        if self.strict {
+            config.strict = true;
+            config.higher_prio_send_advert = false;
+            // The oracle does not know who is known.
+            config.skip_check_adv_addr = false;
+            config.garp.lower_prio_repeat = 0;
+        }
         config
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::InstanceConfig;
 use holdfast::vrrp::engine::{Effect, Input};
-use holdfast::vrrp::event::{Event, StateName};
+use holdfast::vrrp::event::{Cause, Event, StateName};
 
 use crate::host::{Message, Process, index, segment};
 use crate::oracle::{Change, Rule, read};
@@ -74,16 +74,22 @@ impl World {
     }
 
     pub fn read_inbox(&mut self, host: HostId) {
+        let (now, wall) = (self.now, self.wall(host));
+        if let Some(process) = self.process(host) {
+            process.receive_clock.begin_turn(now, wall);
+        }
         while let Some(waiting) = self.process(host).and_then(|p| p.inbox.pop_front()) {
+            let waited = wall.saturating_sub(waiting.stamp);
+            let at = self.process(host).map_or(now, |process| process.receive_clock.received_at(waited));
             let Some(name) = self.meant(host, &waiting) else { continue };
             let book = self.oracle.book(host, &name);
             let (state, ours) = (book.state, book.priority);
             if let Some(config) = self.hosts[host].config_of(&name) {
-                self.oracle.on_advert(waiting.at, host, &name, config, &waiting.packet);
+                self.oracle.on_advert(at, host, &name, config, &waiting.packet);
                 let addresses: Vec<_> = config.all_addresses().map(|a| a.address).collect();
                 let successor = read(config, &waiting.packet).is_some_and(|heard| heard.priority > 0);
-                if state == StateName::Stop && successor {
-                    self.successor_heard(host, &addresses, waiting.at);
+                if successor {
+                    self.successor_heard(host, &addresses, at);
                 }
             }
             if self.bug.is_some_and(|bug| bug.swallows(&waiting, state, ours)) {
@@ -93,7 +99,8 @@ impl World {
                 let priority = waiting.packet.pdu.get(2).copied().unwrap_or(0);
                 format!("host {host} {name} hears {} of {} as {state} {ours}", priority, waiting.packet.source)
             });
-            self.input(host, Input::Advert(waiting.received()));
+            let at = if self.bug == Some(Bug::ClockBelieved) { now.checked_sub(waited).unwrap_or(now) } else { at };
+            self.input(host, Input::Advert(waiting.received(at)));
         }
         while let Some(socket) = self.process(host).and_then(|p| p.overflown.pop_first()) {
             self.tell(|| format!("host {host} has lost adverts"));
@@ -103,7 +110,9 @@ impl World {
                 let link = config.and_then(|c| Some(index(segment_of(c.interface.as_deref()?)?)));
                 link == socket.interface && config.is_some_and(|c| c.family == socket.family)
             });
-            self.input(host, Input::AdvertsLost(socket));
+            if self.bug != Some(Bug::OverflowUnheeded) {
+                self.input(host, Input::AdvertsLost(socket));
+            }
         }
     }
 
@@ -150,8 +159,27 @@ impl World {
                     let Some(config) = self.config(host, &name).cloned() else { continue };
                     self.oracle.on_reload(self.now, host, &name, &config);
                 }
+                self.forget_lingering(host);
                 if let Some(process) = self.process(host) {
                     process.timer_lost = lost;
+                }
+            }
+            Message::Failover(name) => {
+                let now = self.now;
+                let outcome = self.process(host).map(|process| process.engine.failover(now, &name));
+                self.tell(|| format!("host {host} {name} is told to hand over: {outcome:?}"));
+                self.settle(host);
+                if self.bug == Some(Bug::HoldForgotten) {
+                    self.input(host, Input::Maintenance(true));
+                    self.input(host, Input::Maintenance(false));
+                }
+            }
+            Message::Maintenance(on) if self.hosts[host].maintenance == on => {}
+            Message::Maintenance(on) => {
+                self.hosts[host].maintenance = on;
+                self.oracle.on_maintenance(self.now, host);
+                if self.bug != Some(Bug::MaintenanceForgotten) {
+                    self.input(host, Input::Maintenance(on));
                 }
             }
             Message::Tracker(status) => self.input(host, Input::Tracker { key: tracker(), status }),
@@ -290,8 +318,15 @@ impl World {
                 let change =
                     Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
                 self.judge_change(host, &change);
-                if (*from, *to) == (StateName::Master, StateName::Stop) {
-                    self.lingers(host, &config);
+                match (*from, *to, cause) {
+                    (StateName::Master, StateName::Stop, _) => self.lingers(host, &config),
+                    (_, _, Cause::Failover | Cause::Maintenance) => self.lingers(host, &config),
+                    // It ends with a fault, and with another identity.
+                    (_, StateName::Fault | StateName::Init | StateName::Deleted, _) => {
+                        let gone: Vec<_> = config.all_addresses().map(|a| a.address).collect();
+                        self.lingering.retain(|(h, _, address), _| *h != host || !gone.contains(address));
+                    }
+                    _ => {}
                 }
                 self.oracle.on_state(self.now, host, &change);
             }
@@ -316,6 +351,20 @@ impl World {
         for address in config.all_addresses() {
             self.lingering.insert((host, index(segment), address.address), until);
         }
+    }
+
+    /// A reload took addresses away, which are not kept for a successor.
+    fn forget_lingering(&mut self, host: HostId) {
+        let config =
+            self.hosts[host].process.as_ref().map(|process| process.engine.config().clone()).unwrap_or_default();
+        let kept: BTreeSet<_> = config
+            .instances
+            .values()
+            .flat_map(|i| {
+                i.all_addresses().map(|a| (i.interface.as_deref().and_then(segment_of).map(index), a.address))
+            })
+            .collect();
+        self.lingering.retain(|(h, link, address), _| *h != host || kept.contains(&(Some(*link), *address)));
     }
 
     fn is_backup_by_now(&mut self, host: HostId, name: &str) -> bool {

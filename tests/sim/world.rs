@@ -287,6 +287,11 @@ impl World {
         host.process.as_mut().filter(|_| host.incarnation == incarnation)
     }
 
+    /// What the wall clock of a host shows.
+    pub fn wall(&self, host: HostId) -> Duration {
+        self.hosts[host].wall + (self.now - self.start)
+    }
+
     pub fn disturb(&mut self, host: HostId) {
         self.disturbed[host] = self.disturbed[host].max(self.now);
     }
@@ -296,10 +301,10 @@ impl World {
     pub fn arrive(&mut self, host: HostId, segment: Segment, packet: Rc<Packet>) {
         let Some(process) = &self.hosts[host].process else { return };
         let Some(socket) = process.listens(host, segment, &packet) else { return };
-        let at = self.now;
+        let stamp = self.wall(host);
         if let Some(process) = self.hosts[host].process.as_mut() {
             if process.inbox.len() < INBOX {
-                process.inbox.push_back(Waiting { socket, at, packet });
+                process.inbox.push_back(Waiting { socket, stamp, packet });
             } else {
                 process.overflown.insert(socket);
             }
@@ -311,7 +316,7 @@ impl World {
     fn overhear(&mut self, host: HostId, segment: Segment, address: IpAddr) {
         let index = crate::host::index(segment);
         let Some(process) = self.hosts[host].process.as_mut() else { return };
-        if process.stopping && process.engine.listens_to_announcements().contains(&index) {
+        if process.engine.listens_to_announcements().contains(&index) {
             process.announced.push_back((index, address));
             self.wake(host);
         }
@@ -321,6 +326,9 @@ impl World {
         self.summary.adverts += 1;
         let Some(index) = transmit.socket.interface else { return };
         let segment = crate::host::segment(index);
+        if self.network.swallows_goodbyes && transmit.pdu.get(2) == Some(&0) {
+            return;
+        }
         let packet = Rc::new(Packet {
             source: transmit.source,
             destination: transmit.destination,
@@ -348,7 +356,8 @@ impl World {
             self.oracle.broken(Rule::Linger, text);
         }
         for other in (0..self.hosts.len()).filter(|other| *other != host) {
-            if self.hosts[other].process.as_ref().is_some_and(|process| process.stopping) {
+            let listens = |process: &Process| !process.engine.listens_to_announcements().is_empty();
+            if self.hosts[other].process.as_ref().is_some_and(listens) {
                 for time in self.network.route(&mut self.random, segment, host, other) {
                     self.plan(time, Happening::Overhear(other, segment, address));
                 }

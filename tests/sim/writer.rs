@@ -65,7 +65,8 @@ impl World {
                 None => return,
                 Some(Work::Change(Owner::Instance(instance), change)) => {
                     process.writing = Some((instance, change));
-                    let after = self.random.duration(self.scenario.write_time / 20, self.scenario.write_time);
+                    let longest = self.scenario.write_time + self.hosts[host].slow_writer;
+                    let after = self.random.duration(self.scenario.write_time / 20, longest);
                     self.plan(after, Happening::Written { host, incarnation, overtaking: None });
                 }
                 Some(Work::Change(Owner::Static, _)) => {}

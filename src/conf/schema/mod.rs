@@ -4,18 +4,27 @@
 //! about keywords that keepalived knows and this program does not carry out yet: a warning, or an error where leaving
 //! the keyword out would change what goes on the wire or who holds an address.
 
+use std::sync::OnceLock;
+
+mod balancer;
+mod checkers;
 mod global;
 mod root;
 mod trackers;
 mod vrrp;
 
+pub use balancer::{REAL_SERVER, SSL, VIRTUAL_SERVER};
+pub use checkers::{
+    BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, HTTP_URL, MISC_CHECK, PING_CHECK, REGEX_OPTIONS, SMTP_CHECK, SMTP_HOST,
+    SSL_GET, SSL_URL, TCP_CHECK, UDP_CHECK,
+};
 pub use global::GLOBAL_DEFS;
-pub use root::{BFD_INSTANCE, GARP_GROUP, ROOT, SSL, TRACK_GROUP};
+pub use root::{BFD_INSTANCE, GARP_GROUP, ROOT, TRACK_GROUP};
 pub use trackers::{TRACK_FILE, VRRP_SCRIPT, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS};
 pub use vrrp::{AUTH_HMAC, AUTHENTICATION, VRRP_INSTANCE, VRRP_SYNC_GROUP};
 
 /// All blocks with keywords, for "this keyword belongs in …".
-pub static BLOCKS: [&Block; 14] = [
+pub static BLOCKS: [&Block; 29] = [
     &ROOT,
     &GLOBAL_DEFS,
     &VRRP_INSTANCE,
@@ -30,6 +39,21 @@ pub static BLOCKS: [&Block; 14] = [
     &GARP_GROUP,
     &BFD_INSTANCE,
     &SSL,
+    &VIRTUAL_SERVER,
+    &REAL_SERVER,
+    &TCP_CHECK,
+    &HTTP_GET,
+    &HTTP_URL,
+    &SSL_GET,
+    &SSL_URL,
+    &SMTP_CHECK,
+    &SMTP_HOST,
+    &DNS_CHECK,
+    &UDP_CHECK,
+    &PING_CHECK,
+    &MISC_CHECK,
+    &FILE_CHECK,
+    &BFD_CHECK,
 ];
 
 /// A block and its keywords.
@@ -39,14 +63,53 @@ pub struct Block {
     pub name: &'static str,
     /// Whether a name follows the keyword.
     pub named: bool,
+    /// How many words more may follow the name: `virtual_server 192.0.2.1 80 {`.
+    pub more: usize,
     /// What may stand in it.
     pub keywords: &'static [Keyword],
+    /// Finds them.
+    pub index: Index,
 }
 
-/// Two blocks are the same one when they have the same name.
+/// The keywords of a block by a few letters of their names, made when the first one is looked for: every line of a
+/// configuration is looked up.
+#[derive(Debug)]
+pub struct Index {
+    buckets: OnceLock<Vec<Vec<&'static Keyword>>>,
+}
+
+/// A power of two, some times the keywords of a block.
+const BUCKETS: usize = 256;
+
+impl Index {
+    const fn new() -> Self {
+        Self { buckets: OnceLock::new() }
+    }
+
+    fn bucket(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let at = |place: usize| bytes.get(place).map_or(0, |byte| usize::from(*byte));
+        (at(0) + 7 * at(bytes.len() / 2) + 31 * at(bytes.len().wrapping_sub(1)) + 131 * bytes.len()) % BUCKETS
+    }
+
+    fn find(&self, keywords: &'static [Keyword], name: &str) -> Option<&'static Keyword> {
+        let buckets = self.buckets.get_or_init(|| {
+            let mut buckets = vec![Vec::new(); BUCKETS];
+            for keyword in keywords {
+                if let Some(bucket) = buckets.get_mut(Self::bucket(keyword.name)) {
+                    bucket.push(keyword);
+                }
+            }
+            buckets
+        });
+        buckets.get(Self::bucket(name))?.iter().copied().find(|keyword| keyword.name == name)
+    }
+}
+
+/// Blocks are tables, each its own: two of them are called `url`.
 impl PartialEq for Block {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        std::ptr::eq(self.keywords, other.keywords)
     }
 }
 
@@ -55,7 +118,7 @@ impl Eq for Block {}
 impl Block {
     /// The keyword of that name.
     pub fn find(&self, name: &str) -> Option<&'static Keyword> {
-        self.keywords.iter().find(|keyword| keyword.name == name)
+        self.index.find(self.keywords, name)
     }
 
     /// For messages.
@@ -83,8 +146,12 @@ pub struct Keyword {
     pub support: Support,
     /// What a second one does.
     pub repeat: Repeat,
-    /// The keyword that replaced this spelling.
+    /// The keyword that it is another name of.
     pub alias: Option<&'static str>,
+    /// That name is as good; otherwise it is an old spelling, and a warning says so.
+    pub synonym: bool,
+    /// keepalived does not have it.
+    pub ours: bool,
 }
 
 /// What follows a keyword.
@@ -101,6 +168,15 @@ pub enum Args {
         /// Largest.
         max: i64,
     },
+    /// The same, or nothing.
+    OptionalInt {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+        /// What nothing stands for.
+        bare: i64,
+    },
     /// Decimal seconds; the bounds are microseconds.
     Seconds {
         /// Smallest.
@@ -110,10 +186,21 @@ pub enum Args {
         /// Whole seconds only.
         whole: bool,
     },
+    /// Decimal milliseconds with up to three decimals; the bounds are microseconds.
+    Milliseconds {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One word.
     Word,
+    /// One IP address.
+    Address,
+    /// One text with its own quoting, and with C's escapes: `regex`.
+    Escaped,
     /// Some words.
     Words {
         /// At least.
@@ -134,8 +221,8 @@ pub enum Args {
     Block(&'static Block),
     /// `{ … }` with one entry a line.
     Lines,
-    /// `{ … }` that nobody looks into yet.
-    Skipped,
+    /// A name, then the same.
+    NamedLines,
     /// Not looked at yet.
     Any,
 }
@@ -173,8 +260,6 @@ pub enum Context {
     Block(&'static Block),
     /// One entry a line.
     Lines,
-    /// Nobody looks yet.
-    Skipped,
     /// The block is not known.
     Unknown,
 }
@@ -184,8 +269,7 @@ impl Keyword {
     pub fn block(&self) -> Option<Context> {
         match self.args {
             Args::Block(block) => Some(Context::Block(block)),
-            Args::Lines => Some(Context::Lines),
-            Args::Skipped => Some(Context::Skipped),
+            Args::Lines | Args::NamedLines => Some(Context::Lines),
             _ => None,
         }
     }
@@ -215,6 +299,17 @@ impl Keyword {
         self
     }
 
+    const fn same_as(mut self, name: &'static str) -> Self {
+        self.alias = Some(name);
+        self.synonym = true;
+        self
+    }
+
+    const fn ours(mut self) -> Self {
+        self.ours = true;
+        self
+    }
+
     const fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Adds;
         self
@@ -235,7 +330,7 @@ const fn keyword(
     meaning: &'static str,
 ) -> Keyword {
     let (support, repeat) = (Support::Built, Repeat::Replaces);
-    Keyword { name, args, grammar, default, range, meaning, support, repeat, alias: None }
+    Keyword { name, args, grammar, default, range, meaning, support, repeat, alias: None, synonym: false, ours: false }
 }
 
 /// Blocks that stand at the top of a file and nowhere else: inside another block they show that a `}` is missing.

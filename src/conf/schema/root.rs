@@ -2,9 +2,10 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 use super::{
-    GLOBAL_DEFS, TRACK_FILE, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS,
+    GLOBAL_DEFS, SSL, TRACK_FILE, VIRTUAL_SERVER, VRRP_INSTANCE, VRRP_SCRIPT, VRRP_SYNC_GROUP, VRRP_TRACK_FILE,
+    VRRP_TRACK_PROCESS,
 };
 
 /// `(root)`.
@@ -12,11 +13,13 @@ use super::{
 pub static ROOT: Block = Block {
     name: "(root)",
     named: false,
+    more: 0,
+    index: Index::new(),
     keywords: &[
-        keyword("linkbeat_use_polling", Args::Any, "none", "off", "", "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink").not_built_warn("the link state that netlink reports is used"),
+        keyword("linkbeat_use_polling", Args::Flag, "none", "off", "", "poll MII/ETHTOOL/ioctl for link state on every interface instead of trusting netlink").not_built_warn("the link state that netlink reports is used"),
         keyword("net_namespace", Args::Word, "NAME", "current ns", "", "run all processes inside named netns (under RUNSTATEDIR/netns/)"),
-        keyword("net_namespace_ipvs", Args::Any, "[NAME]", "same as net_namespace", "", "namespace used for IPVS operations, bare keyword = default namespace").not_built_warn("IPVS is not built yet either"),
-        keyword("namespace_with_ipsets", Args::Any, "none", "off", "", "permit ipsets while in a netns (old kernels shared ipsets between namespaces)").not_built_warn("no ipsets are used"),
+        keyword("net_namespace_ipvs", Args::Words { min: 0, max: 1 }, "[NAME]", "same as net_namespace", "", "namespace used for IPVS operations, bare keyword = default namespace").not_built_error("IPVS is set up where the daemon runs"),
+        keyword("namespace_with_ipsets", Args::Flag, "none", "off", "", "permit ipsets while in a netns (old kernels shared ipsets between namespaces)").not_built_warn("no ipsets are used"),
         keyword("use_pid_dir", Args::Flag, "none", "off (forced on with instance/netns)", "", "put pid files in RUNSTATEDIR/keepalived/"),
         keyword("instance", Args::Word, "NAME", "none", "", "instance tag appended to pid/dump/log names and syslog ident"),
         keyword("child_wait_time", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "5", "integer >=0 (root level only)", "seconds parent waits for children after TERM before KILL"),
@@ -35,9 +38,9 @@ pub static ROOT: Block = Block {
         keyword("track_file", Args::Block(&TRACK_FILE), "NAME { ... }", "", "", "integer-in-file tracker for VRRP and checkers").repeatable(),
         keyword("vrrp_track_file", Args::Block(&VRRP_TRACK_FILE), "NAME { ... }", "", "", "same as track_file").alias_of("track_file").repeatable(),
         keyword("bfd_instance", Args::Block(&BFD_INSTANCE), "NAME { ... }", "", "NAME < 32 chars", "BFD session").not_built_warn("no BFD session is started").repeatable(),
-        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET").not_built_warn("no checker needs it yet").repeatable(),
-        keyword("virtual_server_group", Args::Skipped, "NAME { entries }", "", "", "set of addresses/fwmarks sharing one RS pool").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
-        keyword("virtual_server", Args::Skipped, "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service").not_built_warn("no traffic is balanced; the block is left out").repeatable(),
+        keyword("SSL", Args::Block(&SSL), "{ ... }", "", "", "client certificate settings for SSL_GET").repeatable(),
+        keyword("virtual_server_group", Args::NamedLines, "NAME { entries }", "", "", "set of addresses/fwmarks sharing one RS pool").repeatable(),
+        keyword("virtual_server", Args::Block(&VIRTUAL_SERVER), "IP [PORT] | fwmark N | group NAME { ... }", "", "", "IPVS service").repeatable(),
     ],
 };
 
@@ -46,6 +49,8 @@ pub static ROOT: Block = Block {
 pub static TRACK_GROUP: Block = Block {
     name: "track_group",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("group", Args::Lines, "{ VRRP_NAME ... }", "", "", "instances, the static objects are reinstated when their interface returns").repeatable(),
     ],
@@ -56,10 +61,12 @@ pub static TRACK_GROUP: Block = Block {
 pub static GARP_GROUP: Block = Block {
     name: "garp_group",
     named: false,
+    more: 0,
+    index: Index::new(),
     keywords: &[
-        keyword("garp_interval", Args::Any, "SECS", "0", "0..4294.967295", "min spacing of GARPs over the group"),
-        keyword("gna_interval", Args::Any, "SECS", "0", "0..4294.967295", "min spacing of NAs over the group"),
-        keyword("interface", Args::Any, "IF", "", "", "single interface (becomes private group)"),
+        keyword("garp_interval", Args::Seconds { min: 0, max: 4_294_967_295, whole: false }, "SECS", "0", "0..4294.967295", "min spacing of GARPs over the group"),
+        keyword("gna_interval", Args::Seconds { min: 0, max: 4_294_967_295, whole: false }, "SECS", "0", "0..4294.967295", "min spacing of NAs over the group"),
+        keyword("interface", Args::Word, "IF", "", "", "single interface (becomes private group)"),
         keyword("interfaces", Args::Lines, "{ IF ... }", "", "", "interfaces that share the pacing").repeatable(),
     ],
 };
@@ -69,34 +76,23 @@ pub static GARP_GROUP: Block = Block {
 pub static BFD_INSTANCE: Block = Block {
     name: "bfd_instance",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
-        keyword("source_ip", Args::Any, "ADDR", "any", "same family as neighbor", "local address"),
-        keyword("neighbor_ip", Args::Any, "ADDR", "", "unicast, unique", "peer address"),
-        keyword("neighbour_ip", Args::Any, "ADDR", "", "", "spelling variant").alias_of("neighbor_ip"),
-        keyword("min_rx", Args::Any, "MS", "10", "1..4294967 (3 decimals, warn >10000)", "required min receive interval"),
-        keyword("min_tx", Args::Any, "MS", "10", "1..4294967", "desired min transmit interval when up"),
-        keyword("idle_tx", Args::Any, "MS", "1000", "1000..4294967", "transmit interval while not up"),
-        keyword("multiplier", Args::Any, "N", "5", "1..255 (warn >10)", "detection multiplier"),
-        keyword("passive", Args::Any, "none", "off", "", "do not send until peer does"),
-        keyword("ttl", Args::Any, "N", "255 (IPv4)", "1..255", "TTL on transmit"),
-        keyword("hoplimit", Args::Any, "N", "64 (IPv6)", "1..255", "same keyword family for IPv6").alias_of("ttl"),
-        keyword("max_hops", Args::Any, "N", "0", "-1..255", "hops tolerated on receive, -1/255 = no check"),
-        keyword("multihop", Args::Any, "[BOOL]", "false", "", "use port 4784 (RFC5883) instead of 3784"),
-        keyword("weight", Args::Any, "N [reverse]", "0", "-253..253", "default VRRP tracking weight"),
-        keyword("vrrp", Args::Any, "none", "both", "", "deliver events to VRRP process only (with/without checker)"),
-        keyword("checker", Args::Any, "none", "both", "", "deliver events to checker process only"),
-    ],
-};
-
-/// `SSL`.
-#[rustfmt::skip] // One keyword a line: this is a table.
-pub static SSL: Block = Block {
-    name: "SSL",
-    named: false,
-    keywords: &[
-        keyword("password", Args::Any, "STRING", "none", "", "private key passphrase"),
-        keyword("ca", Args::Any, "PATH", "none", "", "CA file"),
-        keyword("certificate", Args::Any, "PATH", "none", "", "client certificate"),
-        keyword("key", Args::Any, "PATH", "none", "", "client private key"),
+        keyword("source_ip", Args::Address, "ADDR", "any", "same family as neighbor", "local address"),
+        keyword("neighbor_ip", Args::Address, "ADDR", "", "unicast, unique", "peer address").first_wins(),
+        keyword("neighbour_ip", Args::Address, "ADDR", "", "", "spelling variant").same_as("neighbor_ip").first_wins(),
+        keyword("min_rx", Args::Milliseconds { min: 1_000, max: 4_294_967_000 }, "MS", "10", "1..4294967 (3 decimals, warn >10000)", "required min receive interval"),
+        keyword("min_tx", Args::Milliseconds { min: 1_000, max: 4_294_967_000 }, "MS", "10", "1..4294967", "desired min transmit interval when up"),
+        keyword("idle_tx", Args::Milliseconds { min: 1_000_000, max: 4_294_967_000 }, "MS", "1000", "1000..4294967", "transmit interval while not up"),
+        keyword("multiplier", Args::Int { min: 1, max: 255 }, "N", "5", "1..255 (warn >10)", "detection multiplier"),
+        keyword("passive", Args::Flag, "none", "off", "", "do not send until peer does"),
+        keyword("ttl", Args::Int { min: 1, max: 255 }, "N", "255 (IPv4)", "1..255", "TTL on transmit"),
+        keyword("hoplimit", Args::Int { min: 1, max: 255 }, "N", "64 (IPv6)", "1..255", "same keyword family for IPv6").same_as("ttl"),
+        keyword("max_hops", Args::Int { min: -1, max: 255 }, "N", "0", "-1..255", "hops tolerated on receive, -1/255 = no check"),
+        keyword("multihop", Args::Bool, "[BOOL]", "false", "", "use port 4784 (RFC5883) instead of 3784"),
+        keyword("weight", Args::Weight { limit: 253 }, "N [reverse]", "0", "-253..253", "default VRRP tracking weight"),
+        keyword("vrrp", Args::Flag, "none", "both", "", "deliver events to VRRP process only (with/without checker)"),
+        keyword("checker", Args::Flag, "none", "both", "", "deliver events to checker process only"),
     ],
 };

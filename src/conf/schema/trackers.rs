@@ -2,13 +2,15 @@
 //!
 //! Pure.
 
-use super::{Args, Block, keyword};
+use super::{Args, Block, Index, keyword};
 
 /// `vrrp_script`.
 #[rustfmt::skip] // One keyword a line: this is a table.
 pub static VRRP_SCRIPT: Block = Block {
     name: "vrrp_script",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("script", Args::Script, "SCRIPT (quoted command)", "", "", "command, exit 0 = OK, anything else KO"),
         keyword("interval", Args::Seconds { min: 0, max: 4_294_000_000, whole: false }, "SECS", "1", "0..4294 in 0.001 steps (0 is an error and becomes 1)", "period between runs"),
@@ -26,6 +28,8 @@ pub static VRRP_SCRIPT: Block = Block {
 pub static TRACK_FILE: Block = Block {
     name: "track_file",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("file", Args::Word, "PATH", "", "", "file holding one integer (C prefix bases), missing/empty = 0"),
         keyword("weight", Args::Weight { limit: 254 }, "N [reverse]", "1", "-254..254", "multiplier applied to the value"),
@@ -38,6 +42,8 @@ pub static TRACK_FILE: Block = Block {
 pub static VRRP_TRACK_FILE: Block = Block {
     name: "vrrp_track_file",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("file", Args::Word, "PATH", "", "", "file holding one integer (C prefix bases), missing/empty = 0"),
         keyword("weight", Args::Weight { limit: 254 }, "N [reverse]", "1", "-254..254", "multiplier applied to the value"),
@@ -50,6 +56,8 @@ pub static VRRP_TRACK_FILE: Block = Block {
 pub static VRRP_TRACK_PROCESS: Block = Block {
     name: "vrrp_track_process",
     named: true,
+    more: 0,
+    index: Index::new(),
     keywords: &[
         keyword("process", Args::Words { min: 1, max: usize::MAX }, "CMD [PARAM ...]", "", "", "program name (or path) and optional parameters to match").first_wins(),
         keyword("param_match", Args::Choice(&["initial", "partial"]), "initial | partial", "exact when params given", "", "how parameters are compared"),

@@ -18,8 +18,8 @@ pub struct Record {
     pub time: SystemTime,
     /// What, without control characters.
     pub text: String,
-    /// Main says it for the vrrp process: people look for such lines under `Keepalived_vrrp`.
-    pub of_vrrp: bool,
+    /// Main says it for this child, `_vrrp` for example: people look for such lines under `Keepalived_vrrp`.
+    pub child: &'static str,
     /// What the configuration appends to the name: `_NAMESPACE_INSTANCE`.
     pub suffix: Arc<str>,
 }
@@ -28,12 +28,12 @@ impl Record {
     /// A line; control characters in `text` are escaped.
     pub fn new(level: tracing::Level, time: SystemTime, text: String) -> Self {
         let text = if text.chars().any(char::is_control) { escape(&text) } else { text };
-        Self { level, time, text, of_vrrp: false, suffix: Arc::default() }
+        Self { level, time, text, child: "", suffix: Arc::default() }
     }
 
-    /// The name in the log: the process's own, or the vrrp process's for lines that main says for it.
+    /// The name in the log: the process's own, or the child's for lines that main says for it.
     pub fn ident<'a>(&self, own: &'a str) -> Cow<'a, str> {
-        let process = if self.of_vrrp && !own.ends_with("_vrrp") { "_vrrp" } else { "" };
+        let process = if own.ends_with(self.child) { "" } else { self.child };
         if process.len() + self.suffix.len() == 0 {
             own.into()
         } else {

@@ -30,7 +30,7 @@ fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
     let (open, gate) = sync_channel(1);
     let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
-    let subscriber = tracing_subscriber::registry().with(QueueLayer { queues: vec![queue], suffix: Arc::default() });
+    let subscriber = Lines { level: LevelFilter::INFO, queues: vec![queue], suffix: Arc::default() };
     let started = Instant::now();
     let total = QUEUE + 1000;
     tracing::subscriber::with_default(subscriber, || {
@@ -58,7 +58,7 @@ fn text_comes_first_and_says_nothing_twice() {
     let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     tracing::subscriber::with_default(
-        tracing_subscriber::registry().with(QueueLayer { queues: vec![queue], suffix: Arc::default() }),
+        Lines { level: LevelFilter::INFO, queues: vec![queue], suffix: Arc::default() },
         || {
             tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
             tracing::warn!(reason = "two words", "stop\n<3>forged");
@@ -128,7 +128,7 @@ fn the_name_has_the_process_then_the_namespace_and_the_instance() {
     record.suffix = "_green_blue".into();
     assert_eq!(record.ident("Keepalived"), "Keepalived_green_blue");
     assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
-    record.of_vrrp = true;
+    record.child = "_vrrp";
     assert_eq!(record.ident("Keepalived"), "Keepalived_vrrp_green_blue");
     assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
 }

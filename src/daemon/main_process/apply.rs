@@ -1,7 +1,7 @@
 //! Putting a configuration into effect: at start, and the difference at a reload.
 //!
 //! Shell. A reload reads and checks everything first, on another thread, while the loop goes on. Any new error, and
-//! nothing changes. SIGHUPs that come meanwhile make one more reload, however many there were.
+//! nothing changes. SIGHUPs that come meanwhile, or a moment after, make one more reload, however many there were.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,16 @@ use sd_notify::NotifyState;
 use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
-use super::{Loading, MainProcess, Retiring, runner_for, tell_systemd};
+use super::balancer::known_commands;
+use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
+use crate::command::Command;
 use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::daemon::reload::{self, KnownErrors, Summary};
+use crate::daemon::reload_files::{self, Records};
 use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
+use crate::notify::config::{NotifyConfig, of_virtual_servers};
 use crate::trackers::process::connector::BufferSize;
 use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
 use crate::vrrp::message::ToVrrp;
@@ -29,17 +33,45 @@ impl MainProcess {
             loading.again = true;
             return;
         }
+        let now = tokio::time::Instant::now();
+        if let Some(next) = self.last_reload.map(|last| last + RELOAD_PAUSE).filter(|next| *next > now) {
+            self.reload_at = Some(next);
+            return;
+        }
+        self.reload_at = None;
         info!("Reloading");
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell_systemd(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]);
         }
+        self.reloads += 1;
+        let daemon = &self.config.daemon;
+        let marker = reload_files::marker_path(daemon, namespace(&self.args, &self.config).as_deref());
+        let records = Records {
+            check_log: daemon.reload_check_log.clone(),
+            save_dir: daemon.config_save_dir.clone(),
+            number: self.reloads,
+        };
+        let running = if records.save_dir.is_some() { self.config.clone() } else { Config::default() };
         let args = self.args.clone();
-        let task = tokio::task::spawn_blocking(move || load::load(&args));
-        self.loading = Some(Loading { since: Instant::now(), task, again: false });
+        let put = marker.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            if let Some(marker) = put {
+                reload_files::put_marker(&marker);
+            }
+            let loaded = load::load(&args);
+            records.write(&running, &loaded);
+            loaded
+        });
+        self.loading = Some(Loading { since: Instant::now(), task, again: false, marker });
     }
 
     pub(super) fn end_reload(&mut self, loaded: Result<Loaded, JoinError>) {
-        let Some(Loading { since, again, .. }) = self.loading.take() else { return };
+        let Some(Loading { since, again, marker, .. }) = self.loading.take() else { return };
+        self.last_reload = Some(tokio::time::Instant::now());
+        // Whoever waits for its end waits for the last one.
+        if let Some(marker) = marker.filter(|_| !again || self.stopping.is_some()) {
+            reload_files::remove_marker(&marker);
+        }
         if self.stopping.is_some() {
             return;
         }
@@ -82,8 +114,12 @@ impl MainProcess {
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
         let others = self.config != new;
         let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
-        self.notify_config = reload::notify_with_departing(&self.config.notify, &new);
-        let old = std::mem::replace(&mut self.config, new).vrrp;
+        let own = NotifyConfig {
+            virtual_servers: of_virtual_servers(&self.config.balancer),
+            ..std::mem::take(&mut self.config.notify)
+        };
+        self.notify_config = reload::notify_with_departing(&own, &new);
+        let Config { vrrp: old, balancer: old_balancer, .. } = std::mem::replace(&mut self.config, new);
         self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
@@ -92,10 +128,15 @@ impl MainProcess {
         }
         // Trackers that are gone are forgotten; a name that comes back starts anew.
         let tracked = trackers::tracked(&self.config);
-        self.statuses.retain(|key, _| tracked.contains(key));
+        let checked = &self.config.balancer.files;
+        let is_checked = |key: &TrackerKey| matches!(key, TrackerKey::File(name) if checked.contains_key(name));
+        self.statuses.retain(|key, _| tracked.contains(key) || is_checked(key));
         self.apply_trackers();
+        self.schedule.apply(&self.config.daemon);
         self.feed_vrrp(diff, old);
+        self.feed_balancer(&old_balancer);
         info!("{}", summary.line(load_time + started.elapsed()));
+        crate::net::sys::release_free_memory();
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.
@@ -155,14 +196,28 @@ impl MainProcess {
                 &scripts.master_rx_lower_pri,
                 &scripts.any,
             ];
-            for command in all.into_iter().flatten() {
-                match self.runner.prepare(command) {
-                    Err(why) => error!("notify script of {name} cannot be run: {why}"),
-                    Ok(prepared) => {
-                        if let Some(remark) = prepared.remark {
-                            warn!("notify script of {name}: {remark}; with enable_script_security it would not be run");
-                        }
-                    }
+            all.into_iter().flatten().for_each(|command| self.report_unrunnable("notify script", name, command));
+        }
+        for (id, server) in &self.config.balancer.services {
+            let name = id.to_string();
+            let own = server.quorum_up.iter().chain(&server.quorum_down);
+            own.for_each(|command| self.report_unrunnable("quorum script", &name, command));
+            for real in &server.real_servers {
+                let own = real.notify_up.iter().chain(&real.notify_down);
+                own.for_each(|command| self.report_unrunnable("notify script of a real server", &name, command));
+            }
+        }
+        for command in known_commands(&self.config) {
+            self.report_unrunnable("MISC_CHECK", &command.text, &command);
+        }
+    }
+
+    fn report_unrunnable(&self, what: &str, name: &str, command: &Command) {
+        match self.runner.prepare(command) {
+            Err(why) => error!("{what} of {name} cannot be run: {why}"),
+            Ok(prepared) => {
+                if let Some(remark) = prepared.remark {
+                    warn!("{what} of {name}: {remark}; with enable_script_security it would not be run");
                 }
             }
         }

@@ -119,3 +119,31 @@ fn one_address_with_two_prefixes_is_two() {
     table.apply(Notice::AddressGone(ETH, facts("192.0.2.1/32", 0, 0)));
     assert_eq!(order(&table), ["192.0.2.1/24"]);
 }
+
+#[test]
+fn a_bridge_is_reported_when_one_of_its_ports_begins_to_forward() {
+    let (first, second) = (IfIndex(8), IfIndex(9));
+    let mut table = LinkTable::default();
+    let port = |port, forwards| Notice::BridgePort { port, bridge: ETH, forwards };
+    table.apply(port(first, true));
+    assert_eq!(table.poll_changes(), [], "of a bridge that nobody knows");
+    table.apply(link(libc::IFF_UP));
+    table.poll_changes();
+    // what is said of a port -> whether the bridge is reported
+    let rows = [
+        (port(first, true), false),
+        (port(first, false), false),
+        (port(first, true), true),
+        (port(second, true), true),
+        (port(second, true), false),
+        (Notice::BridgePortGone(second), false),
+        (port(second, true), true),
+        (Notice::LinkGone(second), false),
+        (port(second, true), true),
+    ];
+    for (row, (notice, reported)) in rows.into_iter().enumerate() {
+        table.apply(notice);
+        let expected = if reported { vec![LinkChange::PortForwards(ETH)] } else { Vec::new() };
+        assert_eq!(table.poll_changes(), expected, "row {row}");
+    }
+}

@@ -59,7 +59,22 @@ fn a_bridge_port_that_goes_is_no_link_that_goes() {
     payload.extend([8, 0, 3, 0, b'e', b't', b'h', 0]);
     assert_eq!(notice(libc::RTM_DELLINK, 0, &payload), Some(Notice::LinkGone(ETH)));
     payload[0] = 7; // AF_BRIDGE
-    assert_eq!(notice(libc::RTM_DELLINK, 0, &payload), None);
+    assert_eq!(notice(libc::RTM_DELLINK, 0, &payload), Some(Notice::BridgePortGone(ETH)));
+}
+
+#[test]
+fn a_bridge_tells_the_state_of_its_ports() {
+    let mut payload = vec![0_u8; 16];
+    payload[0] = 7; // AF_BRIDGE
+    payload[4] = 7;
+    payload.extend([8, 0, 10, 0, 3, 0, 0, 0]); // IFLA_MASTER
+    let without = payload.clone();
+    payload.extend([12, 0, 12, 0x80, 5, 0, 1, 0, 3, 0, 0, 0]); // IFLA_PROTINFO { IFLA_BRPORT_STATE }
+    let port = |forwards| Notice::BridgePort { port: ETH, bridge: IfIndex(3), forwards };
+    assert_eq!(notice(libc::RTM_NEWLINK, 0, &payload), Some(port(true)));
+    payload[32] = 2;
+    assert_eq!(notice(libc::RTM_NEWLINK, 0, &payload), Some(port(false)));
+    assert_eq!(notice(libc::RTM_NEWLINK, 0, &without), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::net::links::LinkTable;
@@ -31,14 +31,38 @@ pub(super) fn apply(new: &VrrpGlobal, old: &VrrpGlobal) {
     if new.nice != old.nice {
         report("vrrp_priority", sys::set_nice(new.nice.unwrap_or(0)));
     }
-    if new.no_swap != old.no_swap {
-        let result =
-            if new.no_swap { mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) } else { munlockall() };
-        report("vrrp_no_swap", result.map_err(Into::into));
-    }
     if new.cpu_affinity != old.cpu_affinity && !new.cpu_affinity.is_empty() {
         report("vrrp_cpu_affinity", set_affinity(&new.cpu_affinity));
     }
+}
+
+/// `vrrp_no_swap`. What was read or written once stays in memory; what never was, such as the better part of the
+/// program, takes none.
+pub(super) fn lock_memory(new: &VrrpGlobal, old: &VrrpGlobal) {
+    if new.no_swap != old.no_swap {
+        report("vrrp_no_swap", if new.no_swap { lock_all() } else { munlockall().map_err(Into::into) });
+    }
+}
+
+/// Locks all memory, now and later. Not where the kernel would allow only some of it: the first allocation beyond that
+/// would fail, and end this process.
+fn lock_all() -> io::Result<()> {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    if limit != RLIM_INFINITY && !has_capability(&status, CAP_IPC_LOCK) {
+        let none = |_| io::Error::other(format!("no CAP_IPC_LOCK, and the limit of locked memory is {limit} bytes"));
+        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).map_err(none)?;
+    }
+    let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
+    // Kernels before 4.4 know no better than everything.
+    Ok(mlockall(all | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT)).or_else(|_| mlockall(all))?)
+}
+
+/// Whether the effective set in `/proc/self/status` has this bit.
+fn has_capability(status: &str, bit: u64) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).is_some_and(|set| set & bit != 0)
 }
 
 fn report(keyword: &str, result: io::Result<()>) {
@@ -102,4 +126,27 @@ impl Promotion {
 
 fn path(interface: &str) -> String {
     format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::needs_root;
+
+    /// kB.
+    fn locked() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    #[test]
+    fn memory_is_locked_and_let_go_again() {
+        needs_root!();
+        let with = VrrpGlobal { no_swap: true, ..VrrpGlobal::default() };
+        lock_memory(&with, &VrrpGlobal::default());
+        assert!(locked() > 0);
+        lock_memory(&VrrpGlobal::default(), &with);
+        assert_eq!(locked(), 0);
+    }
 }

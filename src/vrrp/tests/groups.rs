@@ -6,7 +6,7 @@ use super::host::{a, add_b, cs, instance, prio, script, v3, vips};
 use super::table::{as_is, row, run};
 
 /// `A` and `B`, on two links, in the group `G`.
-fn pair() -> VrrpConfig {
+pub fn pair() -> VrrpConfig {
     let mut config = v3();
     add_b(&mut config);
     group(&mut config, &["A", "B"]);

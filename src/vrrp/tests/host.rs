@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::config::{
     AddressConfig, ConfigDiff, InstanceConfig, Track, TrackerKey, Transport, UnicastPeer, VrrpConfig,
 };
-use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, Transmit, VrrpEngine};
+use super::super::engine::{BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit, VrrpEngine};
 use super::super::event::{Event, TrackerStatus};
 use super::super::snapshot::{FlightRecord, InstanceSnapshot};
 use super::super::types::{
@@ -125,6 +125,8 @@ pub struct Host {
     pub said: Vec<String>,
     /// Packets sent since then.
     pub sent: Vec<Transmit>,
+    /// The sockets that the engine wants.
+    pub sockets: BTreeMap<SocketKey, SocketSpec>,
     /// What must always hold.
     pub invariants: Invariants,
     links: Vec<Link>,
@@ -149,6 +151,7 @@ impl Host {
             reload: |_| {},
             said: Vec::new(),
             sent: Vec::new(),
+            sockets: BTreeMap::new(),
             invariants: Invariants::default(),
             links: vec![link(1), link(2)],
             stopping: false,
@@ -170,12 +173,15 @@ impl Host {
     /// | `late MS` | time passes, nothing is judged |
     /// | `hear [B] PRIO [.N] [every CS] [ago MS]` | an advert comes, or came (or will have: `ahead`); `.1` is below, `.3` (the default) above our `.2` |
     /// | `down`, `up`, `gone`, `back` `[eth1]` | the link |
+    /// | `port [eth1]` | a port of the bridge that the link is begins to forward |
+    /// | `mac [eth1]` | the link gets another MAC address |
     /// | `no-address`, `readdress` | eth0 loses its addresses; or gets 10.0.0.9 for 10.0.0.2 |
     /// | `script STATUS`, `file N` | tracker `s` or `f` |
     /// | `lose ADDRESS...` | somebody removes addresses from eth0, all at once |
     /// | `unlink ADDRESS...` | the kernel tells of a removal, while our own last wish is not carried out yet |
     /// | `announced ADDRESS [eth1]` | another host announces it |
     /// | `overflow [eth1]` | the IPv4 socket had no room for adverts |
+    /// | `failover [B]`, `maintenance on`, `maintenance off` | an operator's commands |
     /// | `reload`, `synced`, `refused`, `timeout`, `stop`, `stop at once` | |
     pub fn play(&mut self, steps: &str) {
         for step in steps.split(';').map(str::trim).filter(|step| !step.is_empty()) {
@@ -203,6 +209,8 @@ impl Host {
                 self.set_link(index, Link { addresses, ..link });
             }
             "gone" => self.input(Input::LinkGone(link.index)),
+            "port" => self.input(Input::PortForwards(link.index)),
+            "mac" => self.set_link(index, Link { hardware: vec![2, 0, 0, 0, 0, 0x77], ..link }),
             "script" => self.tracker(TrackerKey::Script("s".to_owned()), status(words[1])),
             "file" => {
                 let value = TrackerStatus::Value(words[1].parse().expect("a number"));
@@ -225,6 +233,15 @@ impl Host {
             "unlink" => self.unlink(&words[1..]),
             "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]) }),
             "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
+            "maintenance" => self.input(Input::Maintenance(words[1] == "on")),
+            "failover" => {
+                let name = words.get(1).copied().unwrap_or("A");
+                match self.engine.failover(self.now, name) {
+                    Ok(()) => {}
+                    Err(refusal) => self.said.push(format!("refused: {refusal}")),
+                }
+                self.drain();
+            }
             "stop" => {
                 self.stopping = true;
                 self.input(if words.len() > 1 { Input::StopAtOnce } else { Input::Stop });
@@ -369,6 +386,9 @@ impl Host {
             effects += 1;
             self.invariants.on_effect(&effect);
             let line = self.line(&effect);
+            if let Effect::SyncSockets { desired } = &effect {
+                self.sockets.clone_from(desired);
+            }
             if let Effect::SendAdvert { transmit, .. } = effect {
                 self.sent.push(transmit);
             }
@@ -448,8 +468,10 @@ fn words(event: &Event) -> String {
             format!("{}{verdict} {peer}: {error}", of(instance.as_deref().unwrap_or("nobody")))
         }
         Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
+        Event::Renamed { instance, was, state } => format!("{}was {was}, {state}", of(instance)),
         Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
         Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
+        Event::MainSilent { .. } | Event::MainBack { .. } => unreachable!("the shell's, not the engine's"),
     }
 }
 

@@ -38,6 +38,11 @@ impl Invariants {
         !self.addresses.is_empty()
     }
 
+    /// All addresses that the kernel has, and where.
+    pub fn addresses(&self) -> &BTreeSet<(IfIndex, IpAddr)> {
+        &self.addresses
+    }
+
     /// Carries an effect out.
     pub fn on_effect(&mut self, effect: &Effect) {
         match effect {
@@ -66,6 +71,11 @@ impl Invariants {
                     self.states.remove(instance);
                 }
             }
+            Effect::Emit(Event::Renamed { instance, was, state }) => {
+                let known = self.states.remove(was).unwrap_or(StateName::Init);
+                assert_eq!(known, *state, "{was}: people believed something else");
+                self.states.insert(instance.clone(), known);
+            }
             Effect::SendAdvert { .. }
             | Effect::StopAnnouncing { .. }
             | Effect::SyncSockets { .. }
@@ -82,8 +92,8 @@ impl Invariants {
             assert!(told == shown.state || told == StateName::Stop, "{name}: told {told}, it is {}", shown.state);
             for address in config.all_addresses().filter(|_| !self.links_move) {
                 let here = self.has(address.address);
-                // A master that stops keeps them until its successor has them, in a bounded time.
-                let master = shown.state == StateName::Master || (here && shown.state == StateName::Stop);
+                // A master that hands over keeps them until its successor has them, in a bounded time.
+                let master = shown.state == StateName::Master || (here && shown.handing_over);
                 assert_eq!(here, master, "{name} is {}, and {} is there: {here}", shown.state, address.address);
             }
         }
@@ -120,6 +130,7 @@ fn sensible(from: StateName, to: StateName, cause: &Cause) -> bool {
         Cause::FaultCleared => (from, to) == (Fault, Backup),
         Cause::SyncGroup { .. } => matches!((from, to), (Master, Backup) | (Backup, Master)),
         Cause::Adopted => to == Master && matches!(from, Init | Backup | Fault),
+        Cause::Failover | Cause::Maintenance => (from, to) == (Master, Backup),
         Cause::Stopping => to == Stop,
         Cause::Removed => matches!(to, Deleted | Fault),
     }

@@ -33,6 +33,8 @@ fn addresses() {
             &["BACKUP 100, 3609.375 ms"]),
         row("removed", "mastership is given up meanwhile", as_is, "wait 4000; lose 10.0.0.100; timeout; lose 10.0.0.100; hear 200",
             "wait 500", &["BACKUP 100, 3109.375 ms"]),
+        row("removed", "a stop in that moment: it is put back for as long as it takes", as_is, "wait 4000; lose 10.0.0.100", "stop",
+            &["STOP 100, 5 ms", "has 10.0.0.100", "advert 0", "no more announcements", "MASTER -> STOP: stopping"]),
         row("removed", "not with no_track", |c| a(c).addresses[0].track = false, "wait 4000", "lose 10.0.0.100; timeout",
             &["MASTER 100, 609.375 ms"]),
         row("removed", "by ourselves a moment ago: no loss", as_is, "wait 4000", "unlink 10.0.0.100; timeout",
@@ -120,8 +122,40 @@ fn announcements() {
             "wait 4000; down eth1", "up eth1", &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5"]),
         row("carrier", "of another link", as_is, "wait 4000; down eth1", "up eth1", &["MASTER 100, 609.375 ms"]),
         row("carrier", "was there all the time", as_is, "wait 4000", "up", &["MASTER 100, 609.375 ms"]),
+        row("carrier", "of a port of the bridge that the link is", as_is, "wait 4000", "port",
+            &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5"]),
+        row("carrier", "of a port of another bridge", as_is, "wait 4000", "port eth1", &["MASTER 100, 609.375 ms"]),
+        row("carrier", "of a port, while it is backup", as_is, "hear 200", "port", &["BACKUP 100, 3609.375 ms"]),
+        row("carrier", "that flaps: the second burst comes a second after the first", as_is, "wait 4000; port; wait 100; port", "wait 900",
+            &["MASTER 100, 609.375 ms", "advert 100", "announce 10.0.0.100 x5"]),
+        row("MAC address", "another one, of which nobody knows", as_is, "wait 4000", "mac",
+            &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5"]),
+        row("last advert", "of another rival a moment later: announced a second after the first burst, as that came in between",
+            as_is, "wait 4000; hear 99; wait 100; hear 98 .4", "wait 900",
+            &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5"]),
         row("carrier", "of a backup", unwatched, "hear 200; down", "up", &["BACKUP 100, 3609.375 ms"]),
         row("last advert", "of one that yields: the winner announces again", as_is, "wait 4000", "hear 99",
             &["MASTER 100, 1000 ms", "advert 100", "announce 10.0.0.100 x5", "lower priority 99 from 10.0.0.3"]),
     ]);
+}
+
+/// A thousand forged adverts a second, for a minute: bursts a second apart, our adverts at most four times as often,
+/// and one line in the log.
+#[test]
+fn forged_adverts_make_no_storm() {
+    for forged in ["hear 99", "hear 0"] {
+        let mut host = Host::start(v3());
+        host.play("wait 4000");
+        host.forget();
+        for _ in 0..60_000 {
+            host.play(forged);
+            host.play("wait 1");
+        }
+        let count = |what: &str| host.said.iter().filter(|line| line.starts_with(what)).count();
+        let (bursts, adverts, told) = (count("announce"), count("advert"), count("lower priority"));
+        assert!((55..=75).contains(&bursts), "{forged}: {bursts} bursts");
+        assert!((60..=241).contains(&adverts), "{forged}: {adverts} adverts");
+        assert_eq!(told, usize::from(forged == "hear 99"));
+        assert_eq!(host.snapshot("A").counters.advert_rcvd, 60_000);
+    }
 }

@@ -5,9 +5,11 @@
 
 mod adoption;
 mod binding;
+mod failover;
 mod groups;
 mod host;
 mod invariants;
+mod law;
 mod leaving;
 mod losses;
 mod options;

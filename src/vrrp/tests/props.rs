@@ -154,7 +154,7 @@ fn any_instance(n: usize) -> impl Strategy<Value = InstanceConfig> {
 const NAMES: [&str; 4] = ["A", "B", "C", "D"];
 
 /// One to four instances, alone or in one or two groups, and an address that any of them may have.
-fn any_config() -> impl Strategy<Value = VrrpConfig> {
+pub fn any_config() -> impl Strategy<Value = VrrpConfig> {
     let all = (any_instance(0), any_instance(1), any_instance(2), any_instance(3));
     (all, prop::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 0..4_u8, 0..5_usize).prop_map(
         |((i0, i1, i2, i3), kept, grouping, holder)| {

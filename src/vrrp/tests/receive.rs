@@ -33,8 +33,8 @@ fn none(_: &Counters) -> u64 {
     0
 }
 
-/// Plays each check three times on a fresh backup: told the first time, counted each time, and told again once the
-/// peer's adverts were good in between.
+/// Plays each check four times on a fresh backup: told the first time, counted each time, and told again once the
+/// peer's adverts were good in between and a minute has passed.
 fn run(config: fn() -> VrrpConfig, rows: &[Check]) {
     for Check { clause, text, given, wire, then, counter } in rows {
         let mut config = config();
@@ -60,6 +60,10 @@ fn run(config: fn() -> VrrpConfig, rows: &[Check]) {
         host.receive(&good);
         // Some sources are never good.
         if host.snapshot("A").counters.advert_rcvd > 0 && host.said.is_empty() {
+            host.receive(&packet);
+            assert_eq!(host.said, [""; 0], "{clause}: {text}: told within a minute");
+            host.play("late 60000");
+            host.receive(&good);
             host.receive(&packet);
             assert_eq!(host.said.join("; "), *then, "{clause}: {text}: told again after a good one");
         }

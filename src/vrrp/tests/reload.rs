@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::config::{AddressConfig, VrrpConfig};
 use super::super::engine::Input;
+use super::super::event::StateName;
 use super::super::types::{InstanceId, Vrid};
 use super::host::{Host, a, add_b, cs, instance, ip, prio, unicast, v2, v3, vips};
 use super::table::{as_is, row, run};
@@ -85,6 +86,34 @@ fn of_an_instance() {
             &["BACKUP 100, 3609.375 ms", "advert 0", "lacks 10.0.0.100", "MASTER -> INIT: configuration reloaded",
               "sockets eth1/1", "lacks 10.0.0.100", "INIT -> BACKUP: configuration reloaded"]),
     ]);
+}
+
+/// keepalived knows an instance by its id, family and interface; so a new name is no reason to resign.
+#[test]
+fn a_new_name_is_not_a_new_virtual_router() {
+    fn rename(config: &mut VrrpConfig) {
+        let old = config.instances.remove("A").expect("the first one");
+        config.instances.insert("New".to_owned(), old);
+    }
+    let mut host = Host::start(v3());
+    host.reload = rename;
+    host.play("wait 4000");
+    host.forget();
+    host.play("reload; wait 700");
+    assert_eq!(host.said, ["New: was A, MASTER", "New: advert 100"], "nothing moves, and the adverts go on in time");
+    assert_eq!(host.snapshot("New").state, StateName::Master);
+
+    // Under another id it is another router.
+    let mut host = Host::start(v3());
+    host.reload = |config| {
+        rename(config);
+        instance(config, "New").vrid = Vrid::new(52).expect("not 0");
+    };
+    host.play("wait 4000");
+    host.forget();
+    host.play("reload");
+    assert!(host.said.iter().any(|line| line == "advert 0"), "{:?}", host.said);
+    assert_eq!(host.snapshot("New").state, StateName::Backup);
 }
 
 /// An address that becomes `virtual_ipaddress_excluded` stays on the link and leaves the adverts.

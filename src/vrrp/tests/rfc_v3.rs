@@ -175,12 +175,12 @@ fn s6_4_3_active() {
             "wait 4000; hear 99; wait 249", "hear 99", &["MASTER 100, 751 ms"]),
         row("departure from §6.4.3 (760)", "the next one a quarter of it later", |c| a(c).strict = true,
             "wait 4000; hear 99; wait 250", "hear 99",
-            &["MASTER 100, 1000 ms", "advert 100", "lower priority 99 from 10.0.0.3"]),
+            &["MASTER 100, 1000 ms", "advert 100"]),
         row("departure from §6.4.3 (700)", "priority 0 has no answers of its own beyond those", |c| a(c).strict = true,
             "wait 4000; hear 99; wait 249", "hear 0", &["MASTER 100, 751 ms"]),
         row("§6.4.3 (700)", "a flood of worse adverts never keeps ours from the wire", |c| a(c).strict = true,
             "wait 3609.375; wait 751; hear 99; wait 249; hear 99; wait 750", "hear 99; wait 1",
-            &["MASTER 100, 999 ms", "advert 100", "lower priority 99 from 10.0.0.3"]),
+            &["MASTER 100, 999 ms", "advert 100"]),
     ]);
 }
 

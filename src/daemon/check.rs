@@ -1,0 +1,197 @@
+//! `holdfast check` and `holdfast plan`: reading configurations for people and for scripts that deploy them.
+//!
+//! Shell: prints, and looks at the files of scripts. What is found is decided in `conf`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::exec::{Policy, PrepareError, Runner};
+use super::load;
+use super::script_path::PathProblem;
+use crate::cli::{CheckArgs, PlanArgs};
+use crate::command::Command;
+use crate::conf::compare::{Director, compare};
+use crate::conf::config::Config;
+use crate::conf::explain::explain;
+use crate::conf::lint::{Host, ScriptProblem};
+use crate::conf::plan::Plan;
+use crate::conf::{self, Checked, Diagnostics, Severity};
+
+/// Of the shape of JSON output. It grows when a field changes its meaning or goes; new fields may come without.
+const JSON_FORMAT: u32 = 1;
+/// Exit code: something is wrong.
+const ERRORS: u8 = 2;
+/// Exit code: something is unwise, under `--strict`.
+const WARNINGS: u8 = 1;
+
+/// `holdfast check`: 2 when a file has errors, 1 with `--strict` when there are warnings, else 0.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    if let Some(question) = &args.explain {
+        let (text, code) = match explain(question) {
+            Ok(text) => (text, 0),
+            Err(text) => (text, ERRORS),
+        };
+        out.write_all(text.as_bytes())?;
+        return Ok(code);
+    }
+    let options = load::options(args.config_id.as_deref(), false);
+    let read = |file| conf::check(file, &options, Some(&ThisMachine));
+    let files: Vec<Checked> = args.files.iter().map(|file| read(file)).collect();
+    let pair = match files.as_slice() {
+        [first, second] => compare_two(first, second),
+        _ => None,
+    };
+    let all = || files.iter().map(|checked| &checked.loaded.diagnostics).chain(&pair);
+    let errors: usize = all().map(errors).sum();
+    let warnings: usize = all().map(|d| d.count(Severity::Warning)).sum();
+    let code = if errors > 0 { ERRORS } else { WARNINGS * u8::from(warnings > 0 && args.strict) };
+    if args.json {
+        let reports: Vec<_> =
+            args.files.iter().zip(&files).map(|(file, checked)| file_json(file, &checked.loaded.diagnostics)).collect();
+        let report = json!({
+            "format": JSON_FORMAT,
+            "errors": errors,
+            "warnings": warnings,
+            "exit_code": code,
+            "files": reports,
+            "pair": pair.as_ref().map(|diagnostics| json!({
+                "errors": self::errors(diagnostics),
+                "warnings": diagnostics.count(Severity::Warning),
+                "diagnostics": diagnostics,
+            })),
+        });
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+        return Ok(code);
+    }
+    let color = wants_color(&out);
+    for (file, checked) in args.files.iter().zip(&files) {
+        print(&mut out, &file.display().to_string(), &checked.loaded.diagnostics, color)?;
+    }
+    if let ([first, second], Some(pair)) = (args.files.as_slice(), &pair) {
+        print(&mut out, &format!("{} and {} together", first.display(), second.display()), pair, color)?;
+    }
+    Ok(code)
+}
+
+fn errors(diagnostics: &Diagnostics) -> usize {
+    diagnostics.iter().filter(|d| d.severity >= Severity::Error).count()
+}
+
+fn file_json(file: &Path, diagnostics: &Diagnostics) -> serde_json::Value {
+    json!({
+        "file": file,
+        "errors": errors(diagnostics),
+        "warnings": diagnostics.count(Severity::Warning),
+        "diagnostics": diagnostics,
+    })
+}
+
+fn print(out: &mut impl Write, what: &str, diagnostics: &Diagnostics, color: bool) -> io::Result<()> {
+    if diagnostics.is_empty() {
+        writeln!(out, "{what}: no problems")
+    } else {
+        write!(out, "{}", diagnostics.render(color))
+    }
+}
+
+/// Two directors, when both files can be run.
+fn compare_two(first: &Checked, second: &Checked) -> Option<Diagnostics> {
+    let director = |checked: &'_ Checked| checked.loaded.config.is_some();
+    if !director(first) || !director(second) {
+        return None;
+    }
+    let (a, b) = (first.loaded.config.as_ref()?, second.loaded.config.as_ref()?);
+    Some(compare(Director { config: a, places: &first.places }, Director { config: b, places: &second.places }))
+}
+
+/// Colour on a terminal, unless the user wants none (no-color.org).
+fn wants_color(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `holdfast plan`: 2 when a file has errors, so that a reload would be refused, else 0.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn plan(args: &PlanArgs) -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    let options = load::options(args.config_id.as_deref(), false);
+    let now = conf::load(&args.against, &options);
+    let new = conf::load(&args.file, &options);
+    let color = wants_color(&out);
+    let refused = super::reload::KnownErrors::of(&now.diagnostics).first_new(&new.diagnostics).is_some();
+    let plan = match (&now.config, &new.config) {
+        (Some(now), Some(new)) if !refused => Some(Plan::between(now, new)),
+        _ => None,
+    };
+    if args.json {
+        let report = json!({
+            "format": JSON_FORMAT,
+            "against": file_json(&args.against, &now.diagnostics),
+            "new": file_json(&args.file, &new.diagnostics),
+            "refused": plan.is_none(),
+            "plan": plan,
+        });
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+        return Ok(if plan.is_none() { ERRORS } else { 0 });
+    }
+    match plan {
+        Some(plan) => {
+            write!(out, "{}", plan.render(color))?;
+            Ok(0)
+        }
+        None => {
+            if now.config.is_none() {
+                write!(out, "{}", now.diagnostics.render(color))?;
+            }
+            write!(out, "{}", new.diagnostics.render(color))?;
+            writeln!(out, "a reload would be refused, and nothing would change")?;
+            Ok(ERRORS)
+        }
+    }
+}
+
+/// The machine that this runs on.
+struct ThisMachine;
+
+impl Host for ThisMachine {
+    fn judge(&self, command: &Command, config: &Config) -> Vec<ScriptProblem> {
+        let policy =
+            Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+        let (code, text) = match Runner::new(policy, [command].into_iter()).prepare(command) {
+            Ok(prepared) => match prepared.remark {
+                Some(remark) => ("script-unsafe", remark),
+                None => return Vec::new(),
+            },
+            Err(PrepareError::Path(problem)) => {
+                let code = match &problem {
+                    PathProblem::NotExecutable { .. } => "script-not-executable",
+                    PathProblem::ForeignOwner { .. } | PathProblem::WritableByOthers { .. } => "script-unsafe",
+                    PathProblem::Missing { .. } | PathProblem::NotInPath { .. } | PathProblem::NotAFile(_) => {
+                        "script-missing"
+                    }
+                };
+                (code, problem.to_string())
+            }
+            Err(other) => ("script-missing", other.to_string()),
+        };
+        let (message, help) = match text.split_once("; ") {
+            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+            None => (text, None),
+        };
+        let message = if code == "script-unsafe" && config.daemon.script_security {
+            format!("{message}: it is not run, because of `enable_script_security`")
+        } else {
+            message
+        };
+        vec![ScriptProblem { code, message, help }]
+    }
+}

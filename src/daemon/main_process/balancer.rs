@@ -1,0 +1,329 @@
+//! The balancer child, as main sees it: what it is told, what it asks for, and what becomes of main when it dies: nothing.
+//!
+//! Shell. VRRP goes on whatever happens here; only a tracker of a virtual server says that this director cannot serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracing::{error, info, warn};
+
+use super::MainProcess;
+use crate::checkers::report::ExecOutcome;
+use crate::conf::config::Config;
+use crate::daemon::orphan::end_orphan;
+use crate::daemon::pidfile::PidFile;
+use crate::daemon::requests::Requests;
+use crate::daemon::supervise::{self, ChildCommand, Death, Happening, Supervisor};
+use crate::daemon::trackers;
+use crate::ipvs::config::{BalancerConfig, VirtualServerId};
+use crate::ipvs::event::AdminState;
+use crate::ipvs::log::log_event;
+use crate::ipvs::message::{FromBalancer, Start, ToBalancer};
+use crate::ipvs::types::SocketKey;
+use crate::notify::plan::plan_balancer;
+use crate::trackers::Update;
+use crate::vrrp::config::TrackerKey;
+use crate::vrrp::event::{Event as VrrpEvent, StateName, TrackerStatus};
+
+/// The child and what main keeps for it.
+pub(super) struct BalancerChild {
+    pub child: Supervisor<supervise::Balancer>,
+    /// What it asked main to run.
+    pub requests: Requests,
+    pid_path: std::path::PathBuf,
+    pid_file: Option<PidFile>,
+    /// Instances that are master now.
+    masters: BTreeSet<String>,
+    /// What operators have said that still holds: it outlives the child.
+    admin: BTreeMap<(VirtualServerId, SocketKey), AdminState>,
+    /// Who can serve, in the words of the child that runs.
+    able: BTreeMap<VirtualServerId, bool>,
+    /// A reload came while there was no child: what the last one had been told, and may have left in the kernel.
+    former: Option<Box<BalancerConfig>>,
+    /// One was ready before: people have heard of the start.
+    was_ready: bool,
+    /// It was told to end and is killed at this time.
+    pub kill_at: Option<tokio::time::Instant>,
+}
+
+impl BalancerChild {
+    pub fn new(command: ChildCommand, requests: Requests, pid_path: std::path::PathBuf) -> anyhow::Result<Self> {
+        // It has no flight recorder.
+        let output = std::fs::File::options().write(true).open("/dev/null")?;
+        Ok(Self {
+            child: Supervisor::new(command, output),
+            requests,
+            pid_path,
+            pid_file: None,
+            masters: BTreeSet::new(),
+            admin: BTreeMap::new(),
+            able: BTreeMap::new(),
+            former: None,
+            was_ready: false,
+            kill_at: None,
+        })
+    }
+}
+
+/// What happened to the balancer child.
+pub(super) enum Wake {
+    Child(Happening<FromBalancer>),
+    /// A command that it asked for has ended.
+    Executed(ExecOutcome),
+    /// It did not end in time.
+    Kill,
+}
+
+/// Waits for any of it. Safe to drop.
+pub(super) async fn wait(balancer: &mut BalancerChild) -> Wake {
+    let kill_at = balancer.kill_at;
+    tokio::select! {
+        happening = balancer.child.next() => Wake::Child(happening),
+        outcome = balancer.requests.next() => Wake::Executed(outcome),
+        () = sleep_until(kill_at) => Wake::Kill,
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The commands that the balancer process may ask for.
+pub(super) fn known_commands(config: &Config) -> BTreeSet<crate::command::Command> {
+    trackers::checks(&config.balancer).cloned().collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+impl MainProcess {
+    pub(super) fn handle_balancer(&mut self, wake: Wake) {
+        match wake {
+            Wake::Child(Happening::Said(message)) => self.on_balancer_message(message),
+            Wake::Child(Happening::Gone(death)) => self.on_balancer_death(death),
+            Wake::Child(Happening::RestartDue) => self.start_balancer(),
+            Wake::Executed(outcome) => self.balancer.child.send(&ToBalancer::ExecDone(outcome)),
+            Wake::Kill => {
+                error!("the balancer process did not stop within {:?}: killed", self.config.daemon.child_wait);
+                self.balancer.child.kill();
+                self.balancer.kill_at = None;
+            }
+        }
+    }
+
+    pub(super) fn needs_balancer(&self) -> bool {
+        let wanted = self.args.checkers || !self.args.vrrp;
+        wanted && (self.args.all || !self.config.balancer.services.is_empty())
+    }
+
+    pub(super) fn start_balancer(&mut self) {
+        let files = self.statuses.iter().filter_map(|(key, status)| match (key, status) {
+            (TrackerKey::File(name), TrackerStatus::Value(value)) => Some((name.clone(), Some(i64::from(*value)))),
+            _ => None,
+        });
+        let start = Start {
+            config: self.config.balancer.clone(),
+            masters: self.balancer.masters.clone(),
+            files: files.collect(),
+            admin: self.balancer.admin.iter().map(|((v, r), state)| (v.clone(), *r, *state)).collect(),
+            keep_at_stop: self.args.dont_release_ipvs,
+            again: self.balancer.was_ready,
+            former: self.balancer.former.take(),
+        };
+        if let Err(why) = self.balancer.child.start(&ToBalancer::Start(Box::new(start))) {
+            error!("the balancer process cannot be started, virtual servers are down: {why}");
+            self.set_virtual_server_trackers(TrackerStatus::Down);
+            return;
+        }
+        let Some(pid) = self.balancer.child.pid() else { return };
+        info!("Starting Healthcheck child process, pid={pid}");
+        self.lock_checkers_pid_file();
+        if let Some(Err(error)) = self.balancer.pid_file.as_mut().map(|file| file.write(pid)) {
+            warn!("{error}");
+        }
+    }
+
+    fn lock_checkers_pid_file(&mut self) {
+        let balancer = &mut self.balancer;
+        if balancer.pid_file.is_none() {
+            match PidFile::lock(&balancer.pid_path) {
+                Ok(file) => balancer.pid_file = Some(file),
+                Err(error) => warn!("{error}"),
+            }
+        }
+    }
+
+    /// One that was left by a main that was killed: it would share our ports.
+    pub(super) async fn end_orphaned_balancer(&mut self) {
+        self.lock_checkers_pid_file();
+        if self.balancer.pid_file.is_some() {
+            end_orphan::<supervise::Balancer>(&self.balancer.pid_path).await;
+        }
+    }
+
+    fn on_balancer_message(&mut self, message: FromBalancer) {
+        match message {
+            FromBalancer::Ready => {
+                self.balancer.was_ready = true;
+                if !self.needs_vrrp() {
+                    self.announce_ready();
+                }
+            }
+            FromBalancer::Event { event, .. } => {
+                log_event(&event);
+                if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
+                    self.notify.push(subject, jobs);
+                }
+            }
+            FromBalancer::EventsDropped(count) => {
+                error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
+            }
+            FromBalancer::Able { virtual_server, able } => {
+                self.balancer.able.insert(virtual_server.clone(), able);
+                self.track_virtual_server(&virtual_server);
+            }
+            FromBalancer::Exec(request) => {
+                if let Some(answer) = self.balancer.requests.push(request) {
+                    self.balancer.child.send(&ToBalancer::ExecDone(answer));
+                }
+            }
+            FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
+                warn!("the balancer process stopped by itself");
+            }
+            FromBalancer::Hello { .. } | FromBalancer::Snapshot(_) | FromBalancer::Stopped => {}
+        }
+    }
+
+    fn on_balancer_death(&mut self, death: Death) {
+        let Death { status, wait, early_deaths, .. } = death;
+        // Its requests are nobody's, and the next one counts them anew.
+        self.balancer.requests.clear();
+        self.balancer.able.clear();
+        self.set_virtual_server_trackers(TrackerStatus::Down);
+        if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
+            self.balancer.child.cancel_restart();
+            self.balancer.pid_file = None;
+            if !status.success() {
+                warn!("the balancer process ended with {status}: the data plane may be left as it was");
+            }
+            // It was told to end because it had nothing to do, which may have changed meanwhile.
+            if self.stopping.is_none() && self.needs_balancer() {
+                self.start_balancer();
+            }
+            return;
+        }
+        error!("the balancer process died: {status}");
+        if self.args.dont_respawn {
+            error!("not restarted (--dont-respawn): virtual servers are no longer looked after");
+            self.balancer.child.cancel_restart();
+        } else if wait.is_zero() {
+            info!("restarting the balancer process at once");
+        } else {
+            error!("the balancer process died {early_deaths} times soon after its start: restarted in {wait:?}");
+        }
+        if !self.needs_vrrp() {
+            self.announce_ready();
+        }
+    }
+
+    /// Tells the balancer process of a reload, starts it when there is something for it to do at last, or ends it.
+    pub(super) fn feed_balancer(&mut self, old: &BalancerConfig) {
+        self.balancer.requests.reconfigure(self.runner.clone(), known_commands(&self.config));
+        let services = &self.config.balancer.services;
+        self.balancer.admin.retain(|(id, real), _| {
+            services.get(id).is_some_and(|server| server.real_servers.iter().any(|r| r.address == *real))
+        });
+        self.balancer.able.retain(|id, _| services.contains_key(id));
+        if self.balancer.kill_at.is_some() {
+            // It has its last orders; the next one is told everything, if there is need of one.
+            return;
+        }
+        if self.balancer.child.is_running() {
+            if *old != self.config.balancer {
+                let config = Box::new(self.config.balancer.clone());
+                self.balancer.child.send(&ToBalancer::Reconfigure(config));
+            }
+            // Somebody may track one that was there already.
+            for id in self.balancer.able.keys().cloned().collect::<Vec<_>>() {
+                self.track_virtual_server(&id);
+            }
+            if !self.needs_balancer() {
+                info!("no virtual_server is configured any more: stopping the balancer process");
+                self.stop_balancer();
+            }
+        } else if !self.needs_balancer() {
+            self.balancer.child.cancel_restart();
+            self.set_virtual_server_trackers(TrackerStatus::Unknown);
+        } else if !self.balancer.child.restart_is_planned() {
+            self.start_balancer();
+        } else {
+            self.balancer.former.get_or_insert_with(|| Box::new(old.clone()));
+        }
+    }
+
+    /// A tracker is named as a virtual server is shown; what is shown the same must all be able to serve.
+    fn track_virtual_server(&mut self, id: &VirtualServerId) {
+        let name = id.to_string();
+        let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
+        let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
+        self.on_tracker(Update { key: TrackerKey::VirtualServer(name), status });
+    }
+
+    /// Orders it to remove what it added and to end.
+    pub(super) fn stop_balancer(&mut self) {
+        self.balancer.child.cancel_restart();
+        if self.balancer.child.is_running() && self.balancer.kill_at.is_none() {
+            self.balancer.kill_at = Some(tokio::time::Instant::now() + self.config.daemon.child_wait);
+            self.balancer.child.send(&ToBalancer::Stop);
+        }
+    }
+
+    /// Virtual servers may follow instances (`vrrp_instance` in a virtual server).
+    pub(super) fn tell_balancer_of(&mut self, event: &VrrpEvent) {
+        let VrrpEvent::StateChanged { instance, to, .. } = event else { return };
+        let master = match to {
+            StateName::Master => true,
+            // A restarted vrrp process passes through INIT and may be master again at once.
+            StateName::Init => return,
+            StateName::Backup | StateName::Fault | StateName::Stop | StateName::Deleted => false,
+        };
+        self.set_master(instance.clone(), master);
+    }
+
+    fn set_master(&mut self, name: String, master: bool) {
+        let masters = &mut self.balancer.masters;
+        let news = if master { masters.insert(name.clone()) } else { masters.remove(&name) };
+        if news {
+            self.balancer.child.send(&ToBalancer::Instance { name, master });
+        }
+    }
+
+    /// The addresses were taken off: nobody is master here.
+    pub(super) fn tell_balancer_of_sweep(&mut self) {
+        for name in self.balancer.masters.clone() {
+            self.set_master(name, false);
+        }
+    }
+
+    /// Without a balancer process no virtual server can serve; where there is to be none at all, nobody knows.
+    pub(super) fn set_virtual_server_trackers(&mut self, status: TrackerStatus) {
+        let trackers = self.config.vrrp.trackers.clone();
+        for key in trackers.into_iter().filter(|key| matches!(key, TrackerKey::VirtualServer(_))) {
+            self.on_tracker(Update { key, status });
+        }
+    }
+
+    /// The number of a file that FILE_CHECKs read.
+    pub(super) fn tell_balancer_of_file(&mut self, name: &str, status: TrackerStatus) {
+        let value = match status {
+            TrackerStatus::Value(value) => Some(i64::from(value)),
+            TrackerStatus::Pending | TrackerStatus::Up | TrackerStatus::Down | TrackerStatus::Unknown => None,
+        };
+        self.balancer.child.send(&ToBalancer::File { name: name.to_owned(), value });
+    }
+
+    /// Whether there is none, or none any longer.
+    pub(super) fn balancer_is_gone(&self) -> bool {
+        !self.balancer.child.is_running()
+    }
+}

@@ -1,0 +1,424 @@
+//! Decides who gets the traffic of every virtual server.
+//!
+//! Pure: time is passed in. What goes in: checkers' reports, the state of VRRP instances, the addresses of this host, an
+//! operator's word, a new configuration. What comes out: effects, and the desired [`ServiceTable`], which whoever drives
+//! this carries to a data plane. The balancer knows no data plane and waits for nothing.
+//!
+//! ```text
+//!   handle_input / handle_timeout ──▶ poll_effect until None ──▶ desired() if Effect::Apply came ──▶ wait until poll_timeout
+//! ```
+//!
+//! Law: a reload from A to B leaves what a start on B would have made, but for what is known of real servers' health
+//! (with the hysteresis of quorum and panic) and what an operator said.
+
+mod real_server;
+mod virtual_server;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::config::{BalancerConfig, VirtualServerConfig, VirtualServerId};
+use super::event::{AdminState, Cause, CheckerKind, Event};
+use super::groups;
+use super::snapshot::{CheckerSnapshot, RealServerSnapshot, Snapshot, VirtualServerSnapshot};
+use super::table::{Service, ServiceTable};
+use super::types::{ServiceKey, SocketKey};
+use crate::checkers::config::CheckerConfig;
+use crate::checkers::report::{CheckReport, CheckerId, Health};
+use virtual_server::VirtualServer;
+
+/// What the balancer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A checker's word.
+    Check(CheckReport),
+    /// Whether a VRRP instance is master.
+    Instance {
+        /// Its name.
+        name: String,
+        /// It is.
+        master: bool,
+    },
+    /// All addresses of this host, for `ha_suspend`. Until this is said all are taken to be here.
+    Addresses(BTreeSet<IpAddr>),
+    /// An operator's word about a real server.
+    Admin {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Which.
+        real_server: SocketKey,
+        /// From now on.
+        state: AdminState,
+    },
+    /// A reload.
+    Reconfigure(Box<BalancerConfig>),
+    /// The end: nothing is desired any more.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// [`Balancer::desired`] has changed.
+    Apply,
+    /// Tell people.
+    Emit(Event),
+    /// Checkers of a virtual server are to rest, or to go on.
+    PauseChecks {
+        /// Which.
+        virtual_server: VirtualServerId,
+        /// To rest.
+        paused: bool,
+    },
+}
+
+/// The balancer.
+#[derive(Debug)]
+pub struct Balancer {
+    config: BalancerConfig,
+    virtual_servers: BTreeMap<VirtualServerId, VirtualServer>,
+    owners: BTreeMap<ServiceKey, VirtualServerId>,
+    masters: BTreeSet<String>,
+    addresses: Option<BTreeSet<IpAddr>>,
+    desired: ServiceTable,
+    changed: bool,
+    /// Virtual servers with a slow start under way.
+    climbing: BTreeSet<VirtualServerId>,
+    effects: VecDeque<Effect>,
+}
+
+impl Balancer {
+    /// Starts with a configuration. `masters`: the instances that are master now.
+    pub fn new(now: Instant, config: BalancerConfig, masters: BTreeSet<String>) -> Self {
+        let mut balancer = Self {
+            config: BalancerConfig::default(),
+            virtual_servers: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            masters,
+            addresses: None,
+            desired: ServiceTable::default(),
+            changed: true,
+            climbing: BTreeSet::new(),
+            effects: VecDeque::new(),
+        };
+        balancer.reconfigure(now, config, true);
+        balancer
+    }
+
+    /// Takes one input. Poll the effects to `None` afterwards.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Check(report) => self.on_report(now, report),
+            Input::Instance { name, master } => {
+                let news = if master { self.masters.insert(name) } else { self.masters.remove(&name) };
+                if news {
+                    self.look_at_surroundings(now);
+                }
+            }
+            Input::Addresses(addresses) => {
+                self.addresses = Some(addresses);
+                self.look_at_surroundings(now);
+            }
+            Input::Admin { virtual_server, real_server, state } => {
+                self.on_admin(now, &virtual_server, real_server, state);
+            }
+            Input::Reconfigure(config) => self.reconfigure(now, *config, false),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    /// Takes the steps of slow starts that are due. Harmless when none is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.climbing) {
+            self.publish(now, &id);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called; may change with every input and timeout.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.climbing.iter().filter_map(|id| self.virtual_servers.get(id)?.next_step(now)).min()
+    }
+
+    /// The next thing to do.
+    #[must_use]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front().or_else(|| std::mem::take(&mut self.changed).then_some(Effect::Apply))
+    }
+
+    /// What the data planes should have.
+    pub fn desired(&self) -> &ServiceTable {
+        &self.desired
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &BalancerConfig {
+        &self.config
+    }
+
+    /// The virtual server whose service this is.
+    pub fn owner(&self, key: &ServiceKey) -> Option<&VirtualServerId> {
+        self.owners.get(key)
+    }
+
+    /// Every service that is ours, desired now or not.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.owners.keys()
+    }
+
+    /// Whether a service must be carried by the userspace forwarder (`lb_kind PROXY`).
+    pub fn wants_proxy(&self, key: &ServiceKey) -> bool {
+        self.owners.get(key).and_then(|id| self.virtual_servers.get(id)).is_some_and(VirtualServer::wants_proxy)
+    }
+
+    /// Whether the return path of a service is to be set up (`masquerade`).
+    pub fn masquerades(&self, key: &ServiceKey) -> bool {
+        let server = self.owners.get(key).and_then(|id| self.virtual_servers.get(id));
+        server.is_some_and(|server| server.config.masquerade)
+    }
+
+    /// Every virtual server, and whether it has its quorum.
+    pub fn quorums(&self) -> impl Iterator<Item = (&VirtualServerId, bool)> {
+        self.virtual_servers.iter().map(|(id, server)| (id, server.has_quorum))
+    }
+
+    /// Whether a VRRP instance is master, as far as was said.
+    pub fn is_master(&self, instance: &str) -> bool {
+        self.masters.contains(instance)
+    }
+
+    /// Every checker that should run.
+    pub fn checkers(&self) -> BTreeMap<CheckerId, CheckerConfig> {
+        checkers(&self.config)
+    }
+
+    /// The virtual servers whose checks rest.
+    pub fn paused(&self) -> impl Iterator<Item = &VirtualServerId> {
+        self.virtual_servers.iter().filter(|(_, server)| server.paused).map(|(id, _)| id)
+    }
+
+    /// Everything as it is, for people.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot { virtual_servers: self.virtual_servers.values().map(|server| snapshot(server, now)).collect() }
+    }
+
+    fn on_report(&mut self, now: Instant, CheckReport { checker, health }: CheckReport) {
+        let CheckerId { virtual_server: id, real_server, index } = checker;
+        let Some(server) = self.virtual_servers.get_mut(&id) else { return };
+        let name = server.name(real_server);
+        let Some(real) = server.real_servers.get_mut(&real_server) else { return };
+        let Some(kind) = real.config.checkers.get(usize::from(index)).map(|c| CheckerKind::from(&c.probe)) else {
+            return;
+        };
+        let up = matches!(health, Health::Up { .. });
+        let reason = match &health {
+            Health::Up { .. } => None,
+            Health::Down { reason } => Some(reason.clone()),
+        };
+        let was_fit = real.fit;
+        match real.record(index, health.clone()) {
+            None => return,
+            Some(before) if before == health => return,
+            Some(before) if matches!(before, Health::Up { .. }) != up => {
+                let decisive = real.is_fit() != was_fit;
+                let (virtual_server, reason) = (id.clone(), reason.clone());
+                let event = Event::Checker { virtual_server, real_server: name, kind, up, reason, decisive };
+                self.effects.push_back(Effect::Emit(event));
+            }
+            Some(_) => {}
+        }
+        let finding = reason.unwrap_or_else(|| "succeeded".to_owned());
+        self.settle(now, &id, &Cause::Checker { real_server: name, kind, finding });
+    }
+
+    fn on_admin(&mut self, now: Instant, id: &VirtualServerId, address: SocketKey, to: AdminState) {
+        let Some(server) = self.virtual_servers.get_mut(id) else { return };
+        let real_server = server.name(address);
+        let Some(real) = server.real_servers.get_mut(&address) else { return };
+        let from = std::mem::replace(&mut real.admin, to);
+        if from == to {
+            return;
+        }
+        if from == AdminState::Drain {
+            // Its caches are as cold as those of one that was down.
+            real.enter_service(now);
+        }
+        let event = Event::Admin { virtual_server: id.clone(), real_server, from, to };
+        self.effects.push_back(Effect::Emit(event));
+        self.settle(now, id, &Cause::Admin(to));
+    }
+
+    fn settle(&mut self, now: Instant, id: &VirtualServerId, cause: &Cause) {
+        let Some(server) = self.virtual_servers.get_mut(id) else { return };
+        let mut events = Vec::new();
+        server.settle(now, cause, &mut events);
+        self.effects.extend(events.into_iter().map(Effect::Emit));
+        self.publish(now, id);
+    }
+
+    /// Brings the desired services of one virtual server up to date.
+    fn publish(&mut self, now: Instant, id: &VirtualServerId) {
+        let Some(server) = self.virtual_servers.get(id) else { return };
+        if server.next_step(now).is_some() {
+            self.climbing.insert(id.clone());
+        }
+        let service =
+            server.active.then(|| Service { settings: server.settings(), destinations: server.destinations(now) });
+        for key in &server.services {
+            self.changed |= match &service {
+                Some(service) if self.desired.services.get(key) == Some(service) => false,
+                Some(service) => {
+                    self.desired.services.insert(*key, service.clone());
+                    true
+                }
+                None => self.desired.services.remove(key).is_some(),
+            };
+        }
+    }
+
+    fn reconfigure(&mut self, now: Instant, config: BalancerConfig, starting: bool) {
+        let mut events = Vec::new();
+        let init_notifies = config.global.rs_init_notifies;
+        let mut before = std::mem::take(&mut self.virtual_servers);
+        for (id, virtual_server) in &config.services {
+            let server = match before.remove(id) {
+                Some(mut server) => {
+                    server.reconfigure(now, virtual_server.clone(), init_notifies, &mut events);
+                    server
+                }
+                None => VirtualServer::start(id.clone(), virtual_server.clone(), init_notifies, &mut events),
+            };
+            self.virtual_servers.insert(id.clone(), server);
+        }
+        before.values().for_each(|gone| gone.say_farewell(&Cause::Removed, &mut events));
+        self.config = config;
+        self.assign_services(&mut events);
+        self.effects.extend(events.into_iter().map(Effect::Emit));
+        let owners = &self.owners;
+        let had = self.desired.services.len();
+        self.desired.services.retain(|key, _| owners.contains_key(key));
+        self.changed |= self.desired.services.len() != had;
+        self.climbing.clear();
+        let was_active: BTreeSet<VirtualServerId> = self.virtual_servers.keys().cloned().collect();
+        self.look_at_each(now, starting, &was_active);
+    }
+
+    /// Gives every service to one virtual server: the first that names it.
+    fn assign_services(&mut self, events: &mut Vec<Event>) {
+        self.owners.clear();
+        for (id, server) in &mut self.virtual_servers {
+            let expansion = groups::expand(id, &server.config, &self.config.groups);
+            let mut warn = |message| events.push(Event::Warning { virtual_server: Some(id.clone()), message });
+            if let Some(remark) = expansion.remark {
+                warn(remark);
+            }
+            server.services.clear();
+            for key in expansion.services {
+                match self.owners.get(&key) {
+                    Some(other) => warn(format!("{key} is a service of virtual server {other} already: left out")),
+                    None => {
+                        self.owners.insert(key, id.clone());
+                        server.services.push(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After a change of masters or addresses.
+    fn look_at_surroundings(&mut self, now: Instant) {
+        let concerned = self.virtual_servers.values().filter(|s| s.config.active_with.is_some() || s.config.ha_suspend);
+        let concerned: BTreeSet<VirtualServerId> = concerned.map(|server| server.id.clone()).collect();
+        self.look_at_each(now, false, &concerned);
+    }
+
+    /// Who follows an instance serves while it is master; who has `ha_suspend` checks while its address is here.
+    fn look_at_each(&mut self, now: Instant, starting: bool, which: &BTreeSet<VirtualServerId>) {
+        for id in which {
+            let Some(server) = self.virtual_servers.get_mut(id) else { continue };
+            let instance = server.config.active_with.clone();
+            let active = instance.as_ref().is_none_or(|instance| self.masters.contains(instance));
+            if active != server.active {
+                server.active = active;
+                if let (Some(instance), false) = (instance, starting) {
+                    let event = Event::Active { virtual_server: id.clone(), instance, active };
+                    self.effects.push_back(Effect::Emit(event));
+                }
+            }
+            let paused = is_suspended(id, &server.config, self.addresses.as_ref());
+            if paused != server.paused {
+                server.paused = paused;
+                self.effects.push_back(Effect::PauseChecks { virtual_server: id.clone(), paused });
+                self.effects.push_back(Effect::Emit(Event::Checks { virtual_server: id.clone(), paused }));
+            }
+            self.publish(now, id);
+        }
+    }
+
+    fn stop(&mut self) {
+        let mut events = Vec::new();
+        for server in self.virtual_servers.values().filter(|server| server.config.omega) {
+            server.say_farewell(&Cause::Stopping, &mut events);
+        }
+        self.effects.extend(events.into_iter().map(Effect::Emit));
+        self.virtual_servers.clear();
+        self.climbing.clear();
+        self.desired.services.clear();
+        self.changed = true;
+    }
+}
+
+/// Every checker of a configuration.
+pub fn checkers(config: &BalancerConfig) -> BTreeMap<CheckerId, CheckerConfig> {
+    let mut checkers = BTreeMap::new();
+    for (id, server) in &config.services {
+        for real in &server.real_servers {
+            for (index, checker) in (0..).zip(&real.checkers) {
+                let id = CheckerId { virtual_server: id.clone(), real_server: real.address, index };
+                checkers.insert(id, checker.clone());
+            }
+        }
+    }
+    checkers
+}
+
+/// `ha_suspend`, which works for addresses only.
+fn is_suspended(id: &VirtualServerId, config: &VirtualServerConfig, here: Option<&BTreeSet<IpAddr>>) -> bool {
+    match (id, here) {
+        (VirtualServerId::Address { address, .. }, Some(here)) => config.ha_suspend && !here.contains(&address.ip),
+        (VirtualServerId::Fwmark { .. } | VirtualServerId::Group { .. }, _) | (_, None) => false,
+    }
+}
+
+fn snapshot(server: &VirtualServer, now: Instant) -> VirtualServerSnapshot {
+    let real_servers = server.real_servers.values().map(|real| {
+        let checkers = real
+            .findings()
+            .map(|(config, health)| CheckerSnapshot { kind: CheckerKind::from(&config.probe), health: health.clone() });
+        RealServerSnapshot {
+            address: real.config.address,
+            configured_weight: real.config.weight,
+            weight: real.weight,
+            table_weight: real.table_weight(now, server.config.slow_start),
+            up: real.fit,
+            admin: real.admin,
+            checkers: checkers.collect(),
+        }
+    });
+    VirtualServerSnapshot {
+        id: server.id.clone(),
+        active: server.active,
+        has_quorum: server.has_quorum,
+        quorum: server.quorum(),
+        hysteresis: server.hysteresis(),
+        live_weight: server.live_weight(),
+        panicking: server.panicking,
+        checks_paused: server.paused,
+        sorry_server: server.config.sorry_server.map(|sorry| sorry.address),
+        services: server.services.clone(),
+        real_servers: real_servers.collect(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

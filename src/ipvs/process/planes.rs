@@ -1,0 +1,206 @@
+//! Which data plane carries which service, and both kept in step.
+//!
+//! Shell. Services go to the kernel where it has IPVS, and to the userspace forwarder where it has not, where the
+//! configuration says so, or where a virtual server does (`lb_kind PROXY`). A data plane that cannot be had refuses its
+//! services one by one, with the reason; nothing ends because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::kernel_side::KernelSide;
+use crate::ipvs::balancer::Balancer;
+use crate::ipvs::carrier::{Carrier, Remark};
+use crate::ipvs::config::{BalancerConfig, BalancerGlobal, ForwarderChoice};
+use crate::ipvs::dataplane::{Dataplane, DataplaneError, Refusal, ServiceCounters};
+use crate::ipvs::forward::{Options, Userspace};
+use crate::ipvs::groups;
+use crate::ipvs::kernel::Kernel;
+use crate::ipvs::plan::Keeps;
+use crate::ipvs::table::{Operation, ServiceTable};
+use crate::ipvs::types::ServiceKey;
+
+/// Both data planes.
+#[derive(Debug)]
+pub(super) struct Planes {
+    choice: ForwarderChoice,
+    threads: Option<u16>,
+    kernel: Option<Carrier>,
+    /// There when the kernel has IPVS and we use it.
+    side: Option<KernelSide>,
+    /// Started when the first service needs it.
+    userspace: Option<Carrier>,
+    unsaid: Vec<String>,
+}
+
+impl Planes {
+    /// Opens what the configuration asks for.
+    pub fn open(now: Instant, global: &BalancerGlobal) -> Self {
+        let mut planes = Self {
+            choice: global.forwarder,
+            threads: global.forwarder_threads,
+            kernel: None,
+            side: None,
+            userspace: None,
+            unsaid: Vec::new(),
+        };
+        planes.open_kernel(now, global);
+        planes
+    }
+
+    fn open_kernel(&mut self, now: Instant, global: &BalancerGlobal) {
+        if self.choice == ForwarderChoice::Userspace {
+            return;
+        }
+        if Kernel::available() {
+            let mut side = KernelSide::default();
+            side.start(global);
+            self.side = Some(side);
+            self.kernel = Some(Carrier::new(now, Box::new(Kernel::default()), Keeps::KernelSettings));
+        } else if self.choice == ForwarderChoice::Kernel {
+            let why =
+                "this kernel has no IPVS (`modprobe ip_vs`), and `virtual_server_forwarder kernel` wants no other";
+            let none = Unavailable { name: "kernel", why: why.to_owned() };
+            self.kernel = Some(Carrier::new(now, Box::new(none), Keeps::KernelSettings));
+        } else {
+            self.unsaid.push(
+                "the kernel has no IPVS: virtual servers are carried by the userspace forwarder, a proxy (DR and TUN \
+                 become NAT, and real servers see this host's address)"
+                    .to_owned(),
+            );
+        }
+    }
+
+    /// Other global settings. Another forwarder takes over everything; connections through the old one end.
+    pub fn reconfigure(&mut self, now: Instant, global: &BalancerGlobal) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if (global.forwarder, global.forwarder_threads) != (self.choice, self.threads) {
+            remarks.extend(self.clear(now));
+            remarks.extend(self.end());
+            *self = Self::open(now, global);
+        } else if let Some(side) = &mut self.side {
+            side.reconfigure(global);
+        }
+        self.carriers().for_each(Carrier::forget_refusals);
+        remarks
+    }
+
+    /// Takes over what a predecessor left, which may have had another configuration.
+    pub fn adopt(&mut self, balancer: &Balancer, former: Option<&BalancerConfig>) -> Vec<String> {
+        let mut ours: BTreeSet<ServiceKey> = balancer.services().copied().collect();
+        for (id, server) in former.iter().flat_map(|former| &former.services) {
+            ours.extend(former.iter().flat_map(|former| groups::expand(id, server, &former.groups).services));
+        }
+        let remarks = self.kernel.as_mut().map(|kernel| kernel.adopt(&ours)).unwrap_or_default();
+        say("kernel", remarks)
+    }
+
+    /// The synchronisation daemons follow their instance.
+    pub fn follow(&mut self, balancer: &Balancer) -> Vec<String> {
+        self.side.as_mut().map(|side| side.follow(balancer)).unwrap_or_default()
+    }
+
+    /// The end, after [`Self::clear`].
+    pub fn end(&mut self) -> Vec<String> {
+        self.side.as_mut().map(KernelSide::end).unwrap_or_default()
+    }
+
+    /// Brings both in step with what the balancer desires.
+    pub fn sync(&mut self, now: Instant, balancer: &Balancer) -> Vec<String> {
+        let (mut kernel, mut userspace) = (ServiceTable::default(), ServiceTable::default());
+        for (key, service) in &balancer.desired().services {
+            let table = if self.kernel.is_some() && !balancer.wants_proxy(key) { &mut kernel } else { &mut userspace };
+            table.services.insert(*key, service.clone());
+        }
+        let mut remarks = std::mem::take(&mut self.unsaid);
+        if self.userspace.is_none() && !userspace.services.is_empty() {
+            let dataplane = open_userspace(self.threads);
+            self.userspace = Some(Carrier::new(now, dataplane, Keeps::All));
+        }
+        if let Some(side) = &mut self.side {
+            remarks.extend(side.masquerade(balancer, &kernel));
+        }
+        for (carrier, table) in [(&mut self.kernel, kernel), (&mut self.userspace, userspace)] {
+            if let Some(carrier) = carrier {
+                let said = carrier.sync(now, table);
+                remarks.extend(say(carrier.name(), said));
+            }
+        }
+        remarks
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [&self.kernel, &self.userspace].into_iter().flatten().filter_map(Carrier::poll_timeout).min()
+    }
+
+    /// Retries, and looks whether everything is still there.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<String> {
+        let handle = |carrier: &mut Carrier| {
+            let said = carrier.handle_timeout(now);
+            say(carrier.name(), said)
+        };
+        self.carriers().flat_map(handle).collect()
+    }
+
+    /// Services that a data plane refuses.
+    pub fn refused(&self) -> impl Iterator<Item = &ServiceKey> {
+        [&self.kernel, &self.userspace].into_iter().flatten().flat_map(Carrier::refused_services)
+    }
+
+    /// Removes everything that is ours.
+    pub fn clear(&mut self, now: Instant) -> Vec<String> {
+        let clear = |carrier: &mut Carrier| {
+            let said = carrier.sync(now, ServiceTable::default());
+            say(carrier.name(), said)
+        };
+        self.carriers().flat_map(clear).collect()
+    }
+
+    fn carriers(&mut self) -> impl Iterator<Item = &mut Carrier> {
+        [&mut self.kernel, &mut self.userspace].into_iter().flatten()
+    }
+}
+
+fn say(name: &str, remarks: Vec<Remark>) -> Vec<String> {
+    remarks.into_iter().map(|remark| format!("IPVS ({name}): {remark}")).collect()
+}
+
+fn open_userspace(threads: Option<u16>) -> Box<dyn Dataplane> {
+    match Userspace::start(&Options { threads, ..Options::default() }) {
+        Ok(userspace) => Box::new(userspace),
+        Err(error) => Box::new(Unavailable {
+            name: "userspace",
+            why: format!("the userspace forwarder cannot be started: {error}"),
+        }),
+    }
+}
+
+/// In place of a data plane that cannot be had.
+struct Unavailable {
+    name: &'static str,
+    why: String,
+}
+
+impl Unavailable {
+    fn error(&self) -> DataplaneError {
+        DataplaneError { reason: self.why.clone(), lasting: true }
+    }
+}
+
+impl Dataplane for Unavailable {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn apply(&mut self, operations: &[Operation]) -> Vec<Refusal> {
+        (0..operations.len()).map(|operation| Refusal { operation, error: self.error() }).collect()
+    }
+
+    fn dump(&mut self) -> Result<ServiceTable, DataplaneError> {
+        Ok(ServiceTable::default())
+    }
+
+    fn counters(&mut self) -> Result<BTreeMap<ServiceKey, ServiceCounters>, DataplaneError> {
+        Err(self.error())
+    }
+}

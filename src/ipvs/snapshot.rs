@@ -1,0 +1,72 @@
+//! The balancer's state at one moment, for status, metrics and dumps.
+//!
+//! Pure: plain values.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::VirtualServerId;
+use super::event::{AdminState, CheckerKind};
+use super::types::{ServiceKey, SocketKey};
+use crate::checkers::report::Health;
+
+/// Everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// In the order of their identities.
+    pub virtual_servers: Vec<VirtualServerSnapshot>,
+}
+
+/// One virtual server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualServerSnapshot {
+    /// Which.
+    pub id: VirtualServerId,
+    /// It is in the data plane: it follows no instance, or its instance is master.
+    pub active: bool,
+    /// It has its quorum.
+    pub has_quorum: bool,
+    /// The quorum in force.
+    pub quorum: u32,
+    /// The hysteresis in force.
+    pub hysteresis: u32,
+    /// What the quorum is judged by.
+    pub live_weight: u64,
+    /// So many real servers seem dead that we suspect ourselves.
+    pub panicking: bool,
+    /// Its checks rest (`ha_suspend`).
+    pub checks_paused: bool,
+    /// Its sorry server.
+    pub sorry_server: Option<SocketKey>,
+    /// What the data plane knows it by.
+    pub services: Vec<ServiceKey>,
+    /// By address and port.
+    pub real_servers: Vec<RealServerSnapshot>,
+}
+
+/// One real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerSnapshot {
+    /// Which.
+    pub address: SocketKey,
+    /// As configured.
+    pub configured_weight: u32,
+    /// With what checkers add.
+    pub weight: u32,
+    /// What the data plane has when it serves: less during a slow start, 0 while it drains.
+    pub table_weight: u32,
+    /// Fit to serve.
+    pub up: bool,
+    /// What an operator said.
+    pub admin: AdminState,
+    /// In their order.
+    pub checkers: Vec<CheckerSnapshot>,
+}
+
+/// One checker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckerSnapshot {
+    /// What it is.
+    pub kind: CheckerKind,
+    /// What it last found, or what is believed before that.
+    pub health: Health,
+}

@@ -1,0 +1,264 @@
+//! Does what a command line says.
+//!
+//! Shell: speaks to the kernel, reads standard input for `-R`.
+
+use std::io::{self, BufRead, Write};
+
+use super::address::Names;
+use super::command::{self, Command, List, Shown};
+use super::names::SystemNames;
+use super::source::{Entry, NoForwarder, Source};
+use super::{Leave, connections, help, json, list, save, sort};
+use crate::ipvs::genl::{KernelDestination, KernelService, Request};
+use crate::ipvs::kernel::{CallError, Kernel};
+use crate::ipvs::types::ServiceKey;
+
+/// Where the kernel shows its connections.
+const CONNECTIONS: &str = "/proc/net/ip_vs_conn";
+
+/// Everything around a run.
+pub struct Surroundings<'a> {
+    /// As the program was called, for messages.
+    pub program: &'a str,
+    /// Of hosts and services.
+    pub names: &'a dyn Names,
+    /// The userspace forwarder.
+    pub forwarder: &'a mut dyn Source,
+    /// For `-R`.
+    pub input: &'a mut dyn BufRead,
+    /// What is shown.
+    pub output: &'a mut dyn Write,
+    /// What went wrong.
+    pub errors: &'a mut dyn Write,
+}
+
+/// The program itself, over the standard streams; the exit code.
+pub fn main(program: &str, arguments: &[String]) -> u8 {
+    let stdin = io::stdin();
+    run(
+        arguments,
+        &mut Surroundings {
+            program,
+            names: &SystemNames::default(),
+            forwarder: &mut NoForwarder,
+            input: &mut stdin.lock(),
+            output: &mut io::BufWriter::new(io::stdout().lock()),
+            errors: &mut io::stderr(),
+        },
+    )
+}
+
+/// Carries out one command line, without the program's name; the exit code.
+pub fn run(arguments: &[String], around: &mut Surroundings<'_>) -> u8 {
+    let mut kernel = Kernel::default();
+    let result = match command::parse(around.program, arguments, around.names) {
+        Ok(Command::Restore) => restore(&mut kernel, around),
+        Ok(command) => carry_out(&command, &mut kernel, around),
+        Err(leave) => Err(leave),
+    };
+    // A closed pipe is no reason to say anything.
+    let code = match result {
+        Ok(()) => 0,
+        Err(leave) => {
+            let _ = around.output.flush();
+            if !leave.text.is_empty() {
+                let _ = writeln!(around.errors, "{}", leave.text);
+            }
+            leave.code
+        }
+    };
+    let _ = around.output.flush();
+    code
+}
+
+/// Each line is a command line. A mistake ends it; what the kernel refuses is said, and the next line comes. The exit code
+/// is the last line's.
+fn restore(kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
+    let mut last = Ok(());
+    loop {
+        let mut line = Vec::new();
+        match around.input.read_until(b'\n', &mut line) {
+            Ok(0) => return last,
+            Ok(_) => {}
+            Err(error) => return Err(Leave::refusal(format!("standard input: {error}"))),
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if words.first().is_some_and(|word| word == "ipvsadm") {
+            words.remove(0);
+        }
+        if words.is_empty() {
+            continue;
+        }
+        match command::parse(around.program, &words, around.names)? {
+            Command::Restore => {}
+            command => {
+                last = carry_out(&command, kernel, around).map_err(|leave| {
+                    let _ = writeln!(around.errors, "{}", leave.text);
+                    Leave { text: String::new(), code: leave.code }
+                });
+            }
+        }
+    }
+}
+
+fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
+    let request = match command {
+        Command::Help => return show(around, &help::usage(around.program)),
+        Command::Version => return show(around, &help::version()),
+        Command::Restore => return Ok(()),
+        Command::List(list) => return show_list(list, kernel, around),
+        Command::Save { numeric } => {
+            let entries = sort::sort(kernel_entries(kernel).map_err(|error| no_kernel(&error))?);
+            let text = save::table(&entries, *numeric, around.names);
+            return show(around, &text);
+        }
+        Command::AddService(service) => Request::new_service(service),
+        Command::EditService(service) => Request::set_service(service),
+        Command::DeleteService(key) => Request::del_service(key),
+        Command::AddServer(key, to) => Request::new_destination(key, to),
+        Command::EditServer(key, to) => Request::set_destination(key, to),
+        Command::DeleteServer(key, to) => Request::del_destination(key, *to),
+        Command::Clear => Request::flush(),
+        Command::Zero(key) => Request::zero(key.as_ref()),
+        Command::Set(timeouts) => Request::set_timeouts(*timeouts),
+        Command::StartDaemon(daemon) => Request::start_daemon(daemon),
+        Command::StopDaemon(state) => Request::stop_daemon(*state),
+    };
+    // Whether there is IPVS at all is another question than what the kernel says to a command.
+    kernel.reach().map_err(|error| no_kernel(&error))?;
+    match kernel.call(&request) {
+        Ok(_) => Ok(()),
+        // A daemon that is stopped before it ever ran is gone nevertheless.
+        Err(error) if error.errno() == Some(libc::EINTR) && matches!(command, Command::StopDaemon(_)) => Ok(()),
+        Err(error) => Err(Leave::refusal(refusal(command, &error))),
+    }
+}
+
+fn show_list(list: &List, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
+    let text = match list.what {
+        Shown::Services { only: None, unsorted, .. } => all_services(list, unsorted, kernel, around)?,
+        Shown::Services { only: Some(key), unsorted, .. } => one_service(list, &key, unsorted, kernel, around)?,
+        Shown::Timeouts => {
+            let timeouts = kernel.timeouts().map_err(|error| no_kernel(&error))?;
+            if list.json { json::timeouts(timeouts) } else { list::timeouts(timeouts) }
+        }
+        Shown::Daemons => {
+            let daemons = kernel.daemons().map_err(|error| no_kernel(&error))?;
+            if list.json { json::daemons(&daemons) } else { list::daemons(&daemons) }
+        }
+        Shown::Connections { engines } => {
+            kernel.info().map_err(|error| no_kernel(&error))?;
+            let text = std::fs::read(CONNECTIONS)
+                .map_err(|error| Leave { text: format!("{CONNECTIONS}: {error}"), code: 1 })?;
+            let connections = connections::parse(&String::from_utf8_lossy(&text));
+            match list.json {
+                true => json::connections(&connections),
+                false => connections::table(&connections, list.numeric, engines, around.names),
+            }
+        }
+    };
+    show(around, &text)
+}
+
+fn all_services(
+    list: &List,
+    unsorted: bool,
+    kernel: &mut Kernel,
+    around: &mut Surroundings<'_>,
+) -> Result<String, Leave> {
+    let proxied = around.forwarder.entries();
+    let (info, entries) = match kernel.info().and_then(|info| Ok((info, kernel_entries(kernel)?))) {
+        Ok((info, entries)) => (Some(info), entries),
+        // The forwarder is at work: that is what there is to see.
+        Err(_) if !proxied.is_empty() => (None, Vec::new()),
+        Err(error) => return Err(no_kernel(&error)),
+    };
+    let arrange = |entries| if unsorted { entries } else { sort::sort(entries) };
+    let mut all = arrange(entries);
+    all.extend(arrange(proxied));
+    Ok(match list.json {
+        true => json::services(&all, info),
+        false => list::title(info.unwrap_or_default()) + &list::table(&all, list.style(), around.names),
+    })
+}
+
+fn one_service(
+    list: &List,
+    key: &ServiceKey,
+    unsorted: bool,
+    kernel: &mut Kernel,
+    around: &mut Surroundings<'_>,
+) -> Result<String, Leave> {
+    let of_forwarder = around.forwarder.entries().into_iter().find(|entry| entry.service.key == *key);
+    let entry = match (kernel.entry(key), of_forwarder) {
+        (Ok(found), _) => kernel_entry(found),
+        (Err(_), Some(entry)) => entry,
+        (Err(error), None) if error.errno() == Some(libc::ESRCH) => {
+            return Err(Leave { text: "No such service".to_owned(), code: 1 });
+        }
+        (Err(error), None) => return Err(no_kernel(&error)),
+    };
+    let entries = if unsorted { vec![entry] } else { sort::sort(vec![entry]) };
+    Ok(if list.json { json::services(&entries, None) } else { list::table(&entries, list.style(), around.names) })
+}
+
+fn kernel_entries(kernel: &mut Kernel) -> Result<Vec<Entry>, CallError> {
+    Ok(kernel.entries()?.into_iter().map(kernel_entry).collect())
+}
+
+fn kernel_entry((service, destinations): (KernelService, Vec<KernelDestination>)) -> Entry {
+    Entry { service, destinations, proxied: false }
+}
+
+fn show(around: &mut Surroundings<'_>, text: &str) -> Result<(), Leave> {
+    match around.output.write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Leave { text: format!("standard output: {error}"), code: 1 })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_kernel(error: &CallError) -> Leave {
+    let why = match error.errno() {
+        Some(libc::EPERM) => "Permission denied (you must be root)".to_owned(),
+        Some(libc::ENOENT) => "Protocol not available".to_owned(),
+        _ => system_words(error),
+    };
+    Leave::mistake(format!(
+        "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
+    ))
+}
+
+/// As ipvsadm says it.
+fn refusal(command: &Command, error: &CallError) -> String {
+    use Command::{
+        AddServer, AddService, DeleteServer, DeleteService, EditServer, EditService, StartDaemon, StopDaemon, Zero,
+    };
+    let errno = error.errno().unwrap_or(0);
+    let known = match (command, errno) {
+        (AddService(_), libc::EEXIST) => "Service already exists",
+        (AddService(_) | EditService(_), libc::ENOENT) => "Scheduler or persistence engine not found",
+        (EditService(_) | DeleteService(_) | Zero(_), libc::ESRCH) => "No such service",
+        (AddServer(..) | EditServer(..) | DeleteServer(..), libc::ESRCH) => "Service not defined",
+        (AddServer(..), libc::EEXIST) => "Destination already exists",
+        (EditServer(..) | DeleteServer(..), libc::ENOENT) => "No such destination",
+        (StartDaemon(_), libc::EEXIST) => "Daemon has already run",
+        (StopDaemon(_), libc::ESRCH) => "No daemon is running",
+        (_, libc::EINVAL) => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+        (_, libc::EPERM) => "Permission denied (you must be root)",
+        (_, libc::ENOMEM) => "Memory allocation problem",
+        _ => return system_words(error),
+    };
+    known.to_owned()
+}
+
+/// The C library's words, without the number that Rust puts behind them.
+fn system_words(error: &CallError) -> String {
+    let text = match error.errno() {
+        Some(errno) => io::Error::from_raw_os_error(errno).to_string(),
+        None => error.to_string(),
+    };
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

@@ -1,0 +1,140 @@
+//! What each input means: who is concerned, and what they are told.
+//!
+//! Pure.
+
+use super::*;
+
+impl VrrpEngine {
+    pub(super) fn on_packet(&mut self, now: Instant, received: &Received<'_>) {
+        let Some(vrid) = packet::peek_vrid(received.pdu) else {
+            self.on_unknown_vrid(received, received.pdu.get(1).copied().unwrap_or(0));
+            return;
+        };
+        let Some(listeners) = self.listeners.get(&(received.socket, vrid)) else {
+            self.on_unknown_vrid(received, vrid.value());
+            return;
+        };
+        let meant = |id: &&InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
+        // Where none is meant the first one counts the misdeed.
+        let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
+        self.with(now, id, |instance, turn| instance.on_packet(turn, received));
+        if self.phase == Phase::Running {
+            self.settle_groups_of(now, &[id], &Cause::Started);
+        }
+    }
+
+    pub(super) fn on_adverts_lost(&mut self, now: Instant, socket: SocketKey) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| {
+                if instance.binding.socket == Some(socket) {
+                    instance.on_adverts_lost(turn);
+                }
+            });
+        }
+    }
+
+    pub(super) fn on_unknown_vrid(&mut self, received: &Received<'_>, vrid: u8) {
+        self.unknown_vrid += 1;
+        if !self.config.global.log_unknown_vrids
+            || self.unknown_told.len() >= MAX_UNKNOWN_TOLD
+            || !self.unknown_told.insert((received.source, vrid))
+        {
+            return;
+        }
+        let error = AdvertError::UnknownVrid { vrid };
+        self.effects.push_back(Effect::Emit(Event::AdvertFlawed {
+            instance: None,
+            peer: received.source,
+            error,
+            heard: false,
+        }));
+    }
+
+    /// What of a link matters to the engine: all but the virtual addresses on it.
+    pub(super) fn essence(&self, link: &Link) -> Link {
+        let mut link = link.clone();
+        link.addresses.retain(|address| !self.virtual_addresses.contains(&address.address));
+        link
+    }
+
+    pub(super) fn on_links(&mut self, now: Instant, name: &str) {
+        let key = TrackerKey::Interface(name.to_owned());
+        let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
+        // Containers' links come and go by the thousand: only those that somebody tracks are kept.
+        if self.tracks.knows(&key) {
+            self.tracks.set(key.clone(), status);
+        }
+        self.rebind(now);
+        let cause = Cause::Tracker { tracker: key, status };
+        self.review(now, &cause, |_| true);
+    }
+
+    pub(super) fn on_synced(&mut self, id: InstanceId, generation: u64, failures: Vec<String>) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.on_synced(generation);
+        }
+        let present = self.instances.get(&id).map(|instance| instance.name.clone());
+        let Some(instance) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };
+        if self.leaving.get(&id).is_some_and(|(_, last)| *last <= generation) {
+            self.leaving.remove(&id);
+        }
+        for message in failures {
+            self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: instance.clone(), message }));
+        }
+    }
+
+    /// Somebody removed addresses from a link.
+    pub(super) fn on_addresses_gone(&mut self, now: Instant, link: IfIndex, gone: Vec<IpAddr>) {
+        for address in gone {
+            if let Some(holder) = self.holders.get(&(link, address)).copied() {
+                self.with(now, holder, |instance, turn| instance.on_address_gone(turn, link, address));
+            }
+        }
+    }
+
+    /// Another host announced an address. It matters to who has handed it over.
+    pub(super) fn on_announced(&mut self, now: Instant, link: IfIndex, address: IpAddr) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| instance.on_announced(turn, link, address));
+        }
+    }
+
+    /// A cable was plugged in: what was announced before may have reached nobody.
+    pub(super) fn on_carrier(&mut self, now: Instant, link: IfIndex) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| instance.on_carrier(turn, link));
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Instant, at_once: bool) {
+        for id in self.all_ids() {
+            self.with(now, id, |instance, turn| {
+                if at_once {
+                    instance.enter_end(turn, StateName::Stop, Cause::Stopping);
+                } else {
+                    instance.enter_leaving(turn);
+                }
+            });
+        }
+        for group in self.groups.keys() {
+            let (group, to) = (group.clone(), StateName::Stop);
+            self.effects.push_back(Effect::Emit(Event::GroupChanged { group, to, cause: Cause::Stopping }));
+        }
+        self.phase = Phase::Stopping;
+        self.stop_when_all_left();
+    }
+
+    pub(super) fn stop_when_all_left(&mut self) {
+        if !self.instances.values().any(|instance| instance.is_leaving()) {
+            self.phase = Phase::Stopped;
+        }
+    }
+}
+
+/// Whether a packet is meant for this one of several instances with the same VRID on one socket.
+fn is_meant(instance: &Instance, received: &Received<'_>) -> bool {
+    match &instance.config.transport {
+        Transport::Multicast { group } => *group == received.destination,
+        Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == received.source),
+    }
+}

@@ -1,0 +1,118 @@
+//! What an instance asks of its shell: adverts, addresses, announcements, words for people.
+//!
+//! Pure.
+
+use super::*;
+
+impl Instance {
+    /// One advert to the group or to each peer.
+    pub(super) fn send_advert(&mut self, turn: &mut Turn<'_>, priority: u8) {
+        let (Some(socket), Some(source)) = (self.binding.socket, self.binding.source) else { return };
+        self.counters.advert_sent += 1;
+        if priority == 0 {
+            self.counters.pri_zero_sent += 1;
+        }
+        let advert = Advert {
+            version: self.config.version,
+            vrid: self.config.vrid,
+            priority,
+            interval: self.config.advert_interval,
+            addresses: &self.advertised,
+            auth: &self.config.auth,
+        };
+        let plain = self.config.v3_checksum_as_v2;
+        let mut send = |destination, ttl| {
+            let pdu = packet::encode(&advert, source, destination, plain);
+            let transmit = Transmit { socket, source, destination, ttl, pdu };
+            turn.effects.push_back(Effect::SendAdvert { instance: self.id, transmit });
+        };
+        match &self.config.transport {
+            // RFC 9568 §5.1.1.3: TTL 255.
+            Transport::Multicast { group } => send(*group, Some(255)),
+            Transport::Unicast { peers, ttl, .. } => {
+                // keepalived: IPv4 255, IPv6 as the kernel has it, unless `unicast_ttl` says otherwise.
+                let ttl = ttl.or((self.config.family == Family::V4).then_some(255));
+                peers.iter().for_each(|peer| send(peer.address, ttl));
+            }
+        }
+    }
+
+    /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
+    pub(super) fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
+        self.generation += 1;
+        let lingers = |address: &BoundAddress| {
+            let key = (address.interface, address.config.address);
+            self.handover().is_some_and(|handover| !handover.released.contains(&key))
+        };
+        let (mut present, mut absent): (Vec<_>, Vec<_>) =
+            self.binding.addresses.iter().cloned().partition(|address| self.is_master() || lingers(address));
+        // A thousand of these wait at a takeover.
+        present.shrink_to_fit();
+        let stays = |gone: &BoundAddress| {
+            present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
+        };
+        absent.extend(former.iter().filter(|gone| !stays(gone)).cloned());
+        absent.retain(|gone| {
+            let key = (gone.interface, gone.config.address);
+            let held_by_another = turn.holders.get(&key).is_some_and(|holder| *holder != self.id);
+            if !held_by_another {
+                turn.holders.remove(&key);
+            }
+            !held_by_another
+        });
+        for address in &present {
+            turn.holders.insert((address.interface, address.config.address), self.id);
+        }
+        turn.effects.push_back(Effect::SyncAddresses {
+            instance: self.id,
+            generation: self.generation,
+            present,
+            absent,
+        });
+    }
+
+    pub(super) fn announce(&mut self, turn: &mut Turn<'_>, repeat: u32) {
+        let all = self.binding.addresses.iter().map(|address| (address.interface, address.config.address)).collect();
+        self.announce_these(turn, all, repeat);
+    }
+
+    pub(super) fn announce_these(&mut self, turn: &mut Turn<'_>, addresses: Vec<(IfIndex, IpAddr)>, repeat: u32) {
+        if addresses.is_empty() || repeat == 0 {
+            return;
+        }
+        let packets = u64::try_from(addresses.len()).unwrap_or(u64::MAX).saturating_mul(u64::from(repeat));
+        self.counters.announcements = self.counters.announcements.saturating_add(packets);
+        turn.effects.push_back(Effect::Announce { instance: self.id, generation: self.generation, addresses, repeat });
+    }
+
+    /// Tells a flaw of a peer once, until that peer's adverts are good again, and at most once a minute.
+    pub(super) fn tell_flaw(&mut self, turn: &mut Turn<'_>, peer: IpAddr, error: AdvertError, heard: bool) {
+        error.count(&mut self.counters);
+        let known = (peer, error.kind());
+        if self.told.contains_key(&known) || self.told.len() >= MAX_TOLD_FLAWS {
+            return;
+        }
+        self.told.insert(known, turn.now);
+        let instance = Some(self.name.clone());
+        turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
+    }
+
+    /// A peer's advert was good. Its flaws are told again when they come back, but not every moment: somebody may be
+    /// forging its address between its own adverts.
+    pub(super) fn forget_flaws(&mut self, now: Instant, peer: IpAddr) {
+        self.told.retain(|(source, _), at| *source != peer || now.saturating_duration_since(*at) < TOLD_AGAIN);
+    }
+
+    pub(super) fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {
+        if late > self.config.advert_interval.duration() {
+            self.counters.timer_late += 1;
+            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.clone(), by: late }));
+        }
+    }
+
+    /// As many of the configured addresses as one packet can carry.
+    pub(super) fn fitting_addresses(&self) -> Vec<IpAddr> {
+        let capacity = packet::capacity(self.config.version, self.config.family, self.binding.mtu);
+        self.config.addresses.iter().take(capacity).map(|address| address.address).collect()
+    }
+}

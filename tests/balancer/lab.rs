@@ -1,0 +1,66 @@
+//! `holdfast lab web-cluster`: what the table says of real servers that end, answer badly and are drained, and of a
+//! master that crashes under load.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::common::needs_root;
+
+fn rehearse(example: &str, faults: &str) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .args(["lab", example, "--json", "--faults", faults])
+        .output()
+        .expect("the binary under test starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"))
+}
+
+fn answered_by(row: &Value) -> BTreeSet<&str> {
+    row["spread"].as_object().expect("a spread").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_web_cluster_survives() {
+    needs_root!();
+    let report = rehearse("web-cluster", "real-port,real-power,real-page,real-drain,all-real,crash");
+    let rows = report["services"].as_array().expect("rows");
+    let what: Vec<_> = rows.iter().map(|row| (row["what"].as_str().expect("text"), answered_by(row))).collect();
+    let (all, two, sorry) = (["web1", "web2", "web3"].into(), BTreeSet::from(["web2", "web3"]), ["sorry"].into());
+    let expected = [
+        ("port closed", &two),
+        ("open again", &all),
+        ("real server dies", &two),
+        ("comes back", &all),
+        ("wrong page", &two),
+        ("right page", &all),
+        ("drained", &two),
+        ("serves again", &all),
+        ("all ports closed", &sorry),
+        ("all open again", &all),
+    ];
+    assert_eq!(what.iter().map(|(what, who)| (*what, who)).collect::<Vec<_>>(), expected);
+    // Its own address refuses, and the next one is tried: no client notices.
+    assert_eq!(rows[0]["lost"], 0, "{}", rows[0]);
+    for row in rows {
+        assert_ne!(row["remark"], "not seen", "{row}");
+    }
+    let rows = report["rows"].as_array().expect("rows");
+    let masters: Vec<_> = rows.iter().map(|row| row["master"].as_str().unwrap_or("nobody")).collect();
+    assert_eq!(masters, ["node-b", "node-a"], "{rows:?}");
+    assert!(rows.iter().all(|row| row["settled"] == true), "{rows:?}");
+}
+
+#[test]
+fn the_classic_nat_directors_serve() {
+    needs_root!();
+    let report = rehearse("classic-nat-directors", "crash");
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["settled"] == true), "{rows:?}");
+    let timeline = report["timeline"].as_array().expect("a timeline");
+    let said =
+        |words: &str| timeline.iter().any(|entry| entry["what"].as_str().is_some_and(|what| what.contains(words)));
+    // Persistence: one client, one web server, on each director.
+    assert!(said("10.0.0.100 answers from web"), "{timeline:?}");
+}
