@@ -208,7 +208,8 @@ impl MainProcess {
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
                 warn!("the balancer process stopped by itself");
             }
-            FromBalancer::Hello { .. } | FromBalancer::Snapshot(_) | FromBalancer::Stopped => {}
+            FromBalancer::Snapshot(snapshot) => self.dump_balancer(&snapshot),
+            FromBalancer::Hello { .. } | FromBalancer::Stopped => {}
         }
     }
 
@@ -234,6 +235,7 @@ impl MainProcess {
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
         self.balancer.pulse = None;
+        self.forget_dumps_of_balancer();
         self.balancer.able.clear();
         self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
