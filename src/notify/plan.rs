@@ -173,7 +173,14 @@ mod tests {
     }
 
     fn changed(to: StateName, cause: Cause) -> Event {
-        Event::StateChanged { instance: "VI".into(), from: StateName::Init, to, priority: 120, cause, evidence: Vec::new() }
+        Event::StateChanged {
+            instance: "VI".into(),
+            from: StateName::Init,
+            to,
+            priority: 120,
+            cause,
+            evidence: Vec::new(),
+        }
     }
 
     fn words(config: &NotifyConfig, event: &Event) -> Vec<String> {

@@ -50,14 +50,8 @@ fn records_survive_their_writer_and_the_next_goes_on() {
     let recorded = read(&file);
     assert_eq!(recorded.notes, [Stamped { number: 1, at_us: 1_000_000, what: Note::Started { adopts: false } }]);
     let source = "fe80::1:2:3:4".parse().expect("literal");
-    let line = |priority, late_us| AdvertLine {
-        interface: u32::MAX,
-        family: Family::V6,
-        vrid: 7,
-        source,
-        priority,
-        late_us,
-    };
+    let line =
+        |priority, late_us| AdvertLine { interface: u32::MAX, family: Family::V6, vrid: 7, source, priority, late_us };
     let what: Vec<_> = recorded.adverts.into_iter().map(|record| record.what).collect();
     let expected = [
         AdvertRecord::Sent(line(100, None)),
@@ -149,7 +143,7 @@ fn adverts_beyond_a_rate_are_sums_and_news_are_kept() {
     let sums: Vec<_> = adverts.iter().filter(|advert| matches!(advert.what, AdvertRecord::More { .. })).collect();
     let sum = AdvertRecord::More { sent: 992, heard: 992, refused: 0, worst_late_us: 999 };
     assert!(sums.len() == 3 && sums.iter().all(|record| record.what == sum), "{sums:?}");
-    let vrids: Vec<_> = adverts.iter().filter_map(|advert| match &advert.what {
+    let vrids = adverts.iter().filter_map(|advert| match &advert.what {
         AdvertRecord::Heard(line) | AdvertRecord::Refused(line) | AdvertRecord::Sent(line) => Some(line.vrid),
         AdvertRecord::More { .. } => None,
     });
