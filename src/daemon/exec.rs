@@ -193,7 +193,11 @@ impl Runner {
     }
 }
 
-fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
+/// The user and group on this machine.
+///
+/// # Errors
+/// There is no such user or group.
+pub fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
     let (uid, primary) = match user.user.parse::<u32>() {
         Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number)).ok().flatten().map(|u| u.gid)),
         Err(_) => {

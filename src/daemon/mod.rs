@@ -19,6 +19,8 @@ pub mod load;
 pub mod local_time;
 pub mod logging;
 pub mod main_process;
+pub mod notices;
+pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
 pub mod pulse;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::notice::{About, Notice, What};
 use crate::command::{Command, RunAs};
 use crate::ipvs::config::{BalancerConfig, VirtualServerId};
+use crate::ipvs::event::Event as BalancerEvent;
 use crate::ipvs::types::SocketKey;
 use crate::vrrp::event::StateName;
 
@@ -25,14 +26,30 @@ pub struct NotifyConfig {
     pub virtual_servers: BTreeMap<VirtualServerId, VirtualServerScripts>,
     /// `notify_fifo`, `vrrp_notify_fifo`, `lvs_notify_fifo`.
     pub fifos: Vec<FifoConfig>,
-    /// `vrrp_notify_priority_changes`: FIFOs hear of these too.
-    pub priority_changes: bool,
+    /// Instances whose changes of priority FIFOs hear of (`notify_priority_changes`, or what the globals say).
+    pub priority_changes: BTreeSet<String>,
     /// `fifo_write_vrrp_states_on_reload`: FIFOs hear all states again after a reload.
     pub states_on_reload: bool,
     /// E-mail; `None` without `smtp_server` and `notification_email`.
     pub email: Option<EmailConfig>,
-    /// `notify_webhook` blocks by name.
+    /// `notify_webhook` and `cloud_address` blocks by their names in messages.
     pub webhooks: BTreeMap<String, WebhookConfig>,
+}
+
+impl NotifyConfig {
+    /// Whether e-mail is switched on for what the event is about.
+    pub fn mails(&self, event: &BalancerEvent) -> bool {
+        match event {
+            BalancerEvent::RealServer { virtual_server, real_server, .. }
+            | BalancerEvent::Checker { virtual_server, real_server, .. } => {
+                self.virtual_servers.get(virtual_server).is_none_or(|own| !own.silent.contains(&real_server.address))
+            }
+            BalancerEvent::Quorum { virtual_server, .. } => {
+                self.virtual_servers.get(virtual_server).is_some_and(|own| own.mail)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One FIFO.
@@ -78,10 +95,14 @@ pub struct EmailConfig {
     pub tls: SmtpTls,
     /// Trust this CA beside the system's (`smtp_tls_ca`, ours).
     pub ca: Option<PathBuf>,
-    /// `smtp_user` with one of the password sources (ours).
+    /// `smtp_user` and `smtp_password` (ours).
     pub login: Option<(String, Secret)>,
+    /// So many that wait become one mail (`smtp_digest`, ours); 0 is never.
+    pub digest: u32,
     /// No mail on entry to FAULT (`no_email_faults`).
     pub no_faults: bool,
+    /// No mail about a checker that changes nothing (`no_checker_emails`).
+    pub no_checks: bool,
     /// Instances that have mail switched on (`smtp_alert`, or what the globals say).
     pub instances: BTreeSet<String>,
     /// Groups that have.
@@ -111,40 +132,99 @@ pub enum Secret {
     Credential(String),
 }
 
-/// One `notify_webhook NAME { … }`.
+/// One `notify_webhook` or `cloud_address`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookConfig {
-    /// `url`; `https` certificates are verified.
-    pub url: String,
-    /// `method`.
-    pub method: String,
-    /// `events`: the words of [`What::word`] that it hears of; empty is all but PRIORITY and STILL_MASTER.
-    pub events: BTreeSet<String>,
-    /// Only these subjects (`instance`, `group`, `virtual_server`), as they name themselves; empty is all.
-    pub subjects: BTreeSet<String>,
-    /// `header NAME VALUE`.
-    pub headers: Vec<(String, String)>,
-    /// `preset`, or `body_template`.
+    /// Where, how and with what it is asked.
+    pub request: RequestConfig,
+    /// `preset`, `body_template` or `body_file`.
     pub body: WebhookBody,
-    /// `sign hmac-sha256 …`.
-    pub sign: Option<Secret>,
-    /// `authorization`: the value of that header.
-    pub authorization: Option<Secret>,
-    /// Limit of one attempt (`timeout`).
-    pub timeout: Duration,
+    /// `events`: the words of [`What::word`] that it hears of; empty is all but `PRIORITY`, `STILL_MASTER` and `CHECK`.
+    pub events: BTreeSet<String>,
+    /// Whose events it hears, when it stands in somebody's block.
+    pub only: Option<About>,
+    /// `sign`.
+    pub sign: Option<Sign>,
     /// Attempts after the first before a notice is given up (`retry`); `None` is for ever.
     pub retry: Option<u32>,
+    /// Tell again that an instance is master still, this often (`reassert`).
+    pub reassert: Option<Duration>,
+    /// Only the last state of each instance and group counts (`cloud_address`): what a later one overtook is not sent.
+    pub last_state: bool,
+}
+
+/// One request to somebody's API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestConfig {
+    /// `url`; `https` certificates are verified.
+    pub url: Url,
+    /// `method`.
+    pub method: String,
+    /// `header NAME VALUE`.
+    pub headers: Vec<(String, String)>,
+    /// `authorization`: the value of that header.
+    pub authorization: Option<Secret>,
+    /// `token`: another request first, whose answer is `{{token}}` in this one.
+    pub token: Option<Box<TokenConfig>>,
+    /// Limit of one attempt (`timeout`).
+    pub timeout: Duration,
     /// Statuses that are success (`status_code`), both ends included; never empty.
     pub status: Vec<(u16, u16)>,
     /// Trust this CA beside the system's (`tls_ca`).
     pub ca: Option<PathBuf>,
-    /// Tell again that an instance is master still, this often (`reassert`).
-    pub reassert: Option<Duration>,
+}
+
+/// A URL, or where it is kept: those of chat services are secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Url {
+    /// As it is written.
+    Plain(String),
+    /// Read when it is needed.
+    Secret(Secret),
+}
+
+/// How a request proves who it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sign {
+    /// `hmac-sha256`, by the Standard Webhooks specification: headers `webhook-id`, `webhook-timestamp` and
+    /// `webhook-signature`.
+    HmacSha256(Secret),
+    /// `aws-sigv4 REGION SERVICE`, with the role of this machine: the metadata service at this URL knows it.
+    AwsSigV4 {
+        /// `eu-central-1`.
+        region: String,
+        /// `ec2`.
+        service: String,
+        /// Of the machine's metadata service.
+        metadata: String,
+    },
+}
+
+/// `token { … }`: asks for a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenConfig {
+    /// The request; it has no token of its own.
+    pub request: RequestConfig,
+    /// What it sends.
+    pub body: WebhookBody,
+    /// Where the token is in the answer.
+    pub from: TokenFrom,
+}
+
+/// Where a token is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenFrom {
+    /// `field NAME` of the answer's JSON.
+    Field(String),
+    /// `response_header NAME`.
+    Header(String),
 }
 
 /// What a webhook sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WebhookBody {
+    /// Nothing.
+    Empty,
     /// Our own JSON.
     Generic,
     /// A CloudEvent, structured mode (cloudevents.io, 1.0).
@@ -159,21 +239,55 @@ pub enum WebhookBody {
     Alertmanager,
     /// `body_template`: text with `{{name}}` places.
     Template(String),
+    /// `body_file`: the same in a file, read when it is needed.
+    File(PathBuf),
 }
 
 impl FifoConfig {
+    /// For messages.
+    pub fn name(&self) -> String {
+        let keyword = match self.scope {
+            FifoScope::All => "notify_fifo",
+            FifoScope::Vrrp => "vrrp_notify_fifo",
+            FifoScope::Lvs => "lvs_notify_fifo",
+        };
+        format!("{keyword} {}", self.path.display())
+    }
+
     /// Whether a notice is written to it.
-    pub fn wants(&self, notice: &Notice, priority_changes: bool) -> bool {
-        let scope = match self.scope {
+    pub fn wants(&self, notice: &Notice) -> bool {
+        match self.scope {
             FifoScope::All => true,
             FifoScope::Vrrp => notice.is_vrrp(),
             FifoScope::Lvs => !notice.is_vrrp(),
-        };
-        scope && (priority_changes || !matches!(notice.what, What::Priority { .. }))
+        }
     }
 }
 
 impl EmailConfig {
+    /// The value of `digest` without its keyword: a few mails are read one by one, a flood is not.
+    pub const DIGEST: u32 = 20;
+
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            to: vec!["ops@example.org".into()],
+            from: None,
+            host: "localhost".into(),
+            port: 25,
+            helo: None,
+            timeout: Duration::from_secs(30),
+            tls: SmtpTls::None,
+            ca: None,
+            login: None,
+            digest: Self::DIGEST,
+            no_faults: false,
+            no_checks: false,
+            instances: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+
     /// Whether a notice is mailed. Virtual and real servers decide for themselves, before the notice is made.
     pub fn wants(&self, notice: &Notice) -> bool {
         let fault = matches!(notice.what, What::State { to: StateName::Fault, .. });
@@ -182,27 +296,43 @@ impl EmailConfig {
             About::Group(name) => self.groups.contains(name),
             About::VirtualServer(_) | About::RealServer { .. } | About::Node => true,
         };
-        subject && !(fault && self.no_faults)
+        let check = matches!(notice.what, What::Check { .. });
+        let silent = matches!(notice.what, What::Priority { .. } | What::StillMaster { .. });
+        let lower = matches!(notice.what, What::LowerPriorityAdvert { .. });
+        subject && !(fault && self.no_faults) && !(check && self.no_checks) && !silent && !lower
     }
 }
 
 impl WebhookConfig {
     /// Whether a notice is posted.
     pub fn wants(&self, notice: &Notice) -> bool {
-        let quiet = matches!(notice.what, What::Priority { .. } | What::StillMaster { .. });
-        let word = match notice.what {
-            What::Test => true,
-            // Told again for those that asked for it.
-            What::StillMaster { .. } => self.reassert.is_some(),
-            _ if self.events.is_empty() => !quiet,
-            _ => self.events.contains(&notice.what.word()),
+        if notice.what == What::Test {
+            return true;
+        }
+        let quiet = matches!(notice.what, What::Priority { .. } | What::StillMaster { .. } | What::Check { .. });
+        let word = if self.last_state {
+            // States that are nothing to it tell it that an earlier one is over.
+            matches!(notice.what, What::State { .. } | What::StillMaster { .. })
+        } else if self.events.is_empty() {
+            !quiet
+        } else {
+            self.events.contains(&notice.what.word())
         };
-        let subject = match &notice.about {
-            About::Instance(name) | About::Group(name) | About::VirtualServer(name) => self.subjects.contains(name),
-            About::RealServer { virtual_server, .. } => self.subjects.contains(virtual_server),
-            About::Node => true,
-        };
-        word && (subject || self.subjects.is_empty())
+        word && self.hears_of(&notice.about)
+    }
+
+    /// Whether it is about whom it hears of.
+    pub fn hears_of(&self, about: &About) -> bool {
+        match (&self.only, about) {
+            (None, _) => true,
+            (Some(About::VirtualServer(own)), About::RealServer { virtual_server, .. }) => own == virtual_server,
+            (Some(own), about) => own == about,
+        }
+    }
+
+    /// Whether a state asks for a request, rather than only for silence about an earlier one.
+    pub fn asks(&self, what: &What) -> bool {
+        self.events.contains(&what.word()) || matches!(what, What::StillMaster { .. } | What::Test)
     }
 }
 
@@ -215,6 +345,10 @@ pub struct VirtualServerScripts {
     pub quorum_down: Option<Command>,
     /// Down scripts run at the end too (`omega`).
     pub omega: bool,
+    /// A change of its quorum is mailed (`smtp_alert`).
+    pub mail: bool,
+    /// Its real servers whose changes are not mailed (`smtp_alert` of theirs).
+    pub silent: BTreeSet<SocketKey>,
     /// `notify_up` and `notify_down` by real server.
     pub real_servers: BTreeMap<SocketKey, RealServerScripts>,
 }
@@ -235,6 +369,8 @@ pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, 
             quorum_up: server.quorum_up.clone(),
             quorum_down: server.quorum_down.clone(),
             omega: server.omega,
+            mail: server.smtp_alert,
+            silent: server.real_servers.iter().filter(|real| !real.smtp_alert).map(|real| real.address).collect(),
             real_servers: server
                 .real_servers
                 .iter()

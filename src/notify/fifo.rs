@@ -66,13 +66,20 @@ impl Fifo {
         Ok(fifo)
     }
 
-    fn open(path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
+    /// Leaves it to another value of the same file: whether that one must remove it.
+    pub fn hand_over(&mut self) -> bool {
+        std::mem::take(&mut self.made)
     }
 
-    /// What writes to it.
-    pub fn writer(&self) -> FifoWriter {
-        FifoWriter { path: self.path.clone(), pipe: None }
+    /// Takes the duty to remove it over.
+    #[must_use]
+    pub fn inherit(mut self, made: bool) -> Self {
+        self.made |= made;
+        self
+    }
+
+    fn open(path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
     }
 }
 
@@ -94,6 +101,11 @@ pub struct FifoWriter {
 }
 
 impl FifoWriter {
+    /// Opens the FIFO when the first line comes.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, pipe: None }
+    }
+
     fn pipe(&mut self) -> io::Result<&pipe::Sender> {
         if self.pipe.is_none() {
             self.pipe = Some(pipe::Sender::from_file(Fifo::open(&self.path)?)?);
@@ -135,25 +147,35 @@ impl Deliver for FifoWriter {
 /// The reader of a FIFO: started with the path as its last argument, and again, ever more slowly, when it ends.
 #[derive(Debug)]
 pub struct FifoReader {
-    task: Option<JoinHandle<()>>,
+    task: JoinHandle<()>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl FifoReader {
-    /// Starts it. Must be called inside the runtime.
-    pub fn start(command: Prepared, name: String, path: &Path) -> Self {
+    /// Starts it, once the one before it has ended: two readers would each get a part. Must be called inside the runtime.
+    pub fn start(command: Prepared, name: String, path: &Path, before: Option<Self>) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let args = vec![path.display().to_string()];
-        Self { task: Some(tokio::spawn(read(command, name, args, stopped))), stop: Some(stop) }
+        let task = async move {
+            if let Some(before) = before {
+                before.end().await;
+            }
+            read(command, name, args, stopped).await;
+        };
+        Self { task: tokio::spawn(task), stop: Some(stop) }
     }
 
-    /// TERM, then KILL. keepalived ends the reader before the last lines are written; so do we.
-    pub async fn end(mut self) {
+    /// Sends it TERM, as keepalived does before the last lines are written, so that it reads those and ends by itself;
+    /// some time later KILL.
+    pub fn terminate(&mut self) {
         self.stop.take();
-        if let Some(task) = self.task.take() {
-            // It was not aborted, and does not panic.
-            let _ = task.await;
-        }
+    }
+
+    /// The same, and waits for its end.
+    pub async fn end(mut self) {
+        self.terminate();
+        // It was not aborted, and does not panic.
+        let _ = self.task.await;
     }
 }
 
@@ -200,13 +222,13 @@ mod tests {
         let path = directory.path().join("fifo");
         let fifo = Fifo::prepare(&path, None).expect("a FIFO");
         let writer = fifo.path.clone();
-        let outbox = Outbox::start("fifo".into(), move || FifoWriter { path: writer.clone(), pipe: None });
+        let outbox = Outbox::start("fifo".into(), move || FifoWriter::new(writer.clone()));
         // 64 KiB of pipe hold fewer than 5,000 lines.
         (1..=5000).for_each(|n| outbox.push(notice(n)));
-        while outbox.counters().delivered == 0 {
+        while outbox.counters().sent == 0 {
             tokio::task::yield_now().await;
         }
-        assert!(outbox.counters().waiting > 0, "the pipe is full");
+        assert!(outbox.counters().queued > 0, "the pipe is full");
         let reader = tokio::task::spawn_blocking(move || {
             let mut file = File::open(&path).expect("it opens");
             let (mut text, mut part) = (Vec::new(), [0; 4096]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ipvs::event::Event as BalancerEvent;
 use crate::vrrp::event::{Event, StateName};
 
 /// One notice.
@@ -84,13 +85,20 @@ pub enum What {
         /// The line of the e-mail.
         detail: String,
     },
+    /// One checker of a real server changed its mind, which did not change the real server; only mailed.
+    Check {
+        /// After.
+        up: bool,
+        /// The line of the e-mail.
+        detail: String,
+    },
     /// `holdfast notify test`.
     Test,
 }
 
 impl What {
     /// One word for filters (`events` of a webhook): a state, `STILL_MASTER`, `PRIORITY`, `MASTER_RX_LOWER_PRI`, `UP`,
-    /// `DOWN`, `TEST`.
+    /// `DOWN`, `CHECK`, `TEST`.
     pub fn word(&self) -> String {
         match self {
             Self::State { to, .. } => to.to_string(),
@@ -99,6 +107,7 @@ impl What {
             Self::LowerPriorityAdvert { .. } => "MASTER_RX_LOWER_PRI".to_owned(),
             Self::Up { .. } => "UP".to_owned(),
             Self::Down { .. } => "DOWN".to_owned(),
+            Self::Check { .. } => "CHECK".to_owned(),
             Self::Test => "TEST".to_owned(),
         }
     }
@@ -128,6 +137,31 @@ pub fn of_event(event: &Event) -> Option<(About, What, Option<String>)> {
     }
 }
 
+/// What of the balancer's event is worth telling.
+pub fn of_balancer_event(event: &BalancerEvent) -> Option<(About, What, Option<String>)> {
+    let (_, detail) = event.mail()?;
+    let up_or_down = |up| if up { What::Up { detail: detail.clone() } } else { What::Down { detail: detail.clone() } };
+    match event {
+        BalancerEvent::RealServer { virtual_server, real_server, up, cause, .. } => {
+            let about = About::real_server(real_server, virtual_server);
+            Some((about, up_or_down(*up), Some(cause.to_string())))
+        }
+        BalancerEvent::Quorum { virtual_server, up, cause, .. } => {
+            Some((About::VirtualServer(virtual_server.to_string()), up_or_down(*up), Some(cause.to_string())))
+        }
+        BalancerEvent::Checker { virtual_server, real_server, up, reason, .. } => {
+            Some((About::real_server(real_server, virtual_server), What::Check { up: *up, detail }, reason.clone()))
+        }
+        _ => None,
+    }
+}
+
+impl About {
+    fn real_server(real_server: &impl fmt::Display, virtual_server: &impl fmt::Display) -> Self {
+        Self::RealServer { real_server: real_server.to_string(), virtual_server: virtual_server.to_string() }
+    }
+}
+
 impl Notice {
     /// Whether VRRP said it, rather than the virtual servers.
     pub fn is_vrrp(&self) -> bool {
@@ -143,7 +177,7 @@ impl Notice {
             What::LowerPriorityAdvert { ours, .. } => ("MASTER_RX_LOWER_PRI".to_owned(), *ours),
             What::Up { .. } => ("UP".to_owned(), 0),
             What::Down { .. } => ("DOWN".to_owned(), 0),
-            What::StillMaster { .. } | What::Test => return None,
+            What::StillMaster { .. } | What::Check { .. } | What::Test => return None,
         };
         match &self.about {
             About::Instance(name) => Some(format!("INSTANCE \"{name}\" {word} {priority}\n")),
@@ -193,6 +227,10 @@ impl Notice {
                 format!("Realserver {real_server} of virtual server {virtual_server} - {}", what.word()),
                 detail.clone(),
             ),
+            (About::RealServer { real_server, virtual_server }, What::Check { up, detail }) => {
+                let word = if *up { "UP" } else { "DOWN" };
+                (format!("Realserver {real_server} of virtual server {virtual_server} - {word}"), detail.clone())
+            }
             (About::Node, What::Test) => ("Test".to_owned(), "=> A test of the notifications <=".to_owned()),
             _ => return None,
         };
@@ -230,6 +268,7 @@ impl fmt::Display for Notice {
             What::LowerPriorityAdvert { peer, .. } => write!(f, "is MASTER and heard {peer} contend")?,
             What::Up { .. } => f.write_str("is UP")?,
             What::Down { .. } => f.write_str("is DOWN")?,
+            What::Check { up, .. } => write!(f, "has a check that {}", if *up { "succeeds again" } else { "fails" })?,
             What::Test => f.write_str("tests its notifications")?,
         }
         if let Some(cause) = &self.cause {

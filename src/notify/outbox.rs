@@ -57,19 +57,30 @@ pub enum Then {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OutboxCounters {
     /// Delivered.
-    pub delivered: u64,
-    /// Attempts that failed.
+    pub sent: u64,
+    /// Attempts that did not succeed and were, or will be, made again.
+    pub retried: u64,
+    /// Given up: the target refused them for good, or its attempts were used up.
     pub failed: u64,
     /// Dropped from a full queue.
     pub dropped: u64,
-    /// Refused for good by the target.
-    pub refused: u64,
-    /// Waiting when the time at shutdown was over.
+    /// Waiting when the time at shutdown, or of a target that a reload removed, was over.
     pub abandoned: u64,
     /// Panics of the target's task.
     pub panics: u64,
     /// Waiting now.
-    pub waiting: u64,
+    pub queued: u64,
+}
+
+/// One target as status and metrics show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetStatus {
+    /// Its name in messages: `e-mail`, `webhook pager of instance VI_1`, `notify_fifo /run/fifo`.
+    pub name: String,
+    /// What happened so far.
+    pub counters: OutboxCounters,
+    /// Why the last attempt did not succeed, while none has succeeded since.
+    pub complaint: Option<String>,
 }
 
 /// The queue of one target.
@@ -85,10 +96,11 @@ struct Shared {
     waiting: Mutex<VecDeque<Arc<Notice>>>,
     changed: Notify,
     stopping: AtomicBool,
-    delivered: AtomicU64,
+    complaint: Mutex<Option<String>>,
+    sent: AtomicU64,
+    retried: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
-    refused: AtomicU64,
     abandoned: AtomicU64,
     panics: AtomicU64,
 }
@@ -101,10 +113,11 @@ impl Outbox {
             waiting: Mutex::default(),
             changed: Notify::new(),
             stopping: AtomicBool::new(false),
-            delivered: AtomicU64::new(0),
+            complaint: Mutex::default(),
+            sent: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         });
@@ -138,14 +151,20 @@ impl Outbox {
         let shared = &self.shared;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         OutboxCounters {
-            delivered: get(&shared.delivered),
+            sent: get(&shared.sent),
+            retried: get(&shared.retried),
             failed: get(&shared.failed),
             dropped: get(&shared.dropped),
-            refused: get(&shared.refused),
             abandoned: get(&shared.abandoned),
             panics: get(&shared.panics),
-            waiting: shared.waiting().len() as u64,
+            queued: shared.waiting().len() as u64,
         }
+    }
+
+    /// What there is to show of it.
+    pub fn status(&self) -> TargetStatus {
+        let complaint = self.shared.complaint().clone();
+        TargetStatus { name: self.shared.name.clone(), counters: self.counters(), complaint }
     }
 
     /// Waits until everything is delivered, for at most `limit`; what is left is counted and reported.
@@ -167,6 +186,10 @@ impl Shared {
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Notice>>> {
         // Nothing panics while it is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complaint(&self) -> MutexGuard<'_, Option<String>> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn batch(&self) -> Vec<Arc<Notice>> {
@@ -199,8 +222,8 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
                 error!("{}: a defect in this program ended its task, which is begun again: {lost}", shared.name);
                 // The notice that it stumbled over would make it stumble again.
                 if let Some(first) = shared.batch().first() {
-                    let refused = shared.done(first.sequence);
-                    shared.refused.fetch_add(refused, Ordering::Relaxed);
+                    let lost = shared.done(first.sequence);
+                    shared.failed.fetch_add(lost, Ordering::Relaxed);
                 }
                 sleep(FIRST_RETRY).await;
             }
@@ -211,7 +234,6 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
 
 async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
     let mut pause = FIRST_RETRY;
-    let mut complaint: Option<String> = None;
     loop {
         let batch = shared.batch();
         if batch.is_empty() {
@@ -224,25 +246,26 @@ async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
         let last_of = |count: usize| batch.get(count.saturating_sub(1)).map_or(0, |notice| notice.sequence);
         let wait = match target.deliver(&batch).await {
             Ok(count) => {
-                let delivered = shared.done(last_of(count.clamp(1, batch.len())));
-                shared.delivered.fetch_add(delivered, Ordering::Relaxed);
-                if complaint.take().is_some() {
+                let sent = shared.done(last_of(count.clamp(1, batch.len())));
+                shared.sent.fetch_add(sent, Ordering::Relaxed);
+                if shared.complaint().take().is_some() {
                     info!("{}: delivering again", shared.name);
                 }
                 pause = FIRST_RETRY;
                 continue;
             }
             Err(Failure { reason, then }) => {
-                shared.failed.fetch_add(1, Ordering::Relaxed);
                 if then == Then::GiveUp {
-                    let refused = shared.done(last_of(1));
-                    shared.refused.fetch_add(refused, Ordering::Relaxed);
-                    warn!("{}: {reason}: given up", shared.name);
+                    let given_up = shared.done(last_of(1));
+                    let failed = shared.failed.fetch_add(given_up, Ordering::Relaxed) + given_up;
+                    warn!(failed, "{}: {reason}: given up", shared.name);
+                    pause = FIRST_RETRY;
                     continue;
                 }
-                if complaint.as_ref() != Some(&reason) {
+                shared.retried.fetch_add(1, Ordering::Relaxed);
+                let known = shared.complaint().replace(reason.clone());
+                if known.as_ref() != Some(&reason) {
                     warn!("{}: {reason}: will be tried again", shared.name);
-                    complaint = Some(reason);
                 }
                 match then {
                     Then::RetryAfter(time) => time.min(Duration::from_secs(300)),
@@ -322,12 +345,12 @@ mod tests {
             _ => Ok(1),
         });
         (1..=1000).for_each(|n| outbox.push(notice(n)));
-        while outbox.counters().waiting > 0 {
+        while outbox.counters().queued > 0 {
             sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(taken(&log), (1..=1000).collect::<Vec<_>>());
         let counters = outbox.counters();
-        assert_eq!((counters.delivered, counters.failed, counters.dropped), (1000, 20, 0));
+        assert_eq!((counters.sent, counters.retried, counters.dropped), (1000, 20, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -352,7 +375,7 @@ mod tests {
         (1..=3).for_each(|n| outbox.push(notice(n)));
         outbox.drain(Duration::from_secs(1)).await;
         assert_eq!(taken(&log), [1, 3]);
-        assert_eq!(outbox.counters().refused, 1);
+        assert_eq!(outbox.counters().failed, 1);
     }
 
     #[tokio::test(start_paused = true)]

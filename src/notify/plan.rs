@@ -258,6 +258,8 @@ mod tests {
                 quorum_up: Some(command("quorum up")),
                 quorum_down: Some(command("quorum down")),
                 omega,
+                mail: false,
+                silent: Default::default(),
                 real_servers: BTreeMap::from([(address, real)]),
             };
             NotifyConfig { virtual_servers: BTreeMap::from([(id.clone(), scripts)]), ..NotifyConfig::default() }

@@ -28,10 +28,18 @@ pub async fn read(secret: &Secret) -> Result<String, String> {
 }
 
 async fn file(path: &Path) -> Result<String, String> {
+    Ok(whole(path).await?.lines().next().unwrap_or_default().to_owned())
+}
+
+/// All of a small file: a template.
+///
+/// # Errors
+/// It cannot be read, for people.
+pub async fn whole(path: &Path) -> Result<String, String> {
     use tokio::io::AsyncReadExt;
-    let problem = |error: std::io::Error| format!("cannot read the secret {}: {error}", path.display());
+    let problem = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let mut text = String::new();
     let file = tokio::fs::File::open(path).await.map_err(problem)?;
     file.take(LIMIT as u64).read_to_string(&mut text).await.map_err(problem)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(text)
 }

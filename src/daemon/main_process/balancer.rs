@@ -185,6 +185,7 @@ impl MainProcess {
                 if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
                     self.notify.push(subject, jobs);
                 }
+                self.notices.on_balancer(&event, &self.notify_config);
             }
             FromBalancer::EventsDropped(count) => {
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
