@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrackerKey;
 use super::event::{Cause, Heard, StateName, TrackerStatus};
+use super::peers::{DualSnapshot, PeerSnapshot};
 use super::types::AdvertInterval;
 
 /// The engine at one moment.
@@ -56,6 +57,12 @@ pub struct InstanceSnapshot {
     pub held: Vec<IpAddr>,
     /// Counters under keepalived's names and ours.
     pub counters: Counters,
+    /// Who else speaks its VRID on its wire, the one heard last first.
+    pub peers: Vec<PeerSnapshot>,
+    /// Packets of further peers, for which there was no room.
+    pub unlisted_peers: u32,
+    /// Another router is master of the same addresses.
+    pub dual_master: Option<DualSnapshot>,
 }
 
 /// Counters of one instance. The first fourteen bear the names of keepalived's JSON.
