@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::command::Command;
 use crate::conf::config::Config;
+use crate::notify::config::EmailConfig;
 use crate::trackers::process::ProcessCount;
 use crate::vrrp::event::StateName;
 use crate::vrrp::snapshot::{Counters, InstanceSnapshot, Snapshot};
@@ -75,6 +76,10 @@ impl<'a> Facts<'a> {
         all.filter_map(move |(name, config)| Some((name.as_str(), config, shown.get(name)?)))
     }
 
+    fn mail(&self) -> Option<&'a EmailConfig> {
+        self.config.notify.email.as_ref()
+    }
+
     /// What was counted since the counters were cleared.
     fn counters(&self, name: &str, shown: &InstanceSnapshot) -> Counters {
         self.cleared.get(name).map_or(shown.counters, |before| since(shown.counters, *before))
@@ -87,16 +92,6 @@ impl<'a> Facts<'a> {
     fn last_transition(&self, name: &str, shown: &InstanceSnapshot) -> Duration {
         let calculated = || self.snapshot.at.saturating_sub(shown.since);
         self.transitions.get(name).copied().unwrap_or_else(calculated)
-    }
-
-    /// Whether mail is sent of an instance's or a group's changes.
-    fn mails(&self, own: Option<&crate::conf::not_built::Setting>) -> bool {
-        use crate::conf::not_built::Setting;
-        let global = |name: &str| self.config.not_built.settings.get(name);
-        match own.or_else(|| global("smtp_alert_vrrp")).or_else(|| global("smtp_alert")) {
-            Some(Setting::Bool(on)) => *on,
-            other => other.is_some(),
-        }
     }
 }
 

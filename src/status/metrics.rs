@@ -224,6 +224,14 @@ fn instances(status: &Status, out: &mut Exposition) {
     gauge("holdfast_instance_master_priority", "The priority of the master that it hears, as backup.", &|i| {
         i.master.as_ref().map(|master| master.priority.to_string())
     });
+    out.family(Gauge, "holdfast_dual_master", "1 while another router is master of the same addresses.");
+    for i in all {
+        out.sample(&[("instance", &i.name)], u8::from(i.dual_master.is_some()));
+    }
+    out.family(Counter, "holdfast_dual_masters_total", "Times that this began.");
+    for i in all {
+        out.sample(&[("instance", &i.name)], i.dual_masters);
+    }
     out.family(Counter, "holdfast_transitions_total", "Changes of state by where to and why.");
     for i in all {
         for t in &i.transitions {

@@ -76,6 +76,8 @@ pub struct Daemon {
     pub notifications: Notifications,
     /// Panics in the status page since the start, each of which ended one connection at the most.
     pub page_panics: u64,
+    /// The control sockets.
+    pub control: ControlCounters,
 }
 
 /// What has become of notifications since the start.
@@ -90,6 +92,18 @@ pub struct Notifications {
     pub dropped: u64,
     /// That wait.
     pub waiting: u64,
+}
+
+/// What the control sockets have seen since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlCounters {
+    /// Connections.
+    pub connections: u64,
+    /// Connections and requests that were turned away: too many, not permitted, malformed.
+    pub refused: u64,
+    /// Panics of tasks that serve them.
+    pub panics: u64,
 }
 
 /// What has become of reloads.
@@ -261,6 +275,8 @@ pub struct Instance {
     pub addresses: Vec<Address>,
     /// The master that it hears, as backup.
     pub master: Option<Heard>,
+    /// Another router of its VRID was heard since the vrrp process started. Backups are silent.
+    pub others_heard: bool,
     /// The other routers of its VRID that have been heard.
     pub peers: Vec<Peer>,
     /// keepalived's counters and ours.
@@ -269,8 +285,24 @@ pub struct Instance {
     pub garp_delay_ms: u64,
     /// Changes of its state since the daemon started, by where to and why.
     pub transitions: Vec<Transition>,
+    /// Another router is master of the same addresses.
+    pub dual_master: Option<DualMaster>,
+    /// How often that began since the daemon started.
+    pub dual_masters: u64,
     /// How late its timers were in all, when they were late by more than an advert interval.
     pub timers_late_ms: u64,
+}
+
+/// Two routers are master of the same addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; unknown when only ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason, in one sentence.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// How often an instance came into a state for one kind of cause.

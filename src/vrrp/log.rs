@@ -44,6 +44,11 @@ fn facts(event: &Event) -> Facts {
     };
     match event {
         Event::StateChanged { from, to, .. } => changed("state_changed", from, to),
+        Event::DualMaster { peer, .. } => Facts { peer: peer.map(|peer| peer.to_string()), ..kind("dual_master") },
+        Event::DualMasterEnded { peer, .. } => {
+            Facts { peer: peer.map(|peer| peer.to_string()), ..kind("dual_master_ended") }
+        }
+        Event::VridTaken { peer, .. } => Facts { peer: Some(peer.to_string()), ..kind("vrid_taken") },
         Event::Renamed { .. } => kind("renamed"),
         Event::GroupChanged { to, .. } => Facts { to: Some(to.to_string()), ..kind("group_changed") },
         Event::PriorityChanged { from, to, .. } => changed("priority_changed", from, to),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::*;
+use crate::dump::*;
 use crate::command::Command;
 use crate::dump::json::Layout;
 use crate::dump::words::{address, command, moment, seconds};

@@ -52,6 +52,11 @@ function instanceCard(i) {
   const cause = i.cause && i.cause.text ? i.cause.text : "";
   const since = i.for_ms === null || i.for_ms === undefined ? "" : `for ${ago(i.for_ms)}`;
   card.append(make("p", "why", [since, cause].filter(Boolean).join(": ")));
+  if (i.dual_master) {
+    const d = i.dual_master;
+    card.classList.add("bad");
+    card.append(make("p", "why", make("span", "badge bad", "TWO MASTERS"), ` for ${ago(d.for_ms)}${d.peer ? `, the other is ${d.peer}` : ""}: ${d.reason}`));
+  }
   if (i.handing_over) card.append(make("p", "why", "handing over: addresses stay until the successor has them"));
   const list = make("ul", "addresses");
   for (const a of i.addresses.slice(0, 12)) {
