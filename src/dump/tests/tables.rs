@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::dump::*;
 use crate::command::Command;
 use crate::dump::json::Layout;
 use crate::dump::words::{address, command, moment, seconds};
+use crate::dump::*;
 use crate::vrrp::config::{AddressConfig, Auth, InstanceConfig};
 use crate::vrrp::engine::VrrpEngine;
 use crate::vrrp::types::Vrid;
