@@ -285,6 +285,7 @@ mod tests {
             to: StateName::Master,
             priority: 100,
             cause: VrrpCause::Failover,
+            evidence: Vec::new(),
         };
         history.push(Time::default(), Happening::Vrrp(event));
         let shown = history.iter().next().map(Entry::show).expect("one");

@@ -50,7 +50,7 @@ fn whoever_waits_for_the_file_is_told_after_the_rename() {
     let rig = start(INSTANCE);
     let a = rig.node(0);
     let watch = a.host().run(|| {
-        let mut inotify = Inotify::init().expect("inotify");
+        let inotify = Inotify::init().expect("inotify");
         inotify
             .watches()
             .add("/tmp", WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::CREATE)
