@@ -125,11 +125,27 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
     use VrrpEvent as E;
     let vrrp = |kind: &str, subject: &str, text: String| event("vrrp", kind, Some(subject), text);
     match happened {
-        E::StateChanged { instance, from, to, priority, cause } => {
+        E::StateChanged { instance, from, to, priority, cause, .. } => {
             let text = format!("{instance}: {from} → {to}: {cause}");
             let mut shown = changed(vrrp("state_changed", instance, text), from, to, cause.into());
             shown.details.insert("priority".to_owned(), priority.to_string());
             shown
+        }
+        E::DualMaster { instance, peer, reason, lasted, .. } => {
+            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: {who} is master too, for {} ms: {reason}", lasted.as_millis());
+            vrrp("dual_master", instance, text)
+        }
+        E::DualMasterEnded { instance, peer, lasted, end } => {
+            let who = peer.map_or_else(|| "the other router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: no second master any more after {} ms ({who}): {end}", lasted.as_millis());
+            vrrp("dual_master_ended", instance, text)
+        }
+        E::VridTaken { instance, vrid, peer, addresses, free } => {
+            let theirs: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let free = free.map(|free| format!("; VRID {free} is free")).unwrap_or_default();
+            let text = format!("{instance}: {peer} uses VRID {vrid} for other addresses ({}){free}", theirs.join(", "));
+            vrrp("vrid_taken", instance, text)
         }
         E::Renamed { instance, was, state } => vrrp("renamed", instance, format!("{was} is {instance} now ({state})")),
         E::GroupChanged { group, to, cause } => {
@@ -275,6 +291,7 @@ mod tests {
             to: StateName::Master,
             priority: 100,
             cause: VrrpCause::Failover,
+            evidence: Vec::new(),
         };
         history.push(Time::default(), Happening::Vrrp(event));
         let shown = history.iter().next().map(Entry::show).expect("one");
