@@ -16,6 +16,7 @@ use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot as BalancerSnapshot, Vi
 use crate::ipvs::types::ForwardMethod;
 use crate::vrrp::config::{AddressConfig, InstanceConfig, Track, TrackerKey, Transport};
 use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::peers::PeerSnapshot;
 use crate::vrrp::snapshot::{InstanceSnapshot, Snapshot as VrrpSnapshot};
 use crate::vrrp::track::TrackTable;
 
@@ -89,29 +90,29 @@ fn instance(
             trackers: config.tracks.iter().map(|track| effect(track, table)).collect(),
         },
         source: snapshot.source.or(known.source),
-        peers: master.iter().map(peer).collect(),
-        master,
-        counters: snapshot.counters,
+        peers: snapshot.peers.iter().map(peer).collect(),
+        unlisted_peers: snapshot.unlisted_peers,
         dual_master: snapshot.dual_master.as_ref().map(|dual| DualMaster {
             peer: dual.peer,
             reason: dual.reason.to_string(),
             for_ms: millis(dual.lasted),
         }),
+        master,
+        counters: snapshot.counters,
         ..known
     }
 }
 
-/// The master that is heard is a peer.
-fn peer(master: &Heard) -> Peer {
+fn peer(peer: &PeerSnapshot) -> Peer {
     Peer {
-        address: master.address,
-        priority: Some(master.priority),
-        version: None,
-        advert_interval_ms: Some(master.advert_interval_ms),
-        addresses: Vec::new(),
-        last_heard_ms: None,
-        jitter_ms: None,
-        refused: None,
+        address: peer.address,
+        priority: Some(peer.priority),
+        version: Some(peer.version),
+        advert_interval_ms: peer.interval.map(|interval| millis(interval.duration())),
+        addresses: peer.addresses.clone().unwrap_or_default(),
+        last_heard_ms: Some(millis(peer.last_seen)),
+        jitter_ms: Some(millis(peer.late_mean)),
+        refused: peer.refusal.as_ref().filter(|_| peer.is_refused).map(ToString::to_string),
     }
 }
 

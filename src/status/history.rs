@@ -131,15 +131,21 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
             shown.details.insert("priority".to_owned(), priority.to_string());
             shown
         }
-        E::DualMaster { instance, peer, reason, .. } => {
+        E::DualMaster { instance, peer, reason, lasted, .. } => {
             let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
-            vrrp("dual_master", instance, format!("{instance}: {who} is master too: {reason}"))
+            let text = format!("{instance}: {who} is master too, for {} ms: {reason}", lasted.as_millis());
+            vrrp("dual_master", instance, text)
         }
-        E::DualMasterEnded { instance, end, .. } => {
-            vrrp("dual_master_ended", instance, format!("{instance}: there is one master again: {end}"))
+        E::DualMasterEnded { instance, peer, lasted, end } => {
+            let who = peer.map_or_else(|| "the other router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: no second master any more after {} ms ({who}): {end}", lasted.as_millis());
+            vrrp("dual_master_ended", instance, text)
         }
-        E::VridTaken { instance, vrid, peer, .. } => {
-            vrrp("vrid_taken", instance, format!("{instance}: {peer} speaks VRID {vrid} for other addresses"))
+        E::VridTaken { instance, vrid, peer, addresses, free } => {
+            let theirs: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let free = free.map(|free| format!("; VRID {free} is free")).unwrap_or_default();
+            let text = format!("{instance}: {peer} uses VRID {vrid} for other addresses ({}){free}", theirs.join(", "));
+            vrrp("vrid_taken", instance, text)
         }
         E::Renamed { instance, was, state } => vrrp("renamed", instance, format!("{was} is {instance} now ({state})")),
         E::GroupChanged { group, to, cause } => {

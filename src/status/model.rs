@@ -279,30 +279,20 @@ pub struct Instance {
     pub others_heard: bool,
     /// The other routers of its VRID that have been heard.
     pub peers: Vec<Peer>,
+    /// Packets of further peers, for which there was no room.
+    pub unlisted_peers: u32,
+    /// Another router is master of the same addresses.
+    pub dual_master: Option<DualMaster>,
     /// keepalived's counters and ours.
     pub counters: Counters,
     /// `garp_master_delay`.
     pub garp_delay_ms: u64,
     /// Changes of its state since the daemon started, by where to and why.
     pub transitions: Vec<Transition>,
-    /// Another router is master of the same addresses.
-    pub dual_master: Option<DualMaster>,
-    /// How often that began since the daemon started.
+    /// How often there began to be two masters since the daemon started.
     pub dual_masters: u64,
     /// How late its timers were in all, when they were late by more than an advert interval.
     pub timers_late_ms: u64,
-}
-
-/// Two routers are master of the same addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DualMaster {
-    /// The other one; unknown when only ARP was seen.
-    pub peer: Option<IpAddr>,
-    /// The likely reason, in one sentence.
-    pub reason: String,
-    /// For how long.
-    pub for_ms: u64,
 }
 
 /// How often an instance came into a state for one kind of cause.
@@ -315,6 +305,18 @@ pub struct Transition {
     pub cause: String,
     /// So often.
     pub count: u64,
+}
+
+/// Two masters at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; unknown when only ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// What a priority is made of.
@@ -383,13 +385,13 @@ pub struct Peer {
     /// The interval in its last advert.
     #[serde(default)]
     pub advert_interval_ms: Option<u64>,
-    /// The addresses in its last advert.
+    /// The addresses in its last advert, when they are not ours.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
     /// How long ago it was last heard.
     #[serde(default)]
     pub last_heard_ms: Option<u64>,
-    /// How far its adverts come from their time.
+    /// How late its adverts come, on average.
     #[serde(default)]
     pub jitter_ms: Option<u64>,
     /// Its last advert was refused, and why.
