@@ -15,7 +15,9 @@ vrrp_script chk {
  weight 20
 }
 vrrp_sync_group G { group { A
- B } }
+ B }
+ sync_group_tracking_weight
+}
 vrrp_instance A { interface eth0
  virtual_router_id 51
  priority 100
