@@ -295,9 +295,9 @@ impl Balancer {
         self.assign_services(&mut events);
         self.effects.extend(events.into_iter().map(Effect::Emit));
         let owners = &self.owners;
-        let had = self.desired.services.len();
         self.desired.services.retain(|key, _| owners.contains_key(key));
-        self.changed |= self.desired.services.len() != had;
+        // Return paths (`masquerade`) are no part of the table, and what was refused is to be tried again.
+        self.changed = true;
         self.climbing.clear();
         let was_active: BTreeSet<VirtualServerId> = self.virtual_servers.keys().cloned().collect();
         self.look_at_each(now, starting, &was_active);

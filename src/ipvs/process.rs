@@ -301,7 +301,7 @@ impl Process {
             Wake::Addresses => self.on_addresses(now),
             Wake::Timer => {
                 self.balancer.handle_timeout(now);
-                let remarks = self.planes.handle_timeout(now);
+                let remarks = self.planes.handle_timeout(now, &self.balancer);
                 self.warn(remarks);
             }
             Wake::Term => self.stop_by = Some(now + TERM_PATIENCE),
