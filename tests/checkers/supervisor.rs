@@ -44,7 +44,8 @@ impl Driver {
     }
 
     fn set(&mut self, checkers: impl IntoIterator<Item = (u16, CheckerConfig)>) {
-        self.supervisor.set_checkers(checkers.into_iter().map(|(number, config)| (id(number), config)).collect());
+        self.supervisor
+            .set_checkers(checkers.into_iter().map(|(number, config)| (id(number), Arc::new(config))).collect());
     }
 
     /// Runs until the next report.
