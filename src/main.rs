@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Invocation::Doctor(args) => doctor::doctor(&args),
         Invocation::Plan(args) => check::plan(&args),
         Invocation::NotifyTest(args) => notify_test::run(&args),
+        Invocation::Control(command) => Ok(holdfast::control::commands::run(command)),
         Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
         Invocation::Daemon(args) => daemon(*args, argv),
     };

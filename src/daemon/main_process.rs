@@ -7,6 +7,7 @@
 
 mod apply;
 mod balancer;
+mod control;
 mod dump;
 
 use std::collections::BTreeMap;
@@ -194,6 +195,7 @@ struct MainProcess {
     killed_stuck: bool,
     /// This node takes no part in elections; each vrrp process is told when it starts.
     maintenance: bool,
+    control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
     vrrp_pid_path: std::path::PathBuf,
@@ -252,6 +254,7 @@ enum Wake {
     Child(Happening<FromVrrp>),
     Balancer(balancer::Wake),
     Tracker(Update),
+    Control(control::Wake),
     /// A notify script ended and the next was started.
     Notified,
     /// Time to say who is master still.
@@ -278,6 +281,7 @@ impl MainProcess {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
         let recorder = flight::create()?;
+        let control = control::Control::open(&args, &config);
         let requests = Requests::new(runner.clone(), known_commands(&config));
         Ok(Self {
             known_errors: KnownErrors::default(),
@@ -287,7 +291,8 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
-            maintenance: false,
+            maintenance: control.is_in_maintenance(),
+            control,
             untidy: false,
             vrrp_pid_path,
             vrrp_pid_file: None,
@@ -365,6 +370,7 @@ impl MainProcess {
             happening = self.vrrp.next() => Wake::Child(happening),
             wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
+            wake = control::wait(&mut self.control) => Wake::Control(wake),
             () = self.notify.turn() => Wake::Notified,
             () = self.notices.due() => Wake::Reassert,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
@@ -391,6 +397,7 @@ impl MainProcess {
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
             Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
+            Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::Reassert => self.notices.reassert(),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
@@ -456,7 +463,8 @@ impl MainProcess {
                 self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
                 self.announce_ready();
             }
-            FromVrrp::Event { event, .. } => {
+            FromVrrp::Event { event, at } => {
+                self.control.vrrp_event(&event, at);
                 self.untidy = true;
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
@@ -471,13 +479,18 @@ impl MainProcess {
                 }
             }
             FromVrrp::EventsDropped(count) => {
+                self.control.events_lost("vrrp", count);
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Snapshot(snapshot) => self.dump_vrrp(&snapshot),
-            FromVrrp::Hello { .. } | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
+            FromVrrp::Snapshot(snapshot) => {
+                self.dump_vrrp(&snapshot);
+                self.on_vrrp_snapshot(snapshot);
+            }
+            FromVrrp::Failover { request, outcome } => self.on_failover_answer(request, outcome),
+            FromVrrp::Hello { .. } | FromVrrp::Stopped => {}
         }
     }
 
@@ -502,6 +515,7 @@ impl MainProcess {
 
     fn on_death(&mut self, death: Death) {
         self.forget_dumps_of_vrrp();
+        self.control_child_died("vrrp", death.status);
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }
@@ -609,6 +623,7 @@ impl MainProcess {
             return;
         }
         info!("Stopping");
+        self.control.note("stopping", "the daemon is stopping".to_owned());
         tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
         self.notices.begin_stop();
@@ -621,6 +636,7 @@ impl MainProcess {
     }
 
     async fn finish(&mut self) {
+        self.control.close();
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
