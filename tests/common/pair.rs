@@ -430,7 +430,7 @@ pub fn sync_group(peer: Make) {
 /// A reload of an unchanged file is not to be seen on the wire, nor is one of a file that is wrong.
 pub fn reload_of_nothing(peer: Make) {
     let variant = Variant::V3;
-    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1\ngarp_master_refresh 0";
     let rig = pair(variant, peer, quiet);
     let (wire, a) = (rig.wire(), rig.node(0));
     announced_twice(&rig, variant);
@@ -467,7 +467,7 @@ fn announced_twice(rig: &Rig, variant: Variant) {
 /// A third address by a reload of the master, and gone again by the next: only that one changes.
 pub fn reload_of_one_address(master: Make, backup: Make) {
     let variant = Variant::V3;
-    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1\ngarp_master_refresh 0";
     let new = crate::rig::ip("10.9.0.102");
     let two = variant.instance(0, 2, 150, quiet);
     let three = two.replace("10.9.0.101/24", "10.9.0.101/24\n10.9.0.102/24");
