@@ -20,6 +20,7 @@ pub mod logging;
 pub mod main_process;
 pub mod orphan;
 pub mod pidfile;
+pub mod pulse;
 pub mod reload;
 pub mod reload_files;
 pub mod reload_time;

@@ -248,6 +248,31 @@ fn a_director_that_cannot_serve_gives_up_the_address() {
 }
 
 #[test]
+fn a_director_whose_balancer_process_stands_still_gives_up_the_address() {
+    needs_root!();
+    let tracked = instance(&format!("track_virtual_server {{\n {VIP} 80\n }}"));
+    let rig = Rig::start(&config("", &tracked), &[]);
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    let stopped = rig.balancer().expect("it runs");
+    kill(stopped, Signal::SIGSTOP).expect("it runs");
+    rig.wait_for("its virtual servers count as down");
+    rig.wait_for("(VI_1) Entering FAULT STATE");
+    // What it says of itself is not believed either.
+    rig.reload(&config("quorum 2", &tracked));
+    rig.wait_for("1 unchanged");
+    kill(stopped, Signal::SIGCONT).expect("it runs");
+    rig.wait_for("the balancer process goes on after");
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    assert_eq!(rig.balancer(), Some(stopped));
+    // For good, this time: another one takes its place.
+    kill(stopped, Signal::SIGSTOP).expect("it runs");
+    rig.wait_for("(VI_1) Entering FAULT STATE");
+    rig.wait_for("killed");
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    rig.wait_until("another one serves", |rig| rig.balancer().is_some_and(|pid| pid != stopped) && rig.ask().is_some());
+}
+
+#[test]
 fn a_virtual_server_serves_while_its_instance_is_master() {
     needs_root!();
     // A tracked file takes the mastership away; the address is reached all the same, by a second instance.
