@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::accept::AdvertError;
-use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig, renames};
+use super::config::{
+    AddressConfig, ConfigDiff, GroupConfig, InstanceConfig, TrackerKey, Transport, VrrpConfig, VrrpGlobal, renames,
+};
 use super::event::{Cause, Event, StateName, TrackerStatus};
 use super::group::{self, Group};
 use super::instance::{Health, Instance, Turn};
@@ -37,6 +39,7 @@ use timers::Timers;
 /// All virtual routers of this host.
 #[derive(Debug)]
 pub struct VrrpEngine {
+    /// But for the instances, each of which has its own.
     config: VrrpConfig,
     /// Time of the latest input, for what is shown.
     now: Instant,
@@ -310,9 +313,30 @@ impl VrrpEngine {
         self.instances.values().flat_map(|instance| instance.lingering_links()).collect()
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &VrrpConfig {
-        &self.config
+    /// The configuration in force, put together: of a thousand instances that is much.
+    pub fn config(&self) -> VrrpConfig {
+        let instances = self.instances.values().map(|instance| (instance.name.clone(), instance.config.clone()));
+        VrrpConfig { instances: instances.collect(), ..self.config.clone() }
+    }
+
+    /// The process-wide settings in force.
+    pub fn global(&self) -> &VrrpGlobal {
+        &self.config.global
+    }
+
+    /// The groups that are configured.
+    pub fn group_configs(&self) -> &BTreeMap<String, GroupConfig> {
+        &self.config.groups
+    }
+
+    /// The configuration of an instance.
+    pub fn instance_config(&self, name: &str) -> Option<&InstanceConfig> {
+        self.ids.get(name).and_then(|id| self.instances.get(id)).map(|instance| &instance.config)
+    }
+
+    /// The configurations of all instances, with their names.
+    pub fn instance_configs(&self) -> impl Iterator<Item = (&str, &InstanceConfig)> {
+        self.instances.values().map(|instance| (instance.name.as_str(), &instance.config))
     }
 
     // ---- conclusions ------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ impl World {
                 && config.family == waiting.socket.family
                 && segment.map(index) == waiting.socket.interface
         };
-        process.engine.config().instances.iter().find(|(_, config)| on(config)).map(|(name, _)| name.clone())
+        process.engine.instance_configs().find(|(_, config)| on(config)).map(|(name, _)| name.to_owned())
     }
 
     /// How late a deadline may be met by a process that is not stalled.
@@ -146,7 +146,7 @@ impl World {
         }
         let groups: Vec<_> = match &self.hosts[host].process {
             Some(process) => {
-                process.engine.config().groups.iter().map(|(n, g)| (n.clone(), g.members.clone())).collect()
+                process.engine.group_configs().iter().map(|(n, g)| (n.clone(), g.members.clone())).collect()
             }
             None => return,
         };

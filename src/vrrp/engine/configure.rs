@@ -5,22 +5,25 @@
 use super::*;
 
 impl VrrpEngine {
-    pub(super) fn reconfigure(&mut self, now: Instant, diff: ConfigDiff) {
-        let changed: Vec<String> = diff.instances.keys().cloned().collect();
-        let removed = diff.removed_instances.clone();
-        let old = if removed.is_empty() { BTreeMap::new() } else { self.config.instances.clone() };
+    pub(super) fn reconfigure(&mut self, now: Instant, mut diff: ConfigDiff) {
+        // Each instance has its own configuration, and nobody else does: there may be a thousand.
+        let changed = std::mem::take(&mut diff.instances);
+        let removed = std::mem::take(&mut diff.removed_instances);
         diff.apply(&mut self.config);
-        let renamed = renames(&old, &self.config.instances);
+        let of_name = |name: &String| Some((name.clone(), self.instances.get(self.ids.get(name)?)?.config.clone()));
+        let gone = removed.iter().filter_map(of_name).collect();
+        let new = if removed.is_empty() { BTreeMap::new() } else { changed.clone() };
+        let renamed = renames(&gone, &new);
         for (from, to) in &renamed {
             self.rename_instance(from, to);
         }
         for name in removed.iter().filter(|name| !renamed.contains_key(*name)) {
             self.remove_instance(now, name);
         }
-        for name in &changed {
-            self.change_instance(now, name);
+        for (name, config) in changed {
+            self.change_instance(now, &name, config);
         }
-        let all = self.config.instances.values().flat_map(InstanceConfig::all_addresses);
+        let all = self.instances.values().flat_map(|instance| instance.config.all_addresses());
         self.virtual_addresses = all.map(|address| address.address).collect();
         self.regroup();
         self.refresh_trackers();
@@ -58,8 +61,7 @@ impl VrrpEngine {
         }
     }
 
-    pub(super) fn change_instance(&mut self, now: Instant, name: &str) {
-        let Some(config) = self.config.instances.get(name).cloned() else { return };
+    pub(super) fn change_instance(&mut self, now: Instant, name: &str, config: InstanceConfig) {
         match self.ids.get(name).copied() {
             None => self.add_instance(now, name, config),
             Some(id) if self.instances.get(&id).is_some_and(|old| !old.config.is_same_router(&config)) => {
@@ -103,7 +105,7 @@ impl VrrpEngine {
     }
 
     pub(super) fn refresh_trackers(&mut self) {
-        let tracks = || self.config.instances.values().flat_map(|config| &config.tracks);
+        let tracks = || self.instances.values().flat_map(|instance| &instance.config.tracks);
         let wanted: BTreeSet<&TrackerKey> = tracks().map(|track| &track.tracker).collect();
         self.tracks.retain(|key| wanted.contains(key) || self.config.trackers.contains(key));
         for key in wanted {

@@ -87,7 +87,7 @@ proptest! {
         bytes[0] = version << 4 | 1;
         bytes[1] = 51;
         let mut host = Host::start(if version == 2 { v2() } else { v3() });
-        let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config()));
         wire.ttl = Some(ttl);
         host.input(super::super::engine::Input::Advert(super::super::engine::Received {
             socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, at: host.now, pdu: &bytes,
@@ -220,7 +220,7 @@ proptest! {
             match step {
                 Move::Play(steps) => host.play(&steps),
                 Move::Hear(n, priority, from) => {
-                    if host.engine.config().instances.contains_key(NAMES[n]) {
+                    if host.engine.instance_config(NAMES[n]).is_some() {
                         host.play(&format!("hear {} {priority} .{from}", NAMES[n]));
                     }
                 }
