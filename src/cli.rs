@@ -14,6 +14,7 @@ use clap::Parser;
 pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
+use crate::daemon::why::WhyArgs;
 use crate::lab::LabArgs;
 
 /// The keepalived release whose behaviour and version number we show to tools that ask.
@@ -28,6 +29,8 @@ pub enum Invocation {
     Check(CheckArgs),
     /// `holdfast plan`.
     Plan(PlanArgs),
+    /// `holdfast why`.
+    Why(Box<WhyArgs>),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -97,6 +100,9 @@ enum Subcommand {
     Genhash(Box<GenhashArgs>),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
+    /// Show the last changes of state, each with its cause and the evidence; make one timeline of several machines'.
+    #[command(args_override_self = true)]
+    Why(Box<WhyArgs>),
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
     #[command(args_override_self = true)]
     Sweep(Box<DaemonArgs>),
@@ -132,6 +138,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             Some(Subcommand::Plan(args)) => Invocation::Plan(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
+            Some(Subcommand::Why(args)) => Invocation::Why(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
             Some(Subcommand::Ipvsadm { arguments }) => {
                 Invocation::Ipvsadm { program: "holdfast ipvsadm".to_owned(), arguments: texts(&arguments) }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{check, detach, load, main_process, sweep};
+use holdfast::daemon::{check, detach, load, main_process, sweep, why};
 use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             0
         }),
         Invocation::Sweep(args) => sweep::run(&args),
+        Invocation::Why(args) => why::run(&args),
         Invocation::Check(args) => check::check(&args),
         Invocation::Plan(args) => check::plan(&args),
         Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::black_box::BlackBox;
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
 use super::orphan::end_orphan;
@@ -196,6 +197,7 @@ struct MainProcess {
     maintenance: bool,
     /// Events came since freed memory was last given back.
     untidy: bool,
+    black_box: BlackBox,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -252,6 +254,8 @@ enum Wake {
     Tracker(Update),
     /// A notify script ended and the next was started.
     Notified,
+    /// It is time to write the black box.
+    BlackBox,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -285,6 +289,7 @@ impl MainProcess {
             killed_stuck: false,
             maintenance: false,
             untidy: false,
+            black_box: BlackBox::new(std::path::PathBuf::from("/run/holdfast")),
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -359,6 +364,7 @@ impl MainProcess {
             wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
+            () = self.black_box.turn() => Wake::BlackBox,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
@@ -384,6 +390,7 @@ impl MainProcess {
             Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
             Wake::Notified => {}
+            Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -447,8 +454,9 @@ impl MainProcess {
                 self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
                 self.announce_ready();
             }
-            FromVrrp::Event { event, .. } => {
+            FromVrrp::Event { event, at } => {
                 self.untidy = true;
+                self.black_box.note(at, &event);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
@@ -508,6 +516,7 @@ impl MainProcess {
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
+        self.black_box.crashed(&status.to_string());
         error!("the vrrp process died: {status}");
         match status.code() {
             // keepalived's codes for "starting again will not help".
@@ -612,6 +621,7 @@ impl MainProcess {
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
         self.notify.drain(DRAIN_LIMIT).await;
+        self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp).await;
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
         let counters = self.notify.counters();

@@ -149,7 +149,7 @@ fn adverts_beyond_a_rate_are_sums_and_news_are_kept() {
     let sums: Vec<_> = adverts.iter().filter(|advert| matches!(advert.what, AdvertRecord::More { .. })).collect();
     let sum = AdvertRecord::More { sent: 992, heard: 992, refused: 0, worst_late_us: 999 };
     assert!(sums.len() == 3 && sums.iter().all(|record| record.what == sum), "{sums:?}");
-    let vrids: Vec<_> = adverts.iter().filter_map(|advert| match &advert.what {
+    let vrids = adverts.iter().filter_map(|advert| match &advert.what {
         AdvertRecord::Heard(line) | AdvertRecord::Refused(line) | AdvertRecord::Sent(line) => Some(line.vrid),
         AdvertRecord::More { .. } => None,
     });
