@@ -8,6 +8,8 @@ mod addresses;
 #[path = "netns/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "netns/dual.rs"]
+mod dual;
 #[path = "common/forged.rs"]
 mod forged;
 #[path = "common/handover.rs"]

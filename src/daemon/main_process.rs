@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::black_box::BlackBox;
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
 use super::notices::{DRAIN_LIMIT, Notices};
@@ -198,6 +199,7 @@ struct MainProcess {
     control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
+    black_box: BlackBox,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -259,6 +261,8 @@ enum Wake {
     Notified,
     /// Time to say who is master still.
     Reassert,
+    /// It is time to write the black box.
+    BlackBox,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -294,6 +298,7 @@ impl MainProcess {
             maintenance: control.is_in_maintenance(),
             control,
             untidy: false,
+            black_box: BlackBox::new(std::path::PathBuf::from("/run/holdfast")),
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -373,6 +378,7 @@ impl MainProcess {
             wake = control::wait(&mut self.control) => Wake::Control(wake),
             () = self.notify.turn() => Wake::Notified,
             () = self.notices.due() => Wake::Reassert,
+            () = self.black_box.turn() => Wake::BlackBox,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
@@ -400,6 +406,7 @@ impl MainProcess {
             Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::Reassert => self.notices.reassert(),
+            Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -466,6 +473,7 @@ impl MainProcess {
             FromVrrp::Event { event, at } => {
                 self.control.vrrp_event(&event, at);
                 self.untidy = true;
+                self.black_box.note(at, &event);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
@@ -534,6 +542,7 @@ impl MainProcess {
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
+        self.black_box.crashed(&status.to_string());
         error!("the vrrp process died: {status}");
         match status.code() {
             // keepalived's codes for "starting again will not help".
@@ -640,7 +649,11 @@ impl MainProcess {
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
-        tokio::join!(self.notify.drain(DRAIN_LIMIT), self.notices.finish());
+        tokio::join!(
+            self.notify.drain(DRAIN_LIMIT),
+            self.notices.finish(),
+            self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp),
+        );
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
         let counters = self.notify.counters();

@@ -35,6 +35,8 @@ pub struct Row {
     pub settled: bool,
     /// Why the master is the master, in its daemon's words, when it changed.
     pub cause: Option<String>,
+    /// What `holdfast why` names on each node whose state changed since, for our own daemon.
+    pub why: BTreeMap<String, String>,
     /// A word on what is unusual.
     pub remark: String,
 }
@@ -198,6 +200,7 @@ mod tests {
             bound: ms(3609),
             settled: true,
             cause: Some("no advert from a".to_owned()),
+            why: BTreeMap::new(),
             remark: String::new(),
         }
     }

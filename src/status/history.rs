@@ -125,7 +125,7 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
     use VrrpEvent as E;
     let vrrp = |kind: &str, subject: &str, text: String| event("vrrp", kind, Some(subject), text);
     match happened {
-        E::StateChanged { instance, from, to, priority, cause } => {
+        E::StateChanged { instance, from, to, priority, cause, .. } => {
             let text = format!("{instance}: {from} → {to}: {cause}");
             let mut shown = changed(vrrp("state_changed", instance, text), from, to, cause.into());
             shown.details.insert("priority".to_owned(), priority.to_string());
@@ -150,6 +150,20 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
             let text = format!("{whose}advert of {peer} {what}: {error}");
             event("vrrp", "advert_flawed", instance.as_deref(), text)
         }
+        E::DualMaster { instance, peer, reason, lasted, .. } => {
+            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: dual master: {who} is master too, for {} s: {reason}", lasted.as_secs());
+            with_peer(vrrp("dual_master", instance, text), *peer)
+        }
+        E::DualMasterEnded { instance, peer, lasted, end } => {
+            let text = format!("{instance}: dual master ended after {} s: {end}", lasted.as_secs());
+            with_peer(vrrp("dual_master_ended", instance, text), *peer)
+        }
+        E::VridTaken { instance, vrid, peer, free, .. } => {
+            let advice = free.map(|free| format!("; {free} is free")).unwrap_or_default();
+            let text = format!("{instance}: virtual_router_id {vrid} is spoken by {peer} for other addresses{advice}");
+            with_peer(vrrp("vrid_taken", instance, text), Some(*peer))
+        }
         E::AddressFailed { instance, message } => vrrp("address_failed", instance, format!("{instance}: {message}")),
         E::TimerLate { instance, by } => {
             vrrp("timer_late", instance, format!("{instance}: our timer was {} ms late", by.as_millis()))
@@ -165,6 +179,11 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
         }
         E::Warning { instance, message } => vrrp("warning", instance, format!("{instance}: {message}")),
     }
+}
+
+fn with_peer(mut shown: model::Event, peer: Option<std::net::IpAddr>) -> model::Event {
+    shown.details.extend(peer.map(|peer| ("peer".to_owned(), peer.to_string())));
+    shown
 }
 
 fn of_balancer(happened: &BalancerEvent) -> model::Event {
@@ -275,6 +294,7 @@ mod tests {
             to: StateName::Master,
             priority: 100,
             cause: VrrpCause::Failover,
+            evidence: Vec::new(),
         };
         history.push(Time::default(), Happening::Vrrp(event));
         let shown = history.iter().next().map(Entry::show).expect("one");

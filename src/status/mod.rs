@@ -10,3 +10,4 @@ pub mod maintenance;
 pub mod model;
 pub mod screen;
 pub mod time;
+pub mod why;
