@@ -5,6 +5,7 @@
 //! the line is [`crate::ipvsadm`]'s.
 
 pub mod args;
+pub mod control;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub enum Invocation {
     Lab(Box<LabArgs>),
     /// `holdfast genhash`, `keepalived -T`, or started as `genhash`.
     Genhash(Box<GenhashArgs>),
+    /// A subcommand that speaks with the running daemon.
+    Control(control::ControlCommand),
     /// `holdfast ipvsadm`, or started as `ipvsadm`.
     Ipvsadm {
         /// How it was called, for messages.
@@ -106,6 +109,8 @@ enum Subcommand {
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
     #[command(args_override_self = true)]
     Sweep(Box<DaemonArgs>),
+    #[command(flatten)]
+    Control(control::ControlCommand),
     /// Show and change the kernel's virtual servers, with the options of ipvsadm(8).
     #[command(disable_help_flag = true)]
     Ipvsadm {
@@ -140,6 +145,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Why(args)) => Invocation::Why(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
+            Some(Subcommand::Control(command)) => Invocation::Control(command),
             Some(Subcommand::Ipvsadm { arguments }) => {
                 Invocation::Ipvsadm { program: "holdfast ipvsadm".to_owned(), arguments: texts(&arguments) }
             }

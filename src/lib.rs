@@ -33,6 +33,7 @@
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
+//! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
 //! | [`status`] | pure | what is shown: the JSON of `status`, the history of events |
 //! | [`cli`] | pure | keepalived's flags and our subcommands |
 //! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
@@ -48,6 +49,7 @@ pub mod checkers;
 pub mod cli;
 pub mod command;
 pub mod conf;
+pub mod control;
 pub mod daemon;
 pub mod ipc;
 pub mod ipvs;

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Invocation::Why(args) => why::run(&args),
         Invocation::Check(args) => check::check(&args),
         Invocation::Plan(args) => check::plan(&args),
+        Invocation::Control(command) => Ok(holdfast::control::commands::run(command)),
         Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
         Invocation::Daemon(args) => daemon(*args, argv),
     };

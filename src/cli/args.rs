@@ -125,6 +125,9 @@ pub struct DaemonArgs {
     /// Pid file of the BFD process.
     #[arg(short = 'b', long = "bfd_pid", visible_alias = "bfd-pid", value_name = "FILE")]
     pub bfd_pid: Option<PathBuf>,
+    /// Directory of the control sockets; overrides the configuration.
+    #[arg(long = "control-dir", value_name = "DIR")]
+    pub control_dir: Option<PathBuf>,
     /// Log additions and deletions of addresses.
     #[arg(short = 'a', long = "address-monitoring")]
     pub address_monitoring: bool,

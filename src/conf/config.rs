@@ -73,6 +73,12 @@ pub struct DaemonConfig {
     pub reload_file: Option<ReloadMarker>,
     /// Both configurations of each reload are saved there (`config_save_dir`).
     pub config_save_dir: Option<PathBuf>,
+    /// Where the control sockets are (`control_directory`, ours); `None` is the usual place.
+    pub control_directory: Option<PathBuf>,
+    /// Members of this group may give commands (`control_group`, ours).
+    pub control_group: Option<String>,
+    /// What must be known after a restart is kept there (`state_directory`, ours); `None` is beside the sockets.
+    pub state_directory: Option<PathBuf>,
     /// Receive buffer for the kernel's news of processes, in bytes (`process_monitor_rcv_bufs`).
     pub process_buffer: Option<u32>,
     /// Beyond the system's limit if need be (`process_monitor_rcv_bufs_force`).
@@ -108,6 +114,9 @@ impl Default for DaemonConfig {
             reload_repeat: false,
             reload_file: None,
             config_save_dir: None,
+            control_directory: None,
+            control_group: None,
+            state_directory: None,
             process_buffer: None,
             process_buffer_force: false,
         }

@@ -123,6 +123,9 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
         };
     }
     set_some(&mut daemon.config_save_dir, absolute(section, "config_save_dir", reporter));
+    set_some(&mut daemon.control_directory, absolute(section, "control_directory", reporter));
+    set_some(&mut daemon.control_group, text(section, "control_group"));
+    set_some(&mut daemon.state_directory, absolute(section, "state_directory", reporter));
     set_some(&mut daemon.process_buffer, section.int("process_monitor_rcv_bufs").filter(|bytes| *bytes > 0));
     set(&mut daemon.process_buffer_force, section.bool("process_monitor_rcv_bufs_force"));
     if let Some(word) = section.word("umask") {

@@ -7,6 +7,7 @@
 
 mod apply;
 mod balancer;
+mod control;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -195,6 +196,7 @@ struct MainProcess {
     killed_stuck: bool,
     /// This node takes no part in elections; each vrrp process is told when it starts.
     maintenance: bool,
+    control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
     black_box: BlackBox,
@@ -252,6 +254,7 @@ enum Wake {
     Child(Happening<FromVrrp>),
     Balancer(balancer::Wake),
     Tracker(Update),
+    Control(control::Wake),
     /// A notify script ended and the next was started.
     Notified,
     /// It is time to write the black box.
@@ -278,6 +281,7 @@ impl MainProcess {
         let (sender, updates) = mpsc::channel(UPDATES);
         let runner = runner_for(&config);
         let recorder = flight::create()?;
+        let control = control::Control::open(&args, &config);
         let requests = Requests::new(runner.clone(), known_commands(&config));
         Ok(Self {
             known_errors: KnownErrors::default(),
@@ -287,9 +291,10 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
-            maintenance: false,
+            maintenance: control.is_in_maintenance(),
+            black_box: BlackBox::new(control.directory().to_owned()),
+            control,
             untidy: false,
-            black_box: BlackBox::new(std::path::PathBuf::from("/run/holdfast")),
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -363,6 +368,7 @@ impl MainProcess {
             happening = self.vrrp.next() => Wake::Child(happening),
             wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
+            wake = control::wait(&mut self.control) => Wake::Control(wake),
             () = self.notify.turn() => Wake::Notified,
             () = self.black_box.turn() => Wake::BlackBox,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
@@ -389,6 +395,7 @@ impl MainProcess {
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
             Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
+            Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
@@ -455,6 +462,7 @@ impl MainProcess {
                 self.announce_ready();
             }
             FromVrrp::Event { event, at } => {
+                self.control.vrrp_event(&event, at);
                 self.untidy = true;
                 self.black_box.note(at, &event);
                 // Of our own silence the child has told the log when it was time.
@@ -469,12 +477,15 @@ impl MainProcess {
                 }
             }
             FromVrrp::EventsDropped(count) => {
+                self.control.events_lost("vrrp", count);
                 error!("main was too slow for the vrrp process: {count} events were lost, with their notify scripts");
             }
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
+            FromVrrp::Snapshot(snapshot) => self.on_vrrp_snapshot(snapshot),
+            FromVrrp::Failover { request, outcome } => self.on_failover_answer(request, outcome),
+            FromVrrp::Hello { .. } | FromVrrp::Stopped => {}
         }
     }
 
@@ -498,6 +509,7 @@ impl MainProcess {
     }
 
     fn on_death(&mut self, death: Death) {
+        self.control_child_died("vrrp", death.status);
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }
@@ -606,6 +618,7 @@ impl MainProcess {
             return;
         }
         info!("Stopping");
+        self.control.note("stopping", "the daemon is stopping".to_owned());
         tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
         self.vrrp.cancel_restart();
@@ -617,6 +630,7 @@ impl MainProcess {
     }
 
     async fn finish(&mut self) {
+        self.control.close();
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());

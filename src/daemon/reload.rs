@@ -109,6 +109,18 @@ pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'st
         new.use_pid_dir = old.use_pid_dir;
         kept.push("use_pid_dir");
     }
+    if new.control_directory != old.control_directory {
+        new.control_directory.clone_from(&old.control_directory);
+        kept.push("control_directory");
+    }
+    if new.control_group != old.control_group {
+        new.control_group.clone_from(&old.control_group);
+        kept.push("control_group");
+    }
+    if new.state_directory != old.state_directory {
+        new.state_directory.clone_from(&old.state_directory);
+        kept.push("state_directory");
+    }
     if new.umask != old.umask {
         new.umask = old.umask;
         kept.push("umask");

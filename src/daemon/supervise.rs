@@ -156,6 +156,7 @@ pub struct Supervisor<K: Kind> {
     running: Option<Running<K>>,
     backoff: Backoff,
     restart_at: Option<Instant>,
+    starts: u64,
 }
 
 #[derive(Debug)]
@@ -192,7 +193,7 @@ impl<K: Kind> Drop for Running<K> {
 impl<K: Kind> Supervisor<K> {
     /// No child yet.
     pub fn new(command: ChildCommand, recorder: File) -> Self {
-        Self { command, recorder, running: None, backoff: Backoff::default(), restart_at: None }
+        Self { command, recorder, running: None, backoff: Backoff::default(), restart_at: None, starts: 0 }
     }
 
     /// The memfd that children record into.
@@ -203,6 +204,11 @@ impl<K: Kind> Supervisor<K> {
     /// The child's process id.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().and_then(|running| running.child.id())
+    }
+
+    /// How often a child was started after the first.
+    pub fn restarts(&self) -> u64 {
+        self.starts.saturating_sub(1)
     }
 
     /// Whether there is a child.
@@ -242,6 +248,7 @@ impl<K: Kind> Supervisor<K> {
         let (heard, from_child) = mpsc::channel(QUEUE);
         tokio::spawn(write_messages(write, queue));
         let reader = tokio::spawn(read_messages(read, heard));
+        self.starts += 1;
         self.running = Some(Running {
             child,
             started: Instant::now(),

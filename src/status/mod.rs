@@ -3,6 +3,11 @@
 //! Pure: the time and everything that is shown are passed in. [`model`] is the contract that the control API, the
 //! command line, the metrics and the status page share.
 
+pub mod build;
+pub mod cause;
+pub mod history;
+pub mod maintenance;
 pub mod model;
+pub mod screen;
 pub mod time;
 pub mod why;

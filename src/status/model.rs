@@ -70,6 +70,20 @@ pub struct Daemon {
     pub events_lost: u64,
     /// The sequence number of the last event; 0 before the first.
     pub last_event: u64,
+    /// The control sockets.
+    pub control: ControlCounters,
+}
+
+/// What the control sockets have seen since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlCounters {
+    /// Connections.
+    pub connections: u64,
+    /// Connections and requests that were turned away: too many, not permitted, malformed.
+    pub refused: u64,
+    /// Panics of tasks that serve them.
+    pub panics: u64,
 }
 
 /// What has become of reloads.
@@ -241,8 +255,12 @@ pub struct Instance {
     pub addresses: Vec<Address>,
     /// The master that it hears, as backup.
     pub master: Option<Heard>,
+    /// Another router of its VRID was heard since the vrrp process started. Backups are silent.
+    pub others_heard: bool,
     /// The other routers of its VRID that have been heard.
     pub peers: Vec<Peer>,
+    /// Another router is master of the same addresses, for longer than a contest takes.
+    pub dual_master: Option<DualMaster>,
     /// keepalived's counters and ours.
     pub counters: Counters,
 }
@@ -298,6 +316,18 @@ pub struct Heard {
     pub priority: u8,
     /// The interval that it announced.
     pub advert_interval_ms: u64,
+}
+
+/// Two masters at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; nothing when only its ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// Another router that was heard.

@@ -203,6 +203,7 @@ impl Instance {
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
+            others_heard: self.has_heard_others,
             handing_over: self.handover().is_some(),
             source: self.binding.source,
             counters: self.counters,

@@ -42,6 +42,8 @@ pub struct InstanceSnapshot {
     pub effective_priority: u8,
     /// The master heard, as backup.
     pub master: Option<Heard>,
+    /// Another router of its VRID was heard since the process started.
+    pub others_heard: bool,
     /// It has resigned, and keeps its addresses until its successor has them.
     pub handing_over: bool,
     /// Source address of its adverts.

@@ -153,6 +153,9 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("stats_dump_file", Args::Word, "PATH", "", "", "parsed but never used").not_built_warn("state dumps have their usual names and layout"),
         keyword("json_dump_file", Args::Word, "PATH", "", "", "parsed but never used").not_built_warn("state dumps have their usual names and layout"),
         keyword("virtual_server_forwarder", Args::Choice(&["auto", "kernel", "userspace"]), "auto|kernel|userspace", "auto", "", "what carries the traffic of virtual servers; auto: the kernel's IPVS where there is one").ours(),
+        keyword("control_directory", Args::Word, "DIR", "/run/holdfast", "absolute, created", "where the control sockets are, status.sock and admin.sock").ours(),
+        keyword("control_group", Args::Word, "GROUP", "none", "", "members of this group may give commands on admin.sock, as root may").ours(),
+        keyword("state_directory", Args::Word, "DIR", "control_directory", "absolute, created", "what must outlive a restart, such as maintenance; a directory that outlives a reboot keeps it longer").ours(),
         keyword("forwarder_threads", Args::Int { min: 1, max: 1024 }, "N", "one for each CPU", "1..1024", "threads of the userspace forwarder").ours(),
     ],
 };

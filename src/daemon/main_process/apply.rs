@@ -10,10 +10,12 @@ use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use super::balancer::known_commands;
+use super::control::refused_reload;
 use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
 use crate::command::Command;
 use crate::conf::Loaded;
 use crate::conf::config::Config;
+use crate::control::api::{Refused, done, refused};
 use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::reload_files::{self, Records};
 use crate::daemon::watchdog::Watchdog;
@@ -39,6 +41,7 @@ impl MainProcess {
             return;
         }
         self.reload_at = None;
+        self.control.reload_begins();
         info!("Reloading");
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             tell_systemd(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]);
@@ -75,38 +78,49 @@ impl MainProcess {
         if self.stopping.is_some() {
             return;
         }
-        match loaded {
+        let outcome = match loaded {
             Ok(Loaded { config, diagnostics, .. }) => {
                 load::log(&diagnostics);
+                let refuse = |why: String| {
+                    let message = format!("reload refused, nothing changed{why}");
+                    error!("{message}");
+                    refused_reload(message, &diagnostics)
+                };
                 match (config, self.known_errors.first_new(&diagnostics)) {
                     // A full disk leaves such a file behind. Giving everything up is what stopping is for.
                     (Some(config), None) if config == Config::default() && self.config != config => {
                         let file = self.args.file.display();
-                        error!("reload refused, nothing changed: {file} says nothing at all; to give all up, stop");
+                        refuse(format!(": {file} says nothing at all; to give all up, stop"))
                     }
                     (Some(config), None) => {
                         if diagnostics.has_errors() {
                             warn!("reload: the running configuration has the same errors, going on");
                         }
                         self.known_errors = KnownErrors::of(&diagnostics);
-                        self.reconfigure(config, since.elapsed());
+                        done(self.reconfigure(config, since.elapsed()))
                     }
                     (_, Some(error)) => {
                         let place = load::place(error);
-                        error!("reload refused, nothing changed, because of {place}: {}", error.message);
+                        refuse(format!(", because of {place}: {}", error.message))
                     }
-                    (None, None) => error!("reload refused, nothing changed: no usable configuration"),
+                    (None, None) => refuse(": no usable configuration".to_owned()),
                 }
             }
-            Err(error) => error!("reload: reading the configuration failed, nothing changed: {error}"),
-        }
+            Err(error) => {
+                let message = format!("reload: reading the configuration failed, nothing changed: {error}");
+                error!("{message}");
+                refused(Refused::Internal, message)
+            }
+        };
+        self.control.reload_ended(outcome);
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if again {
             self.begin_reload();
         }
     }
 
-    fn reconfigure(&mut self, mut new: Config, load_time: Duration) {
+    /// The result is what people are told.
+    fn reconfigure(&mut self, mut new: Config, load_time: Duration) -> String {
         let started = Instant::now();
         for name in reload::keep_unchangeable(&self.config.daemon, &mut new.daemon) {
             warn!("reload: {name} holds until the next start and was not changed");
@@ -135,8 +149,10 @@ impl MainProcess {
         self.schedule.apply(&self.config.daemon);
         self.feed_vrrp(diff, old);
         self.feed_balancer(&old_balancer);
-        info!("{}", summary.line(load_time + started.elapsed()));
+        let line = summary.line(load_time + started.elapsed());
+        info!("{line}");
         crate::net::sys::release_free_memory();
+        line
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.

@@ -50,6 +50,11 @@ pub(super) struct BalancerChild {
 }
 
 impl BalancerChild {
+    /// Who can serve, in the words of the child that runs.
+    pub fn able(&self) -> &BTreeMap<VirtualServerId, bool> {
+        &self.able
+    }
+
     pub fn new(command: ChildCommand, requests: Requests, pid_path: std::path::PathBuf) -> anyhow::Result<Self> {
         // It has no flight recorder.
         let output = std::fs::File::options().write(true).open("/dev/null")?;
@@ -180,13 +185,15 @@ impl MainProcess {
                     self.announce_ready();
                 }
             }
-            FromBalancer::Event { event, .. } => {
+            FromBalancer::Event { event, at } => {
+                self.control.balancer_event(&event, at);
                 log_event(&event);
                 if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
                     self.notify.push(subject, jobs);
                 }
             }
             FromBalancer::EventsDropped(count) => {
+                self.control.events_lost("balancer", count);
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
             }
             FromBalancer::Able { virtual_server, able } => {
@@ -208,7 +215,8 @@ impl MainProcess {
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
                 warn!("the balancer process stopped by itself");
             }
-            FromBalancer::Hello { .. } | FromBalancer::Snapshot(_) | FromBalancer::Stopped => {}
+            FromBalancer::Snapshot(snapshot) => self.on_balancer_snapshot(snapshot),
+            FromBalancer::Hello { .. } | FromBalancer::Stopped => {}
         }
     }
 
@@ -231,6 +239,7 @@ impl MainProcess {
 
     fn on_balancer_death(&mut self, death: Death) {
         let Death { status, wait, early_deaths, .. } = death;
+        self.control_child_died("balancer", status);
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
         self.balancer.pulse = None;
@@ -319,6 +328,16 @@ impl MainProcess {
             self.balancer.kill_at = Some(tokio::time::Instant::now() + self.config.daemon.child_wait);
             self.balancer.child.send(&ToBalancer::Stop);
         }
+    }
+
+    /// An operator's word on a real server, for this child and the next ones.
+    pub(super) fn set_admin(&mut self, virtual_server: VirtualServerId, real_server: SocketKey, state: AdminState) {
+        let key = (virtual_server.clone(), real_server);
+        match state {
+            AdminState::Up => drop(self.balancer.admin.remove(&key)),
+            AdminState::Drain | AdminState::Maint => drop(self.balancer.admin.insert(key, state)),
+        }
+        self.balancer.child.send(&ToBalancer::Admin { virtual_server, real_server, state });
     }
 
     /// Virtual servers may follow instances (`vrrp_instance` in a virtual server).

@@ -1,0 +1,740 @@
+//! The control API's end in main: what is asked is answered here, and here alone.
+//!
+//! Shell, on main's loop. A question about the state makes a round: both children are asked for a snapshot, and whatever
+//! has come within [`ANSWER_LIMIT`] is shown; what has not is said. Nobody waits for a child that stands still, and no
+//! child is asked again before it has answered. Rounds keep a distance, so that nobody can keep the children busy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::{MainProcess, namespace};
+use crate::cli::DaemonArgs;
+use crate::conf::config::Config;
+use crate::control::api::{Answer, MaintenanceOrder, Refused, Request, done, nearest, refused};
+use crate::control::handle::{Ask, Inbox};
+use crate::control::paths;
+use crate::control::server::{Permissions, Server};
+use crate::ipvs::config::VirtualServerId;
+use crate::ipvs::event::{AdminState, Event as BalancerEvent};
+use crate::ipvs::message::ToBalancer;
+use crate::ipvs::snapshot::Snapshot as BalancerSnapshot;
+use crate::ipvs::types::SocketKey;
+use crate::status::build;
+use crate::status::history::{Happening, History};
+use crate::status::maintenance::{self, Record};
+use crate::status::model::{self, Outcome, Process, ProcessState, Status};
+use crate::status::time::Time;
+use crate::vrrp::engine::FailoverRefusal;
+use crate::vrrp::event::Event as VrrpEvent;
+use crate::vrrp::message::ToVrrp;
+use crate::vrrp::snapshot::Snapshot as VrrpSnapshot;
+
+/// A child answers by then, or is shown as silent.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// Between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// The vrrp process says by then whether a hand-over has begun.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(2);
+/// The wall clock may be set: the end of maintenance is looked for at least this often.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+/// Bytes of diagnostics in the answer to a reload.
+const MOST_DIAGNOSTICS: usize = 16 * 1024;
+
+/// What main keeps for the control API.
+pub(super) struct Control {
+    inbox: Option<Inbox>,
+    /// After the inbox in the order of dropping: answers leave first.
+    server: Option<Server>,
+    pub history: History,
+    started: Time,
+    started_at: Instant,
+    round: Option<Round>,
+    /// For the next round.
+    waiting: Vec<Waiting>,
+    next_round: Instant,
+    /// The child has not answered the last question yet.
+    vrrp_owes: bool,
+    balancer_owes: bool,
+    failovers: BTreeMap<u64, Failover>,
+    next_request: u64,
+    /// Whoever asked for the reload that is under way, and for the next one.
+    reloading: Vec<oneshot::Sender<Answer>>,
+    reload_next: Vec<oneshot::Sender<Answer>>,
+    pub reloads: model::Reloads,
+    pub events_lost: u64,
+    maintenance: Option<Record>,
+    maintenance_file: PathBuf,
+    look_at_clock: Instant,
+}
+
+/// Somebody waits for a snapshot.
+enum Waiting {
+    Status(oneshot::Sender<Answer>),
+    Maintenance { order: MaintenanceOrder, by: String, answer: oneshot::Sender<Answer> },
+}
+
+struct Failover {
+    what: String,
+    answer: oneshot::Sender<Answer>,
+    late_at: Instant,
+}
+
+struct Round {
+    waiting: Vec<Waiting>,
+    vrrp: Part<VrrpSnapshot>,
+    balancer: Part<BalancerSnapshot>,
+    late_at: Instant,
+}
+
+/// What one child has to say in a round.
+enum Part<S> {
+    /// There is no such child, or it is not ready.
+    None,
+    Asked,
+    /// It owes an older answer, and is asked when that has come.
+    ToAsk,
+    Said(Box<S>),
+}
+
+impl<S> Part<S> {
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Asked | Self::ToAsk)
+    }
+
+    fn said(&self) -> Option<&S> {
+        if let Self::Said(snapshot) = self { Some(snapshot) } else { None }
+    }
+}
+
+/// What woke main.
+pub(super) enum Wake {
+    Asked(Ask),
+    /// Something is late, or its time has come.
+    Due,
+}
+
+/// Waits for either. Safe to drop.
+pub(super) async fn wait(control: &mut Control) -> Wake {
+    let due = control.next_deadline().map(tokio::time::Instant::from_std);
+    let asked = async {
+        match &mut control.inbox {
+            Some(inbox) => inbox.requests.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Some(ask) = asked => Wake::Asked(ask),
+        () = sleep_until(due) => Wake::Due,
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+fn wall_clock() -> Time {
+    Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+impl Control {
+    /// Opens the sockets; a daemon without them goes on, and says so.
+    pub fn open(args: &DaemonArgs, config: &Config) -> Self {
+        let namespace = namespace(args, config);
+        let directory = paths::directory(args.control_dir.as_deref(), &config.daemon, namespace.as_deref());
+        let owner = nix::unistd::geteuid().as_raw();
+        let permissions = Permissions { owner, group: config.daemon.control_group.as_deref().and_then(group) };
+        let (server, inbox) = match Server::start(&directory, permissions) {
+            Ok((server, _handle, inbox)) => (Some(server), Some(inbox)),
+            Err(error) => {
+                warn!("no control sockets, `holdfast status` cannot reach this daemon: {error}");
+                (None, None)
+            }
+        };
+        let state = config.daemon.state_directory.as_deref().unwrap_or(&directory);
+        let maintenance_file = paths::maintenance_file(state);
+        let now = Instant::now();
+        let mut control = Self {
+            inbox,
+            server,
+            history: History::default(),
+            started: wall_clock(),
+            started_at: now,
+            round: None,
+            waiting: Vec::new(),
+            next_round: now,
+            vrrp_owes: false,
+            balancer_owes: false,
+            failovers: BTreeMap::new(),
+            next_request: 0,
+            reloading: Vec::new(),
+            reload_next: Vec::new(),
+            reloads: model::Reloads::default(),
+            events_lost: 0,
+            maintenance: None,
+            maintenance_file,
+            look_at_clock: now,
+        };
+        // Without a directory of its own the file is another daemon's.
+        if control.server.is_some() || config.daemon.state_directory.is_some() {
+            control.restore_maintenance();
+        }
+        control.note("started", format!("holdfast {} started", env!("CARGO_PKG_VERSION")));
+        control
+    }
+
+    /// Where files of this daemon go that are not for long.
+    pub(super) fn directory(&self) -> &Path {
+        self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    }
+
+    fn restore_maintenance(&mut self) {
+        let text = match fs::read_to_string(&self.maintenance_file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => return warn!("{}: {error}", self.maintenance_file.display()),
+        };
+        match serde_json::from_str::<Record>(&text) {
+            Ok(record) if record.is_over(wall_clock()) => {
+                info!("maintenance ended while the daemon was not running");
+                self.store(None);
+            }
+            Ok(record) => {
+                warn!("this node is in maintenance and takes no part in elections: {}", sentence(&record));
+                self.maintenance = Some(record);
+            }
+            Err(error) => warn!("{}: {error}: not in maintenance", self.maintenance_file.display()),
+        }
+    }
+
+    /// Whether this node is in maintenance, as it was before a restart.
+    pub fn is_in_maintenance(&self) -> bool {
+        self.maintenance.is_some()
+    }
+
+    /// Keeps the record, or the lack of one, for the next daemon. Whole or not at all.
+    fn store(&self, record: Option<&Record>) {
+        let written = match record {
+            Some(record) => write_whole(&self.maintenance_file, record),
+            None => match fs::remove_file(&self.maintenance_file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        if let Err(error) = written {
+            error!("{}: {error}: a restart of the daemon forgets this change", self.maintenance_file.display());
+        }
+    }
+
+    /// Puts something of main's own into the history.
+    pub fn note(&mut self, kind: &'static str, text: String) {
+        self.happened(wall_clock(), Happening::Main { kind, text });
+    }
+
+    fn happened(&mut self, at: Time, what: Happening) {
+        let last = self.history.push(at, what);
+        if let Some(inbox) = &self.inbox {
+            inbox.news.send_replace(last);
+        }
+    }
+
+    /// The vrrp process says that something happened at this time of the wall clock.
+    pub fn vrrp_event(&mut self, event: &VrrpEvent, at: Duration) {
+        self.happened(Time(at), Happening::Vrrp(event.clone()));
+    }
+
+    /// The same of the balancer process.
+    pub fn balancer_event(&mut self, event: &BalancerEvent, at: Duration) {
+        self.happened(Time(at), Happening::Balancer(event.clone()));
+    }
+
+    /// A child was too slow for main, or main for it.
+    pub fn events_lost(&mut self, process: &str, count: u64) {
+        self.events_lost += count;
+        self.note("events_lost", format!("{count} events of the {process} process were lost"));
+    }
+
+    /// The end: whoever waits is told so, and nobody is heard any more.
+    pub fn close(&mut self) {
+        self.inbox = None;
+        self.round = None;
+        self.waiting.clear();
+        self.failovers.clear();
+        self.reloading.clear();
+        self.reload_next.clear();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let round = self.round.as_ref().map(|round| round.late_at);
+        let next = (self.round.is_none() && !self.waiting.is_empty()).then_some(self.next_round);
+        let failover = self.failovers.values().map(|failover| failover.late_at).min();
+        let maintenance = self.maintenance.as_ref().and_then(|record| record.until).map(|_| self.look_at_clock);
+        [round, next, failover, maintenance].into_iter().flatten().min()
+    }
+
+    /// A reload begins: it is the one that was asked for.
+    pub fn reload_begins(&mut self) {
+        self.reloading.append(&mut self.reload_next);
+    }
+
+    /// What came of it.
+    pub fn reload_ended(&mut self, outcome: Outcome) {
+        let counter = if outcome.done { &mut self.reloads.succeeded } else { &mut self.reloads.refused };
+        *counter += 1;
+        self.reloads.last_at = Some(wall_clock());
+        self.reloads.last_result = outcome.message.lines().next().map(str::to_owned);
+        self.note("reload", outcome.message.lines().next().unwrap_or_default().to_owned());
+        for answer in self.reloading.drain(..) {
+            let _ = answer.send(Answer::Outcome(outcome.clone()));
+        }
+    }
+}
+
+/// The group's number; `None`, with a word, when there is no such group.
+fn group(name: &str) -> Option<u32> {
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Some(group.gid.as_raw()),
+        _ => {
+            warn!("control_group {name}: there is no such group, only root may give commands");
+            None
+        }
+    }
+}
+
+fn write_whole(path: &Path, record: &Record) -> std::io::Result<()> {
+    use std::io::Write;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+fn sentence(record: &Record) -> String {
+    let reason = record.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    match record.until {
+        Some(until) => format!("until {until}{reason}"),
+        None => format!("until it is ended{reason}"),
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+impl MainProcess {
+    pub(super) fn handle_control(&mut self, wake: Wake) {
+        match wake {
+            Wake::Asked(ask) => self.on_ask(ask),
+            Wake::Due => {}
+        }
+        self.control_timeout(Instant::now());
+    }
+
+    fn on_ask(&mut self, Ask { request, by, answer }: Ask) {
+        let outcome = match request {
+            Request::Status => return self.control.waiting.push(Waiting::Status(answer)),
+            Request::Events { after, most } => {
+                let history = &self.control.history;
+                let events = history.after(after).take(most).map(|entry| entry.show()).collect();
+                let _ = answer.send(Answer::Events { events, lost: history.lost_after(after) });
+                return;
+            }
+            Request::Why => {
+                let record = self.black_box.record(self.vrrp.recorder(), &self.config.vrrp, "asked");
+                let _ = answer.send(Answer::Why(Arc::new(record)));
+                return;
+            }
+            _ if self.stopping.is_some() => refused(Refused::Stopping, "the daemon is stopping"),
+            Request::Failover { instance } => return self.ask_failover(&instance, &by, answer),
+            Request::Maintenance(order) if order.on && !order.force => {
+                return self.control.waiting.push(Waiting::Maintenance { order, by, answer });
+            }
+            Request::Maintenance(order) => self.order_maintenance(&order, &by),
+            Request::RealServer { address, virtual_server, state } => {
+                self.order_real_server(&address, virtual_server.as_deref(), state, &by)
+            }
+            Request::Reload => {
+                info!("a reload is asked for by {by}");
+                self.control.reload_next.push(answer);
+                return self.begin_reload();
+            }
+            Request::Stop => {
+                info!("the end is asked for by {by}");
+                self.stop();
+                done("stopping")
+            }
+        };
+        let _ = answer.send(Answer::Outcome(outcome));
+    }
+
+    /// Begins and ends rounds, gives up what is late, ends maintenance.
+    fn control_timeout(&mut self, now: Instant) {
+        if self.control.maintenance.is_some() && self.control.look_at_clock <= now {
+            self.look_at_maintenance(now);
+        }
+        let late: Vec<u64> =
+            self.control.failovers.iter().filter(|(_, f)| f.late_at <= now).map(|(request, _)| *request).collect();
+        for request in late {
+            if let Some(Failover { what, answer, .. }) = self.control.failovers.remove(&request) {
+                let message = format!("{what}: the vrrp process does not answer; it may hand over yet");
+                let _ = answer.send(Answer::Outcome(refused(Refused::Late, message)));
+            }
+        }
+        self.end_round(now);
+        if self.control.round.is_none() && !self.control.waiting.is_empty() && self.control.next_round <= now {
+            self.begin_round(now);
+            self.end_round(now);
+        }
+    }
+
+    fn begin_round(&mut self, now: Instant) {
+        let waiting = std::mem::take(&mut self.control.waiting);
+        let vrrp = ask(self.vrrp.is_ready(), &mut self.control.vrrp_owes, || self.vrrp.send(&ToVrrp::SnapshotPlease));
+        let child = &mut self.balancer.child;
+        let ready = child.is_ready();
+        let please = || child.send(&ToBalancer::SnapshotPlease);
+        let balancer = ask(ready, &mut self.control.balancer_owes, please);
+        self.control.round = Some(Round { waiting, vrrp, balancer, late_at: now + ANSWER_LIMIT });
+    }
+
+    pub(super) fn on_vrrp_snapshot(&mut self, snapshot: Box<VrrpSnapshot>) {
+        self.control.vrrp_owes = false;
+        match self.control.round.as_mut().map(|round| &mut round.vrrp) {
+            Some(part @ Part::ToAsk) => {
+                *part = Part::Asked;
+                self.control.vrrp_owes = true;
+                self.vrrp.send(&ToVrrp::SnapshotPlease);
+            }
+            Some(part @ Part::Asked) => *part = Part::Said(snapshot),
+            Some(Part::None | Part::Said(_)) | None => {}
+        }
+        self.control_timeout(Instant::now());
+    }
+
+    pub(super) fn on_balancer_snapshot(&mut self, snapshot: Box<BalancerSnapshot>) {
+        self.control.balancer_owes = false;
+        match self.control.round.as_mut().map(|round| &mut round.balancer) {
+            Some(part @ Part::ToAsk) => {
+                *part = Part::Asked;
+                self.control.balancer_owes = true;
+                self.balancer.child.send(&ToBalancer::SnapshotPlease);
+            }
+            Some(part @ Part::Asked) => *part = Part::Said(snapshot),
+            Some(Part::None | Part::Said(_)) | None => {}
+        }
+        self.control_timeout(Instant::now());
+    }
+
+    /// A child has died, and owes nothing any more.
+    pub(super) fn control_child_died(&mut self, process: &'static str, how: std::process::ExitStatus) {
+        if process == "vrrp" {
+            self.control.vrrp_owes = false;
+            for (_, Failover { what, answer, .. }) in std::mem::take(&mut self.control.failovers) {
+                let message = format!("{what}: the vrrp process has died");
+                let _ = answer.send(Answer::Outcome(refused(Refused::Conflict, message)));
+            }
+        } else {
+            self.control.balancer_owes = false;
+        }
+        if let Some(round) = &mut self.control.round {
+            if process == "vrrp" {
+                round.vrrp = Part::None;
+            } else {
+                round.balancer = Part::None;
+            }
+        }
+        if self.stopping.is_none() {
+            self.control.note("child_died", format!("the {process} process ended: {how}"));
+        }
+        self.control_timeout(Instant::now());
+    }
+
+    /// Answers whoever waits, when all has been said or it is time.
+    fn end_round(&mut self, now: Instant) {
+        let is_over = |round: &mut Round| round.late_at <= now || !(round.vrrp.is_open() || round.balancer.is_open());
+        let Some(round) = self.control.round.take_if(is_over) else { return };
+        self.control.next_round = now + ROUND_PAUSE;
+        let status = Arc::new(self.status(&round));
+        for waiting in round.waiting {
+            let (answer, text) = match waiting {
+                Waiting::Status(answer) => (answer, Answer::Status(Arc::clone(&status))),
+                Waiting::Maintenance { order, by, answer } => {
+                    let outcome = match hindrance(&status) {
+                        Some(refusal) => refusal,
+                        None => self.order_maintenance(&order, &by),
+                    };
+                    (answer, Answer::Outcome(outcome))
+                }
+            };
+            let _ = answer.send(text);
+        }
+    }
+
+    fn status(&self, round: &Round) -> Status {
+        let at = wall_clock();
+        let control = &self.control;
+        let (vrrp, balancer) = (round.vrrp.said(), round.balancer.said());
+        let instances = build::instances(at, &self.config, vrrp);
+        let silent = |open: bool, name: &str| open.then(|| format!("the {name} process did not answer in time"));
+        let stale = vrrp
+            .and_then(|vrrp| vrrp.trackers_stale)
+            .map(|stale| format!("the vrrp process has heard nothing of trackers for {} ms", stale.as_millis()));
+        let mut remarks: Vec<String> =
+            [silent(round.vrrp.is_open(), "vrrp"), silent(round.balancer.is_open(), "balancer"), stale]
+                .into_iter()
+                .flatten()
+                .collect();
+        if self.stopping.is_some() {
+            remarks.push("the daemon is stopping".to_owned());
+        }
+        Status {
+            version: model::VERSION,
+            at,
+            node: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+            router_id: self.config.daemon.router_id.clone(),
+            daemon: model::Daemon {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                build: crate::BUILD_ID.to_owned(),
+                started: control.started,
+                uptime_ms: build::millis(control.started_at.elapsed()),
+                config_file: self.args.file.display().to_string(),
+                reloads: control.reloads.clone(),
+                processes: self.processes_shown(round),
+                events_lost: control.events_lost,
+                last_event: control.history.last(),
+                control: control.inbox.as_ref().map_or_else(Default::default, |inbox| model::ControlCounters {
+                    connections: inbox.counters.connections.load(Ordering::Relaxed),
+                    refused: inbox.counters.refused.load(Ordering::Relaxed),
+                    panics: inbox.counters.panics.load(Ordering::Relaxed),
+                }),
+            },
+            maintenance: Record::show(control.maintenance.as_ref()),
+            sync_groups: build::sync_groups(&self.config, &instances),
+            instances,
+            trackers: build::trackers(&self.config, &self.statuses, vrrp),
+            virtual_servers: build::virtual_servers(&self.config, self.balancer.able(), balancer),
+            remarks,
+            unknown_vrid: vrrp.map_or(0, |vrrp| vrrp.unknown_vrid),
+        }
+    }
+
+    fn processes_shown(&self, round: &Round) -> Vec<Process> {
+        let state = |running, ready, silent, planned| match (running, ready) {
+            (true, true) if silent => ProcessState::Silent,
+            (true, true) => ProcessState::Running,
+            (true, false) => ProcessState::Starting,
+            (false, _) if planned => ProcessState::Waiting,
+            (false, _) => ProcessState::Absent,
+        };
+        let (vrrp, balancer) = (&self.vrrp, &self.balancer.child);
+        let main = Process {
+            name: "main".to_owned(),
+            pid: Some(std::process::id()),
+            state: ProcessState::Running,
+            restarts: 0,
+        };
+        let mut processes = vec![main];
+        if self.needs_vrrp() || vrrp.is_running() {
+            let state = state(vrrp.is_running(), vrrp.is_ready(), round.vrrp.is_open(), vrrp.restart_is_planned());
+            processes.push(Process { name: "vrrp".to_owned(), pid: vrrp.pid(), state, restarts: vrrp.restarts() });
+        }
+        if self.needs_balancer() || balancer.is_running() {
+            let planned = balancer.restart_is_planned();
+            let state = state(balancer.is_running(), balancer.is_ready(), round.balancer.is_open(), planned);
+            let (pid, restarts) = (balancer.pid(), balancer.restarts());
+            processes.push(Process { name: "balancer".to_owned(), pid, state, restarts });
+        }
+        processes
+    }
+
+    // ---- commands ---------------------------------------------------------------------------------------------------
+
+    /// `name` is an instance, or a sync group, of which any member will do.
+    fn ask_failover(&mut self, name: &str, by: &str, answer: oneshot::Sender<Answer>) {
+        let vrrp = &self.config.vrrp;
+        let instance = match vrrp.groups.get(name).and_then(|group| group.members.first()) {
+            Some(member) if !vrrp.instances.contains_key(name) => member.clone(),
+            _ => name.to_owned(),
+        };
+        let refusal = if !vrrp.instances.contains_key(&instance) {
+            let names = vrrp.instances.keys().chain(vrrp.groups.keys()).map(String::as_str);
+            Some(Outcome {
+                did_you_mean: nearest(name, names),
+                ..refused(Refused::Unknown, format!("there is no vrrp_instance {name}"))
+            })
+        } else if !self.vrrp.is_ready() {
+            Some(refused(Refused::Conflict, "the vrrp process is not up to its work"))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            let _ = answer.send(Answer::Outcome(refusal));
+            return;
+        }
+        let text = format!("failover of {name} is asked for by {by}");
+        info!("{text}");
+        self.control.note("command", text);
+        self.control.next_request += 1;
+        let request = self.control.next_request;
+        let late_at = Instant::now() + FAILOVER_LIMIT;
+        self.control.failovers.insert(request, Failover { what: name.to_owned(), answer, late_at });
+        self.vrrp.send(&ToVrrp::Failover { request, instance });
+    }
+
+    pub(super) fn on_failover_answer(&mut self, request: u64, outcome: Result<(), FailoverRefusal>) {
+        let Some(Failover { what, answer, .. }) = self.control.failovers.remove(&request) else { return };
+        let outcome = match outcome {
+            Ok(()) => done(format!("{what} is handed over: its addresses stay until the successor has them")),
+            Err(refusal @ FailoverRefusal::Unknown { .. }) => refused(Refused::Unknown, refusal.to_string()),
+            Err(refusal @ FailoverRefusal::OwnerAlone { .. }) => refused(Refused::NoPeer, refusal.to_string()),
+            Err(refusal @ FailoverRefusal::Stopping) => refused(Refused::Stopping, refusal.to_string()),
+            Err(refusal @ FailoverRefusal::NotMaster { .. }) => refused(Refused::Conflict, refusal.to_string()),
+        };
+        let _ = answer.send(Answer::Outcome(outcome));
+    }
+
+    fn order_maintenance(&mut self, order: &MaintenanceOrder, by: &str) -> Outcome {
+        let now = wall_clock();
+        let before = self.control.maintenance.as_ref();
+        let record = match order.on.then(|| Record::of(now, order, before)).transpose() {
+            Ok(record) => record,
+            Err(message) => return refused(Refused::Invalid, message),
+        };
+        let message = match (&record, before) {
+            (Some(record), _) => format!("this node takes no part in elections {}", sentence(record)),
+            (None, Some(_)) => "this node takes part in elections again".to_owned(),
+            (None, None) => return done("this node is not in maintenance"),
+        };
+        warn!("{message} (asked for by {by})");
+        self.set_maintenance(record, &message);
+        done(message)
+    }
+
+    fn set_maintenance(&mut self, record: Option<Record>, message: &str) {
+        self.control.store(record.as_ref());
+        self.control.note("maintenance", message.to_owned());
+        self.control.maintenance = record;
+        self.control.look_at_clock = Instant::now();
+        let on = self.control.maintenance.is_some();
+        if self.maintenance != on {
+            self.maintenance = on;
+            self.vrrp.send(&ToVrrp::Maintenance(on));
+        }
+    }
+
+    /// It ends by itself, by the wall clock, which may be set.
+    fn look_at_maintenance(&mut self, now: Instant) {
+        let clock = wall_clock();
+        let Some(record) = &self.control.maintenance else { return };
+        if record.is_over(clock) {
+            let message = "maintenance has ended by itself: this node takes part in elections again";
+            warn!("{message}");
+            self.set_maintenance(None, message);
+        } else if let Some(until) = record.until {
+            self.control.look_at_clock = now + until.since(clock).min(LOOK_AT_CLOCK);
+        }
+    }
+
+    fn order_real_server(&mut self, name: &str, server: Option<&str>, state: AdminState, by: &str) -> Outcome {
+        let services = &self.config.balancer.services;
+        let is_meant = |id: &VirtualServerId, label: &Option<String>| {
+            server.is_none_or(|server| {
+                id.to_string() == server || is_address(id, server) || label.as_deref() == Some(server)
+            })
+        };
+        if let Some(server) = server.filter(|_| !services.iter().any(|(id, config)| is_meant(id, &config.snmp_name))) {
+            let names: Vec<String> = services.keys().map(ToString::to_string).collect();
+            return Outcome {
+                did_you_mean: nearest(server, names.iter().map(String::as_str)),
+                ..refused(Refused::Unknown, format!("there is no virtual_server {server}"))
+            };
+        }
+        let meant = services.iter().filter(|(id, config)| is_meant(id, &config.snmp_name));
+        let all: Vec<(VirtualServerId, SocketKey, Option<String>)> = meant
+            .flat_map(|(id, config)| config.real_servers.iter().map(|r| (id.clone(), r.address, r.snmp_name.clone())))
+            .collect();
+        let is_named = |address: &SocketKey, label: &Option<String>| {
+            address.to_string() == name || address.ip.to_string() == name || label.as_deref() == Some(name)
+        };
+        let chosen: Vec<_> = all.iter().filter(|(_, address, label)| is_named(address, label)).collect();
+        if chosen.is_empty() {
+            let names: Vec<String> = all.iter().map(|(_, address, _)| address.to_string()).collect();
+            let of = server.map(|server| format!(" of {server}")).unwrap_or_default();
+            return Outcome {
+                did_you_mean: nearest(name, names.iter().map(String::as_str)),
+                ..refused(Refused::Unknown, format!("there is no real_server {name}{of}"))
+            };
+        }
+        let mut lines = Vec::new();
+        for (id, address, _) in chosen {
+            let what = match state {
+                AdminState::Up => "its health decides again",
+                AdminState::Drain => "takes no new connections; those that there are go on",
+                AdminState::Maint => "is out of service, whatever its health",
+            };
+            info!("{address} of {id}: {state}, asked for by {by}");
+            lines.push(format!("{address} of {id} {what}"));
+            self.set_admin(id.clone(), *address, state);
+        }
+        done(lines.join("\n"))
+    }
+}
+
+/// `192.0.2.1:80` for `[192.0.2.1]:tcp:80`.
+fn is_address(id: &VirtualServerId, text: &str) -> bool {
+    matches!(id, VirtualServerId::Address { address, .. } if address.to_string() == text)
+}
+
+/// A child's part of a new round.
+fn ask<S>(is_ready: bool, owes: &mut bool, please: impl FnOnce()) -> Part<S> {
+    match (is_ready, *owes) {
+        (false, _) => Part::None,
+        (true, true) => Part::ToAsk,
+        (true, false) => {
+            *owes = true;
+            please();
+            Part::Asked
+        }
+    }
+}
+
+/// Why maintenance is not begun.
+fn hindrance(status: &Status) -> Option<Outcome> {
+    let vrrp = status.daemon.processes.iter().find(|process| process.name == "vrrp");
+    if vrrp.is_some_and(|process| process.state == ProcessState::Silent) {
+        return Some(refused(Refused::Late, "the vrrp process does not answer: --force begins without it"));
+    }
+    let alone = maintenance::without_peers(status);
+    if alone.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "nobody else was heard who could take over {} (a router that has been backup all the time is silent): --force \
+         begins all the same",
+        alone.join(", ")
+    );
+    Some(refused(Refused::NoPeer, message))
+}
+
+/// A configuration was refused: every diagnostic, with its place and its line.
+pub(super) fn refused_reload(message: String, diagnostics: &crate::conf::Diagnostics) -> Outcome {
+    let mut text = format!("{message}\n{}", diagnostics.render(false));
+    if text.len() > MOST_DIAGNOSTICS {
+        let end = (0..=MOST_DIAGNOSTICS).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("\n… (`holdfast check` shows all)\n");
+    }
+    refused(Refused::Invalid, text)
+}
