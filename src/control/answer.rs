@@ -96,6 +96,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
     let request = match route.endpoint {
         Endpoint::Status => Request::Status,
         Endpoint::Events => return events(caller, &query).await,
+        Endpoint::Why => Request::Why,
         Endpoint::OpenApi => return Ok(json(200, Bytes::from_static(OPENAPI.as_bytes()))),
         Endpoint::Failover => Request::Failover { instance: name },
         Endpoint::Maintenance => Request::Maintenance(
@@ -113,6 +114,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
     Ok(match ask(&caller.handle, request, by).await? {
         Answer::Status(status) => of(200, &*status),
         Answer::Events { events, .. } => of(200, &events),
+        Answer::Why(record) => of(200, &*record),
         Answer::Outcome(outcome) => of_outcome(&outcome),
     })
 }

@@ -10,13 +10,16 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::black_box;
+use crate::cli::control::Target;
+use crate::control::api::Method;
+use crate::control::client::{Client, ClientError};
 use crate::status::why::{self, FORMAT, Question, Record, merge};
 
 /// Larger files are no records.
 const LARGEST: u64 = 64 << 20;
 
 /// Show the last changes of state, each with its cause and the evidence.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct WhyArgs {
     /// Only of this vrrp_instance
     pub instance: Option<String>,
@@ -35,9 +38,9 @@ pub struct WhyArgs {
     /// Read a file that --export or a crash has left instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Where the daemon has its sockets and black boxes
-    #[arg(long, value_name = "DIRECTORY", default_value = "/run/holdfast")]
-    pub directory: PathBuf,
+    /// Which daemon
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// Runs it; the exit code.
@@ -52,7 +55,7 @@ pub fn run(args: &WhyArgs) -> Result<u8> {
     }
     let record = match &args.from {
         Some(path) => load(path)?,
-        None => present(&args.directory)?,
+        None => present(&args.target.control_dir)?,
     };
     if let Some(path) = &args.export {
         let text = serde_json::to_string(&record)?;
@@ -66,8 +69,18 @@ pub fn run(args: &WhyArgs) -> Result<u8> {
     show(&if args.json { json(&answer)? } else { why::render(&answer) })
 }
 
-/// What the daemon knows now; without a daemon, what it wrote last.
+/// What the daemon knows now; when none runs, what it wrote last.
 fn present(directory: &Path) -> Result<Record> {
+    let client = Client::new(directory);
+    match client.ask(Method::Get, "/v1/why", "") {
+        Ok(answer) if answer.status == 200 => parse(&answer.body).context("the daemon's answer cannot be understood"),
+        Ok(answer) => bail!("the daemon refuses: {}", String::from_utf8_lossy(&answer.body).trim()),
+        Err(ClientError::NotRunning { .. }) => left(directory),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn left(directory: &Path) -> Result<Record> {
     let Some(latest) = black_box::files(directory).into_iter().next() else {
         bail!("no daemon answers in {}, and none has left a black box there", directory.display());
     };

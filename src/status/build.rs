@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
-    Address, Cause, Check, Effect, Heard, Instance, Peer, Priority, RealServer, State, SyncGroup, Tracker,
+    Address, Cause, Check, DualMaster, Effect, Heard, Instance, Peer, Priority, RealServer, State, SyncGroup, Tracker,
     VirtualServer,
 };
 use super::time::Time;
@@ -16,6 +16,7 @@ use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot as BalancerSnapshot, Vi
 use crate::ipvs::types::ForwardMethod;
 use crate::vrrp::config::{AddressConfig, InstanceConfig, Track, TrackerKey, Transport};
 use crate::vrrp::event::TrackerStatus;
+use crate::vrrp::peers::PeerSnapshot;
 use crate::vrrp::snapshot::{InstanceSnapshot, Snapshot as VrrpSnapshot};
 use crate::vrrp::track::TrackTable;
 
@@ -89,24 +90,29 @@ fn instance(
             trackers: config.tracks.iter().map(|track| effect(track, table)).collect(),
         },
         source: snapshot.source.or(known.source),
-        peers: master.iter().map(peer).collect(),
+        peers: snapshot.peers.iter().map(|peer| show_peer(peer, config)).collect(),
+        dual_master: snapshot.dual_master.as_ref().map(|dual| DualMaster {
+            peer: dual.peer,
+            reason: dual.reason.to_string(),
+            for_ms: millis(dual.lasted),
+        }),
         master,
         counters: snapshot.counters,
         ..known
     }
 }
 
-/// The master that is heard is a peer.
-fn peer(master: &Heard) -> Peer {
+fn show_peer(peer: &PeerSnapshot, config: &InstanceConfig) -> Peer {
+    let ours = || config.addresses.iter().map(|address| address.address).collect();
     Peer {
-        address: master.address,
-        priority: Some(master.priority),
-        version: None,
-        advert_interval_ms: Some(master.advert_interval_ms),
-        addresses: Vec::new(),
-        last_heard_ms: None,
-        jitter_ms: None,
-        refused: None,
+        address: peer.address,
+        priority: Some(peer.priority),
+        version: Some(peer.version),
+        advert_interval_ms: peer.interval.map(|interval| millis(interval.duration())),
+        addresses: peer.addresses.clone().unwrap_or_else(ours),
+        last_heard_ms: Some(millis(peer.last_seen)),
+        jitter_ms: Some(millis(peer.late_mean)),
+        refused: peer.refusal.as_ref().filter(|_| peer.is_refused).map(ToString::to_string),
     }
 }
 

@@ -259,6 +259,8 @@ pub struct Instance {
     pub others_heard: bool,
     /// The other routers of its VRID that have been heard.
     pub peers: Vec<Peer>,
+    /// Another router is master of the same addresses, for longer than a contest takes.
+    pub dual_master: Option<DualMaster>,
     /// keepalived's counters and ours.
     pub counters: Counters,
 }
@@ -314,6 +316,18 @@ pub struct Heard {
     pub priority: u8,
     /// The interval that it announced.
     pub advert_interval_ms: u64,
+}
+
+/// Two masters at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; nothing when only its ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// Another router that was heard.

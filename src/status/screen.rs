@@ -196,6 +196,11 @@ fn instance(screen: &mut Screen, instance: &Instance, detailed: bool) {
     if instance.handing_over {
         screen.plain("  ").put(Paint::Warn, "handing over: its addresses stay until the successor has them").end();
     }
+    if let Some(dual) = &instance.dual_master {
+        let who = dual.peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+        let text = format!("DUAL MASTER: {who} is master too, for {}: {}", age(dual.for_ms), dual.reason);
+        screen.plain("  ").put(Paint::Bad, &text).end();
+    }
     if let Some(master) = &instance.master {
         screen.plain("  ").put(Paint::Dim, "master: ");
         screen.plain(&format!("{} (priority {})", master.address, master.priority)).end();

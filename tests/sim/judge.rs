@@ -110,6 +110,11 @@ impl World {
             let text = format!("host {host} {name} went from {from} to {to} long after the last fault: {cause}");
             self.oracle.broken(Rule::Calm, text);
         }
+        let sentence = cause.to_string();
+        if !cause.explains(from, to) || sentence.is_empty() || sentence.contains("unknown") {
+            let text = format!("host {host} {name} went from {from} to {to}, which “{sentence}” does not explain");
+            self.oracle.broken(Rule::Cause, text);
+        }
         match cause {
             Cause::Adopted => {
                 let process = self.hosts[host].process.as_ref();

@@ -390,6 +390,11 @@ impl Host {
             effects += 1;
             self.invariants.on_effect(&effect);
             let line = self.line(&effect);
+            if let Effect::Emit(Event::StateChanged { from, to, cause, .. }) = &effect {
+                let text = cause.to_string();
+                assert!(cause.explains(*from, *to), "{from} -> {to}: {text}");
+                assert!(!text.is_empty() && !text.contains("unknown"), "{from} -> {to}: {text}");
+            }
             if let Effect::SyncSockets { desired } = &effect {
                 self.sockets.clone_from(desired);
             }
