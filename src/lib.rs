@@ -49,6 +49,7 @@ pub mod cli;
 pub mod command;
 pub mod conf;
 pub mod daemon;
+pub mod dump;
 pub mod ipc;
 pub mod ipvs;
 pub mod ipvsadm;

@@ -685,7 +685,7 @@ fn announcements_of_others_are_heard_with_their_link() {
         let mut heard = Vec::new();
         while !heard.iter().any(|(_, heard)| *heard == address("2001:db8::52")) {
             assert!(readable(&listener, PATIENCE), "only {heard:?}");
-            heard.extend(listener.drain());
+            heard.extend(listener.drain().into_iter().map(|(link, address, _)| (link, address)));
         }
         let expected = ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(|text| (link.index, address(text)));
         assert_eq!(heard, expected);

@@ -8,8 +8,7 @@ use std::time::Duration;
 use holdfast::checkers::config::{CheckerConfig, MiscProbe, Probe, Schedule, Target};
 use holdfast::command::Command;
 use holdfast::ipvs::config::{BalancerConfig, ForwarderChoice, RealServerConfig, VirtualServerConfig, VirtualServerId};
-use holdfast::ipvs::types::{ForwardMethod, Protocol, Scheduler, SocketKey};
-use holdfast::vrrp::types::Family;
+use holdfast::ipvs::types::{Protocol, SocketKey};
 
 pub fn key(address: SocketAddr) -> SocketKey {
     SocketKey::new(address.ip(), address.port())
@@ -37,14 +36,7 @@ fn checker(probe: Probe) -> CheckerConfig {
 
 /// Asks the real server itself.
 pub fn tcp_check(address: SocketAddr) -> CheckerConfig {
-    checker(Probe::Tcp(Target {
-        address: key(address),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: Duration::from_secs(20),
-        fwmark: 0,
-    }))
+    checker(Probe::Tcp(Target::new(key(address), Duration::from_secs(20))))
 }
 
 pub fn misc_check(command: &str) -> CheckerConfig {
@@ -53,47 +45,7 @@ pub fn misc_check(command: &str) -> CheckerConfig {
 }
 
 pub fn real_server(address: SocketAddr, checkers: Vec<CheckerConfig>) -> RealServerConfig {
-    RealServerConfig {
-        address: key(address),
-        weight: 1,
-        method: ForwardMethod::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        alpha: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers,
-    }
-}
-
-pub fn virtual_server(real_servers: Vec<RealServerConfig>) -> VirtualServerConfig {
-    VirtualServerConfig {
-        family: Family::V4,
-        protocol: Protocol::Tcp,
-        scheduler: Scheduler::Rr,
-        flags: Default::default(),
-        method: ForwardMethod::Nat,
-        persistence: None,
-        ha_suspend: false,
-        active_with: None,
-        omega: false,
-        quorum: 1,
-        hysteresis: 0,
-        quorum_up: None,
-        quorum_down: None,
-        smtp_alert: false,
-        sorry_server: None,
-        real_servers,
-        snmp_name: None,
-        panic_threshold: 0,
-        panic_action: Default::default(),
-        slow_start: Duration::ZERO,
-        masquerade: false,
-        proxy: Default::default(),
-    }
+    RealServerConfig::new(key(address), checkers)
 }
 
 /// One virtual server, on the userspace forwarder.

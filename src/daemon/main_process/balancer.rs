@@ -185,6 +185,7 @@ impl MainProcess {
                 if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
                     self.notify.push(subject, jobs);
                 }
+                self.notices.on_balancer(&event, &self.notify_config);
             }
             FromBalancer::EventsDropped(count) => {
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
@@ -208,7 +209,8 @@ impl MainProcess {
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
                 warn!("the balancer process stopped by itself");
             }
-            FromBalancer::Hello { .. } | FromBalancer::Snapshot(_) | FromBalancer::Stopped => {}
+            FromBalancer::Snapshot(snapshot) => self.dump_balancer(&snapshot),
+            FromBalancer::Hello { .. } | FromBalancer::Stopped => {}
         }
     }
 
@@ -234,6 +236,7 @@ impl MainProcess {
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
         self.balancer.pulse = None;
+        self.forget_dumps_of_balancer();
         self.balancer.able.clear();
         self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
