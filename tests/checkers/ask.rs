@@ -15,9 +15,9 @@ use holdfast::ipvs::config::SslConfig;
 use holdfast::ipvs::types::SocketKey;
 
 /// Generous, for probes that succeed or fail by themselves.
-pub const PATIENT: Duration = Duration::from_secs(20);
+pub const PATIENT: Duration = Duration::from_secs(60);
 /// For probes that shall run into it.
-pub const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_secs(3);
 
 pub fn target(address: SocketAddr) -> Target {
     Target::new(SocketKey::new(address.ip(), address.port()), PATIENT)

@@ -62,7 +62,7 @@ fn tcp_errors_are_told_apart() {
     let tcp = |target: Target| ask_on(&host, Probe::Tcp(target));
     assert_eq!(tcp(at("127.0.0.1", port)), Ok(0));
     assert_eq!(reason(tcp(at("127.0.0.1", 9))), "connection refused by 127.0.0.1:9");
-    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 300ms");
+    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 3s");
     assert_eq!(reason(tcp(at("198.51.100.1", 80))), "no route to host 198.51.100.1:80");
     assert_eq!(reason(tcp(at("203.0.113.1", 80))), "network unreachable for 203.0.113.1:80");
     // The mark has its own routing table, where there is nothing.
@@ -91,7 +91,7 @@ fn pings_are_answered_or_not() {
     assert_eq!(widened.split_ascii_whitespace().collect::<Vec<_>>(), ["0", "0"]);
     assert_eq!(ping(at("::1", 0)), Ok(0));
     assert_eq!(ping(Target { bind_to: Some([127, 0, 0, 9].into()), ..at("127.0.0.1", 0) }), Ok(0));
-    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 300ms");
+    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 3s");
     assert_eq!(reason(ping(at("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
 }
 
@@ -115,6 +115,6 @@ fn a_raw_socket_pings_where_echo_sockets_are_forbidden() {
     }
     let kept = host.run(move || std::fs::read_to_string(range).expect("a sysctl"));
     assert_eq!(kept.split_ascii_whitespace().collect::<Vec<_>>(), ["1", "0"], "nothing was widened");
-    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 300ms");
+    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 3s");
     assert_eq!(reason(ping(at("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
 }

@@ -224,11 +224,11 @@ fn reloads_and_pauses_while_probes_run() {
         driver.run_until(|supervisor| supervisor.statuses()[&id(2)].probes > before).await;
         assert!(driver.reports.try_recv().is_err(), "a reload of nothing is not news");
         driver.supervisor.set_paused(&id(2).virtual_server, true);
-        // What runs already may end.
-        let _ = tokio::time::timeout(Duration::from_millis(50), driver.supervisor.run()).await;
         let (one, two) = (driver.supervisor.statuses()[&id(1)].probes, driver.supervisor.statuses()[&id(2)].probes);
         driver.run_until(|supervisor| supervisor.statuses()[&id(1)].probes > one + 2).await;
-        assert_eq!(driver.supervisor.statuses()[&id(2)].probes, two, "paused");
+        // What ran already may have ended.
+        let after = driver.supervisor.statuses()[&id(2)].probes;
+        assert!(after <= two + 1, "paused: {two} probes, then {after}");
         // Another question takes its place: assumed up, as at the start.
         driver.supervisor.set_paused(&id(2).virtual_server, false);
         driver.set([(2, good())]);
