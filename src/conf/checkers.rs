@@ -37,7 +37,8 @@ impl Inherited {
         let connects = section.block.find("connect_timeout").is_some();
         let connect_timeout = connects.then(|| section.duration("connect_timeout")).flatten();
         Self {
-            retry: section.int("retry").or(self.retry),
+            // `fall` is the same in the words of a tracker: the failure that counts is the last of so many.
+            retry: section.int("retry").or(section.int("fall").map(|fall: u32| fall.saturating_sub(1))).or(self.retry),
             delay_before_retry: section.duration("delay_before_retry").or(self.delay_before_retry),
             warmup: section.duration("warmup").or(self.warmup),
             connect_timeout: connect_timeout.or(self.connect_timeout),

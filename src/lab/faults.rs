@@ -311,7 +311,10 @@ impl Scene {
         let since = master.as_ref().and_then(|master| cluster.world.master_since(master, &self.instance.name));
         let since = since.filter(|since| *since >= at);
         let cause = since.and(master.as_ref()).and_then(|master| cluster.world.cause(master, &self.instance.name));
+        let (requests, lost) = cluster.world.lost(at, Instant::now());
         Row {
+            requests,
+            lost,
             takeover: since.map(|since| since - at),
             cause,
             outage: Some(cluster.world.outage(at, Instant::now())),
@@ -421,6 +424,8 @@ fn empty_row(what: &str, node: &str) -> Row {
         master: None,
         takeover: None,
         outage: None,
+        requests: 0,
+        lost: 0,
         bound: None,
         settled: false,
         cause: None,

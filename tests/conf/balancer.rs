@@ -227,7 +227,7 @@ virtual_server 192.0.2.1 80 {
         inhibit_on_failure no
         virtualhost server.example
         delay_loop 8
-        retry 5
+        fall 6
         delay_before_retry 6
         warmup 0
         connect_timeout 2
@@ -237,6 +237,7 @@ virtual_server 192.0.2.1 80 {
             alpha
             log_all_failures off
             retry 0
+            fall 9
             connect_timeout 9
             rise 1
         }
@@ -283,6 +284,7 @@ virtual_server 192.0.2.1 80 {
         max_latency: Some(seconds(1)),
     };
     assert_eq!(own.schedule, expected);
+    assert_eq!(second.checkers[1].schedule.retry, 5, "`fall 6`: five failures are tried again");
     let Probe::Misc(misc) = &second.checkers[2].probe else { panic!("{second:?}") };
     assert_eq!(misc.timeout, seconds(7), "that of the virtual server");
 }
