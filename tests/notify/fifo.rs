@@ -78,10 +78,13 @@ fn lines_of_virtual_servers_and_states_again_after_a_reload() {
              lvs_notify_fifo_script /etc/keepalived/reader.sh\nvrrp_notify_fifo /tmp/vrrp\n\
              vrrp_notify_fifo_script /etc/keepalived/reader.sh\nfifo_write_vrrp_states_on_reload\n}}\n{INSTANCE}\
              virtual_server 10.9.0.100 8080 {{\nprotocol TCP\ndelay_loop 1\nomega\n{more}\n\
-             real_server 10.9.0.11 9000 {{\nTCP_CHECK {{\nconnect_timeout 1\nretry 0\n}}\n}}\n}}\n"
+             quorum_up \"/etc/keepalived/told.sh quorum up\"\nquorum_down \"/etc/keepalived/told.sh quorum down\"\n\
+             real_server 10.9.0.11 9000 {{\nnotify_up \"/etc/keepalived/told.sh real up\"\n\
+             notify_down \"/etc/keepalived/told.sh real down\"\nTCP_CHECK {{\nconnect_timeout 1\nretry 0\n}}\n}}\n}}\n"
         )
     };
     let node = Node::new("a", Make::Holdfast, services("")).script("reader.sh", READER);
+    let node = node.script("told.sh", "#!/bin/sh\necho \"$*\" >> /tmp/told\n");
     let mut rig = Rig::build(1, vec![node]);
     rig.node(0).write_file("/etc/keepalived/number".as_ref(), "0\n").expect("a file");
     let listen = || TcpListener::bind("10.9.0.11:9000").expect("a port");
@@ -96,6 +99,14 @@ fn lines_of_virtual_servers_and_states_again_after_a_reload() {
     let _listener = rig.node(0).host().run(listen);
     let up = format!("{rs} UP\n\0{vs} UP\n\0");
     wait_until("the server is up", || out(&rig, "lvs").ends_with(&up));
+    // Subjects have their own order.
+    let scripts = |rig: &Rig, of: &str| -> Vec<String> {
+        let told = read(rig.node(0), "/tmp/told");
+        told.lines().filter(|line| line.starts_with(of)).map(str::to_owned).collect()
+    };
+    wait_until("the scripts", || scripts(&rig, "").len() == 4);
+    assert_eq!(scripts(&rig, "real"), ["real down", "real up"]);
+    assert_eq!(scripts(&rig, "quorum"), ["quorum down", "quorum up"]);
     let before = out(&rig, "vrrp");
     assert!(!before.contains("RS "), "{before}");
     // Nothing of VRRP changes, and its states are said again all the same.
@@ -109,4 +120,5 @@ fn lines_of_virtual_servers_and_states_again_after_a_reload() {
     rig.nodes[0].stop(PATIENCE).expect("it ends");
     wait_until("the last lines", || out(&rig, "vrrp").ends_with("STOP 0\n") || out(&rig, "vrrp").contains("STOP"));
     assert!(out(&rig, "lvs").ends_with(&format!("{vs} DOWN\n\0")), "{:?}", out(&rig, "lvs"));
+    assert_eq!((scripts(&rig, "real").len(), scripts(&rig, "quorum").len()), (3, 3), "omega: {:?}", scripts(&rig, ""));
 }
