@@ -11,7 +11,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs, NotifyTestArgs, PlanArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, DoctorArgs, NotifyTestArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
 use crate::lab::LabArgs;
@@ -30,6 +30,8 @@ pub enum Invocation {
     NotifyTest(NotifyTestArgs),
     /// `holdfast plan`.
     Plan(PlanArgs),
+    /// `holdfast doctor`.
+    Doctor(DoctorArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -94,6 +96,8 @@ enum Subcommand {
     Check(CheckArgs),
     /// Show what a reload with a file would add, change and remove, and which instances it would touch.
     Plan(PlanArgs),
+    /// Say what about this machine would defeat the virtual servers of a file: forwarding, rp_filter, ARP, tracking.
+    Doctor(DoctorArgs),
     /// Notifications: see whether they arrive.
     #[command(subcommand)]
     Notify(NotifyCommand),
@@ -141,6 +145,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Plan(args)) => Invocation::Plan(args),
+            Some(Subcommand::Doctor(args)) => Invocation::Doctor(args),
             Some(Subcommand::Notify(NotifyCommand::Test(args))) => Invocation::NotifyTest(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),

@@ -144,6 +144,16 @@ impl Runner {
         &self.policy
     }
 
+    /// Who a command runs as, `None` for main itself, without asking a name service again; without a command the
+    /// default.
+    pub fn known_identity(&self, command: Option<&Command>) -> Option<(Uid, Gid)> {
+        let user = command.and_then(|command| command.user.as_ref()).or(self.policy.default_user.as_ref());
+        match user {
+            Some(user) => self.accounts.get(&(user.user.clone(), user.group.clone())).copied(),
+            None => self.default_identity.get().copied().flatten(),
+        }
+    }
+
     /// Finds the command's file and user and applies the rules. Cheap enough to do before every run, so that a
     /// script which is installed later, or loses its execute bit, is noticed without a reload.
     ///

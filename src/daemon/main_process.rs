@@ -7,6 +7,7 @@
 
 mod apply;
 mod balancer;
+mod dump;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -207,6 +208,7 @@ struct MainProcess {
     notify: NotifyScripts,
     notices: Notices,
     told: Told,
+    dumps: dump::Dumps,
     announced: bool,
     loading: Option<Loading>,
     /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
@@ -298,6 +300,7 @@ impl MainProcess {
             notify: NotifyScripts::new(runner, RUN_LIMIT),
             notices: Notices::default(),
             told: Told::default(),
+            dumps: dump::Dumps::default(),
             announced: false,
             loading: None,
             reload_at: None,
@@ -382,7 +385,7 @@ impl MainProcess {
                 self.schedule.taken();
                 self.begin_reload();
             }
-            Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
+            Wake::Signal(request) => self.begin_dump(request),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
@@ -473,7 +476,8 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
+            FromVrrp::Snapshot(snapshot) => self.dump_vrrp(&snapshot),
+            FromVrrp::Hello { .. } | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 
@@ -497,6 +501,7 @@ impl MainProcess {
     }
 
     fn on_death(&mut self, death: Death) {
+        self.forget_dumps_of_vrrp();
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }

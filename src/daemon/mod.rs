@@ -13,6 +13,7 @@
 pub mod backoff;
 pub mod check;
 pub mod detach;
+pub mod doctor;
 pub mod exec;
 pub mod load;
 pub mod local_time;
@@ -22,6 +23,7 @@ pub mod notices;
 pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
+pub mod pulse;
 pub mod reload;
 pub mod reload_files;
 pub mod reload_time;
