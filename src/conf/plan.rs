@@ -285,6 +285,16 @@ fn blocks(config: &Config) -> Blocks {
     put(Block::Globals, "", "", json(&config.daemon));
     put(Block::Globals, "", "vrrp", json(&config.vrrp.global));
     put(Block::Globals, "", "", json(&config.balancer.global));
+    if let Some(mail) = &config.notify.email {
+        put(Block::Globals, "", "smtp", json(mail));
+    }
+    config.notify.fifos.iter().for_each(|fifo| put(Block::Globals, "", &fifo.name(), json(fifo)));
+    // Their URLs and headers are secrets often enough.
+    config
+        .notify
+        .webhooks
+        .iter()
+        .for_each(|(name, hook)| put(Block::Globals, "", &format!("{name}_secret"), json(hook)));
     if !config.vrrp.static_addresses.is_empty() {
         put(Block::StaticAddress, "", "address", json(&config.vrrp.static_addresses));
     }

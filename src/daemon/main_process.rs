@@ -572,6 +572,7 @@ impl MainProcess {
     fn sweep_addresses(&mut self) {
         apply::sweep(&self.config.vrrp);
         self.tell_balancer_of_sweep();
+        self.notices.on_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.

@@ -228,6 +228,11 @@ impl Notices {
         }
     }
 
+    /// The addresses were taken off: nobody here is said to be master still.
+    pub fn on_sweep(&mut self) {
+        self.states.retain(|_, (state, _)| *state != StateName::Master);
+    }
+
     /// Tells of what VRRP says.
     pub fn on_vrrp(&mut self, event: &Event, config: &NotifyConfig) {
         if let Event::Renamed { instance, was, .. } = event {
