@@ -46,6 +46,7 @@ pub fn commands(config: &Config) -> Vec<&Command> {
         server.quorum_up.iter().chain(&server.quorum_down).chain(real)
     });
     let hooks = config.daemon.startup_script.iter().chain(&config.daemon.shutdown_script);
+    let servers = servers.map(|command| &**command);
     scripts.chain(notify).chain(hooks).chain(servers).chain(checks(&config.balancer)).collect()
 }
 

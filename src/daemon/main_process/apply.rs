@@ -112,8 +112,7 @@ impl MainProcess {
             warn!("reload: {name} holds until the next start and was not changed");
         }
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
-        let others = self.config != new;
-        let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
+        let summary = Summary::of(&self.config, &new, &diff);
         let own = NotifyConfig {
             virtual_servers: of_virtual_servers(&self.config.balancer),
             ..std::mem::take(&mut self.config.notify)
@@ -123,7 +122,7 @@ impl MainProcess {
         self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
-        if others {
+        if summary.others {
             self.report_unrunnable_commands();
         }
         // Trackers that are gone are forgotten; a name that comes back starts anew.
