@@ -190,15 +190,15 @@ fn real_server(config: &RealServerConfig, parent: &VirtualServerConfig) -> Strin
     }
     maybe(&mut line, "snmp_name", snmp_name.as_ref());
     for one in checkers {
-        line.push_str(&checker(one));
+        line.push_str(&checker(one, *address));
     }
     line
 }
 
-fn checker(config: &CheckerConfig) -> String {
+fn checker(config: &CheckerConfig, server: SocketKey) -> String {
     let CheckerConfig { schedule, alpha, log_all_failures, probe } = config;
     let Schedule { delay_loop, retry, delay_before_retry, warmup, rise, max_latency } = schedule;
-    let (name, mut line) = asked(probe);
+    let (name, mut line) = asked(probe, server);
     say(&mut line, "delay_loop", &seconds(*delay_loop));
     say(&mut line, "retry", retry);
     say(&mut line, "delay_before_retry", &seconds(*delay_before_retry));
@@ -214,22 +214,22 @@ fn checker(config: &CheckerConfig) -> String {
     format!(" {name} {{{line} }}")
 }
 
-/// The name of a checker, and what it asks.
-fn asked(probe: &Probe) -> (&'static str, String) {
+/// The name of a checker of a server, and what it asks.
+fn asked(probe: &Probe, server: SocketKey) -> (&'static str, String) {
     match probe {
-        Probe::Tcp(to) => ("TCP_CHECK", target(to)),
-        Probe::Ping(to) => ("PING_CHECK", target(to)),
-        Probe::Http(probe) => http(probe),
+        Probe::Tcp(to) => ("TCP_CHECK", target(to, server)),
+        Probe::Ping(to) => ("PING_CHECK", target(to, server)),
+        Probe::Http(probe) => http(probe, server),
         Probe::Smtp(SmtpProbe { targets, helo_name }) => {
-            let mut line: String = targets.iter().map(target).collect();
+            let mut line: String = targets.iter().map(|to| target(to, server)).collect();
             say(&mut line, "helo_name", helo_name);
             ("SMTP_CHECK", line)
         }
         Probe::Dns(probe) => {
             let DnsProbe { target: to, record_type, name } = &**probe;
-            ("DNS_CHECK", format!("{} type {record_type} name {name}", target(to)))
+            ("DNS_CHECK", format!("{} type {record_type} name {name}", target(to, server)))
         }
-        Probe::Udp(probe) => ("UDP_CHECK", udp(probe)),
+        Probe::Udp(probe) => ("UDP_CHECK", udp(probe, server)),
         Probe::Misc(probe) => {
             let MiscProbe { command: script, timeout, dynamic, real_weight: _ } = &**probe;
             let mut line = format!(" misc_path {} misc_timeout {}", command(script), seconds(*timeout));
@@ -245,10 +245,14 @@ fn asked(probe: &Probe) -> (&'static str, String) {
     }
 }
 
-fn target(config: &Target) -> String {
+/// Where a checker connects to, where that is not its server.
+fn target(config: &Target, server: SocketKey) -> String {
     let Target { address, bind_to, bind_port, bind_interface, connect_timeout, fwmark } = config;
-    let mut line = format!(" connect_ip {}", address.ip);
-    if address.port != 0 {
+    let mut line = String::new();
+    if address.ip != server.ip {
+        say(&mut line, "connect_ip", &address.ip);
+    }
+    if address.port != server.port {
         say(&mut line, "connect_port", &address.port);
     }
     maybe(&mut line, "bindto", bind_to.as_ref());
@@ -261,9 +265,9 @@ fn target(config: &Target) -> String {
     line
 }
 
-fn udp(probe: &UdpProbe) -> String {
+fn udp(probe: &UdpProbe, server: SocketKey) -> String {
     let UdpProbe { target: to, payload, require_reply, reply, min_reply_length, max_reply_length } = probe;
-    let mut line = target(to);
+    let mut line = target(to, server);
     if let Some(payload) = payload {
         say(&mut line, "payload", &payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     }
@@ -279,9 +283,9 @@ fn udp(probe: &UdpProbe) -> String {
     line.trim_end().to_owned()
 }
 
-fn http(probe: &HttpProbe) -> (&'static str, String) {
+fn http(probe: &HttpProbe, server: SocketKey) -> (&'static str, String) {
     let HttpProbe { target: to, version, tls, fast_recovery, urls } = probe;
-    let mut line = target(to);
+    let mut line = target(to, server);
     match version {
         HttpVersion::V10 => {}
         HttpVersion::V10Close => say(&mut line, "http_protocol", &"1.0C"),
