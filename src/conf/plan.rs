@@ -1,17 +1,18 @@
 //! What a reload would do, before it is done: `holdfast plan FILE`.
 //!
-//! Pure. Two typed configurations become blocks, and blocks lines, so that a setting which a release adds shows up here
-//! by itself. Names are those of the file where they differ from the types'. Passwords are never shown.
+//! Pure. Two typed configurations become blocks, and blocks the lines that would say them ([`lines`], [`servers`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::Serialize;
-use serde_json::Value;
 
+use self::lines::{beyond_defaults, blocks};
 use super::config::Config;
-use crate::vrrp::config::{InstanceConfig, TrackerKey, renames};
-use crate::vrrp::types::Vrid;
+use crate::vrrp::config::{TrackerKey, renames};
+
+mod lines;
+mod servers;
 
 /// What would become of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,10 +145,11 @@ impl Plan {
             for LineChange { keyword, old, new } in lines {
                 let keyword = printable(keyword);
                 if let Some(old) = old {
-                    let _ = writeln!(text, "    {red}- {keyword} {}{reset}", printable(old));
+                    let _ = writeln!(text, "    {red}{}{reset}", format!("- {keyword} {}", printable(old)).trim_end());
                 }
                 if let Some(new) = new {
-                    let _ = writeln!(text, "    {green}+ {keyword} {}{reset}", printable(new));
+                    let _ =
+                        writeln!(text, "    {green}{}{reset}", format!("+ {keyword} {}", printable(new)).trim_end());
                 }
             }
         }
@@ -197,6 +199,8 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
             held => format!("counts from then on; {} at the next start only", held.join(", ")),
         },
         (Block::Server, Change::Added) => "a new service".to_owned(),
+        (Block::ServerGroup, Change::Added) => "for the virtual servers that name it".to_owned(),
+        (Block::ServerGroup, Change::Removed) => "its addresses are served no more".to_owned(),
         (Block::Server, Change::Removed) => "the service goes, with its connections".to_owned(),
         (Block::Server | Block::ServerGroup, _) => "edited in place; the health of what stays is kept".to_owned(),
     }
@@ -236,18 +240,6 @@ fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &C
     }
 }
 
-/// What a block says beyond what everyone has who says nothing.
-fn beyond_defaults(block: Block, lines: &Lines) -> Lines {
-    let mut defaults = Lines::new();
-    if let (Block::Instance, Some(vrid)) = (block, Vrid::new(1)) {
-        flatten(block, "", &json(&InstanceConfig::new("", vrid)), &mut defaults);
-        defaults.remove("virtual_router_id");
-        defaults.remove("priority");
-    }
-    let says = |(keyword, value): &(&String, &Vec<String>)| defaults.get(*keyword) != Some(*value);
-    lines.iter().filter(says).map(|(keyword, value)| (keyword.clone(), value.clone())).collect()
-}
-
 fn difference(before: &Lines, after: &Lines) -> Vec<LineChange> {
     let empty = Vec::new();
     let keywords: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -275,6 +267,7 @@ fn difference(before: &Lines, after: &Lines) -> Vec<LineChange> {
     changes
 }
 
+<<<<<<< HEAD
 /// A configuration as blocks of lines.
 fn blocks(config: &Config) -> Blocks {
     let mut blocks = Blocks::new();
@@ -471,5 +464,7 @@ fn keyword(block: Block, path: &str) -> String {
     word.to_owned()
 }
 
+=======
+>>>>>>> lang
 #[cfg(test)]
 mod tests;

@@ -234,9 +234,9 @@ pub struct VirtualServerConfig {
     /// Margin around it (`hysteresis`), below the quorum.
     pub hysteresis: u32,
     /// On gaining quorum (`quorum_up`).
-    pub quorum_up: Option<Command>,
+    pub quorum_up: Option<Box<Command>>,
     /// On losing it (`quorum_down`).
-    pub quorum_down: Option<Command>,
+    pub quorum_down: Option<Box<Command>>,
     /// E-mail on a change of quorum (`smtp_alert`).
     pub smtp_alert: bool,
     /// `sorry_server`.
@@ -395,9 +395,9 @@ pub struct RealServerConfig {
     /// Down until its checkers have succeeded (`alpha`).
     pub alpha: bool,
     /// `notify_up`.
-    pub notify_up: Option<Command>,
+    pub notify_up: Option<Box<Command>>,
     /// `notify_down`.
-    pub notify_down: Option<Command>,
+    pub notify_down: Option<Box<Command>>,
     /// E-mail on a change of state (`smtp_alert`).
     pub smtp_alert: bool,
     /// Label (`snmp_name`).

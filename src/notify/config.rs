@@ -366,8 +366,8 @@ pub struct RealServerScripts {
 pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, VirtualServerScripts> {
     let services = config.services.iter().map(|(id, server)| {
         let scripts = VirtualServerScripts {
-            quorum_up: server.quorum_up.clone(),
-            quorum_down: server.quorum_down.clone(),
+            quorum_up: server.quorum_up.as_deref().cloned(),
+            quorum_down: server.quorum_down.as_deref().cloned(),
             omega: server.omega,
             mail: server.smtp_alert,
             silent: server.real_servers.iter().filter(|real| !real.smtp_alert).map(|real| real.address).collect(),
@@ -376,7 +376,8 @@ pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, 
                 .iter()
                 .filter(|real| real.notify_up.is_some() || real.notify_down.is_some())
                 .map(|real| {
-                    (real.address, RealServerScripts { up: real.notify_up.clone(), down: real.notify_down.clone() })
+                    let (up, down) = (real.notify_up.as_deref().cloned(), real.notify_down.as_deref().cloned());
+                    (real.address, RealServerScripts { up, down })
                 })
                 .collect(),
         };

@@ -186,7 +186,7 @@ fn main_runs_the_commands() {
     let misc = |text: &str| {
         let command = Command::parse(text, None).expect("a command");
         let probe = MiscProbe { command, timeout: Duration::from_secs(3), dynamic: true, real_weight: 10 };
-        checker(Probe::Misc(probe))
+        checker(Probe::Misc(Box::new(probe)))
     };
     block_on(async {
         let mut driver = Driver::new(8, [(1, misc("/bin/check a"))]);

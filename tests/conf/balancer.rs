@@ -163,15 +163,14 @@ virtual_server 192.0.2.1 80 {
     let dns = DnsProbe { target: to(), record_type: "SOA".to_owned(), name: ".".to_owned() };
     let smtp = SmtpProbe { targets: vec![to()], helo_name: "smtpchecker.keepalived.org".to_owned() };
     let checkers = &only(&config).real_servers[0].checkers;
-    let Probe::Misc(MiscProbe { command, timeout, dynamic: false, .. }) = &checkers[7].probe else {
-        panic!("{checkers:?}")
-    };
+    let Probe::Misc(misc) = &checkers[7].probe else { panic!("{checkers:?}") };
+    let MiscProbe { command, timeout, dynamic: false, .. } = &**misc else { panic!("{checkers:?}") };
     assert_eq!((command.text.as_str(), *timeout), ("/bin/true", seconds(60)));
     let expected = [
         checker(schedule(1, 1), Probe::Tcp(to())),
         checker(schedule(1, 1), Probe::Ping(to())),
-        checker(schedule(1, 1), Probe::Udp(udp)),
-        checker(schedule(3, 60), Probe::Dns(dns)),
+        checker(schedule(1, 1), Probe::Udp(udp.into())),
+        checker(schedule(3, 60), Probe::Dns(dns.into())),
         checker(schedule(1, 3), web(None)),
         checker(schedule(1, 3), web(Some(TlsConfig::default()))),
         checker(schedule(1, 1), Probe::Smtp(smtp)),
@@ -542,7 +541,7 @@ virtual_server 192.0.2.1 80 {
         min_reply_length: 2,
         max_reply_length: 9,
     };
-    assert_eq!(checkers[4].probe, Probe::Udp(udp));
+    assert_eq!(checkers[4].probe, Probe::Udp(udp.into()));
     let Probe::Misc(misc) = &checkers[5].probe else { panic!("{checkers:?}") };
     assert_eq!((misc.timeout, misc.dynamic), (seconds(3), true));
     assert_eq!(misc.command.user, Some(RunAs { user: "nobody".to_owned(), group: Some("daemon".to_owned()) }));
