@@ -58,7 +58,6 @@ impl VirtualServers {
             webhooks(section, Some(&about), &mut self.webhooks, reporter);
         }
         self.services.push((id, section.span, config));
-        }
     }
 
     /// All of them by identity: of two with the same one the first counts.

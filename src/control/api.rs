@@ -212,6 +212,8 @@ pub enum Endpoint {
     Why,
     /// `/v1/openapi.json`.
     OpenApi,
+    /// `/metrics`, for Prometheus.
+    Metrics,
     /// `/v1/instances/NAME/failover`.
     Failover,
     /// `/v1/maintenance`.
@@ -246,7 +248,7 @@ pub const ROUTES: &[Route] = &[
     route(Method::Get,  "/v1/events", Endpoint::Events),
     route(Method::Get,  "/v1/openapi.json", Endpoint::OpenApi),
     route(Method::Get,  "/v1/why", Endpoint::Why),
-    // The places of `/metrics` and the status page: a row here, an arm in `answer::answer`.
+    route(Method::Get,  "/metrics", Endpoint::Metrics),
     route(Method::Post, "/v1/instances/{instance}/failover", Endpoint::Failover),
     route(Method::Post, "/v1/maintenance", Endpoint::Maintenance),
     route(Method::Post, "/v1/real-servers/{address}/drain", Endpoint::RealServer(AdminState::Drain)),

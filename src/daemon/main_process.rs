@@ -9,6 +9,7 @@ mod apply;
 mod balancer;
 mod control;
 mod dump;
+mod page;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -213,6 +214,7 @@ struct MainProcess {
     notices: Notices,
     told: Told,
     dumps: dump::Dumps,
+    page: page::PageSide,
     announced: bool,
     loading: Option<Loading>,
     /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
@@ -311,6 +313,7 @@ impl MainProcess {
             notices: Notices::default(),
             told: Told::default(),
             dumps: dump::Dumps::default(),
+            page: page::PageSide::default(),
             announced: false,
             loading: None,
             reload_at: None,
@@ -338,6 +341,7 @@ impl MainProcess {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
         }
         self.schedule.apply(&self.config.daemon);
+        self.apply_page();
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
@@ -474,6 +478,8 @@ impl MainProcess {
                 self.control.vrrp_event(&event, at);
                 self.untidy = true;
                 self.black_box.note(at, &event);
+                self.dumps.on_event(&event, at);
+                self.page.tally.on_event(&event);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);

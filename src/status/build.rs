@@ -98,6 +98,11 @@ fn instance(
         }),
         master,
         counters: snapshot.counters,
+        dual_master: snapshot.dual_master.as_ref().map(|dual| DualMaster {
+            peer: dual.peer,
+            reason: dual.reason.to_string(),
+            for_ms: millis(dual.lasted),
+        }),
         ..known
     }
 }
@@ -174,7 +179,13 @@ pub fn trackers(
     let status = |key| said.get(key).or_else(|| statuses.get(key)).copied().unwrap_or(TrackerStatus::Pending);
     let show = |(key, instances)| {
         let (kind, name) = kind_and_name(key);
-        Tracker { kind: kind.to_owned(), name: name.to_owned(), status: status(key).to_string(), instances }
+        Tracker {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            status: status(key).to_string(),
+            instances,
+            running: None,
+        }
     };
     users.into_iter().map(show).collect()
 }

@@ -199,7 +199,8 @@ impl Instance {
             base_priority: self.config.priority.value(),
             effective_priority: self.health.priority.value(),
             master: match &self.state {
-                State::Backup(backup) => backup.master,
+                // Also one that is silenced soon, or would be if we took part in elections.
+                State::Backup(backup) => backup.rejected.or(backup.master),
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },

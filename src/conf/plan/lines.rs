@@ -29,6 +29,12 @@ pub(super) fn blocks(config: &Config) -> Blocks {
     put(Block::Globals, "", "", json(daemon));
     put(Block::Globals, "", "vrrp", json(&vrrp.global));
     put(Block::Globals, "", "lvs", json(&balancer.global));
+    if let Some(mail) = &notify.email {
+        put(Block::Globals, "", "smtp", json(mail));
+    }
+    notify.fifos.iter().for_each(|fifo| put(Block::Globals, "", &fifo.name(), json(fifo)));
+    // Their URLs and headers are secrets often enough.
+    notify.webhooks.iter().for_each(|(name, hook)| put(Block::Globals, "", &format!("{name}_secret"), json(hook)));
     if !vrrp.static_addresses.is_empty() {
         put(Block::StaticAddress, "", "address", json(&vrrp.static_addresses));
     }

@@ -150,6 +150,7 @@ impl MainProcess {
         self.statuses.retain(|key, _| tracked.contains(key) || is_checked(key));
         self.apply_trackers();
         self.schedule.apply(&self.config.daemon);
+        self.apply_page();
         self.feed_vrrp(diff, old);
         self.feed_balancer(&old_balancer);
         let line = summary.line(load_time + started.elapsed());
