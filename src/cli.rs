@@ -239,7 +239,11 @@ fn answer_at_once(args: &DaemonArgs, as_keepalived: bool) -> Result<(), Leave> {
 pub fn version_text(as_keepalived: bool) -> String {
     let own = env!("CARGO_PKG_VERSION");
     if as_keepalived {
-        format!("Keepalived v{KEEPALIVED_VERSION} (holdfast {own})\n\nholdfast {own}, build {}\n", crate::BUILD_ID)
+        // An exporter looks for the option before it asks for JSON.
+        format!(
+            "Keepalived v{KEEPALIVED_VERSION} (holdfast {own})\n\nholdfast {own}, build {}\n\nconfigure options: --enable-json\n",
+            crate::BUILD_ID
+        )
     } else {
         format!("holdfast {own} (for keepalived {KEEPALIVED_VERSION})\n\nbuild {}\n", crate::BUILD_ID)
     }

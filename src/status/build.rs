@@ -98,11 +98,6 @@ fn instance(
         }),
         master,
         counters: snapshot.counters,
-        dual_master: snapshot.dual_master.as_ref().map(|dual| DualMaster {
-            peer: dual.peer,
-            reason: dual.reason.to_string(),
-            for_ms: millis(dual.lasted),
-        }),
         ..known
     }
 }

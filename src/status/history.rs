@@ -131,16 +131,6 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
             shown.details.insert("priority".to_owned(), priority.to_string());
             shown
         }
-        E::DualMaster { instance, peer, reason, .. } => {
-            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
-            vrrp("dual_master", instance, format!("{instance}: {who} is master too: {reason}"))
-        }
-        E::DualMasterEnded { instance, end, .. } => {
-            vrrp("dual_master_ended", instance, format!("{instance}: there is one master again: {end}"))
-        }
-        E::VridTaken { instance, vrid, peer, .. } => {
-            vrrp("vrid_taken", instance, format!("{instance}: {peer} speaks VRID {vrid} for other addresses"))
-        }
         E::Renamed { instance, was, state } => vrrp("renamed", instance, format!("{was} is {instance} now ({state})")),
         E::GroupChanged { group, to, cause } => {
             let shown = vrrp("group_changed", group, format!("sync group {group}: {to}: {cause}"));

@@ -287,9 +287,7 @@ pub struct Instance {
     pub garp_delay_ms: u64,
     /// Changes of its state since the daemon started, by where to and why.
     pub transitions: Vec<Transition>,
-    /// Another router is master of the same addresses.
-    pub dual_master: Option<DualMaster>,
-    /// How often that began since the daemon started.
+    /// How often two routers began to be master at once since the daemon started.
     pub dual_masters: u64,
     /// How late its timers were in all, when they were late by more than an advert interval.
     pub timers_late_ms: u64,
@@ -370,18 +368,6 @@ pub struct Heard {
     pub priority: u8,
     /// The interval that it announced.
     pub advert_interval_ms: u64,
-}
-
-/// Two masters at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DualMaster {
-    /// The other one; nothing when only its ARP was seen.
-    pub peer: Option<IpAddr>,
-    /// The likely reason.
-    pub reason: String,
-    /// For how long.
-    pub for_ms: u64,
 }
 
 /// Another router that was heard.
