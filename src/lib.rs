@@ -24,7 +24,7 @@
 //! |---|---|---|
 //! | [`conf`] | pure, but for reading files | keepalived.conf → [`conf::config::Config`] and diagnostics |
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
-//! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
+//! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `blackbox`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
 //! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
@@ -34,7 +34,7 @@
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
 //! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
-//! | [`status`] | pure | what is shown: the JSON of `status`, the history of events |
+//! | [`status`] | pure | what is shown: the JSON of `status`, the history of events, why a state changed |
 //! | [`cli`] | pure | keepalived's flags and our subcommands |
 //! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
 //!

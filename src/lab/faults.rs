@@ -318,21 +318,30 @@ impl Scene {
             takeover: since.map(|since| since - at),
             cause,
             outage: Some(cluster.world.outage(at, Instant::now())),
-            why: self.explain(cluster, at, since.and(master.as_deref())),
+            why: self.explain(cluster, what, at, since.and(master.as_deref())),
             master,
             settled,
             ..empty_row(what, &self.name)
         }
     }
 
-    /// Shows why each node changed its state since then. `successor`: whose change must be known by now, or soon.
-    fn explain(&self, cluster: &mut Cluster, at: Instant, successor: Option<&str>) -> BTreeMap<String, String> {
+    /// Shows why each node changed its state since then. What happened to the successor, and to the one that was broken
+    /// and lives, is known by now, or soon.
+    fn explain(
+        &self,
+        cluster: &mut Cluster,
+        what: &str,
+        at: Instant,
+        successor: Option<&str>,
+    ) -> BTreeMap<String, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = Time(now.saturating_sub(at.elapsed()));
         let mut causes = BTreeMap::new();
         for node in 0..cluster.nodes.len() {
             let Some(name) = cluster.nodes.get(node).map(|node| node.name.clone()) else { continue };
-            let deadline = Instant::now() + if successor == Some(name.as_str()) { GRACE } else { Duration::ZERO };
+            let is_victim = name == self.name && what != "crash";
+            let knows = successor.is_some_and(|successor| successor == name || is_victim);
+            let deadline = Instant::now() + if knows { GRACE } else { Duration::ZERO };
             let mut explained = cluster.why(node, &self.instance.name, since);
             while explained.is_none() && cluster.can_explain && Instant::now() < deadline {
                 std::thread::sleep(ASK_AGAIN);
