@@ -296,10 +296,13 @@ impl EmailConfig {
             About::Group(name) => self.groups.contains(name),
             About::VirtualServer(_) | About::RealServer { .. } | About::Node => true,
         };
-        let check = matches!(notice.what, What::Check { .. });
-        let silent = matches!(notice.what, What::Priority { .. } | What::StillMaster { .. });
-        let lower = matches!(notice.what, What::LowerPriorityAdvert { .. });
-        subject && !(fault && self.no_faults) && !(check && self.no_checks) && !silent && !lower
+        let what = match notice.what {
+            What::State { .. } => !(fault && self.no_faults),
+            What::Check { .. } => !self.no_checks,
+            What::Up { .. } | What::Down { .. } | What::Test => true,
+            What::StillMaster { .. } | What::Priority { .. } | What::LowerPriorityAdvert { .. } => false,
+        };
+        subject && what
     }
 }
 
