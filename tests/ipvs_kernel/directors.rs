@@ -58,8 +58,12 @@ impl World {
             sysctl(director, &[("net/ipv4/conf/eth0/send_redirects", "0")]);
         }
         for real in &reals {
-            // NAT: the way back to the client leads through the master.
-            real.run(|| run("ip", &["route", "add", "10.51.0.1/32", "via", NAT]));
+            // NAT: the way back to the client leads through the master; that of DR and TUN must not.
+            let own = lan::addresses(real, "eth0").unwrap().into_iter().find(IpAddr::is_ipv4).unwrap().to_string();
+            real.run(move || {
+                run("ip", &["rule", "add", "from", &own, "lookup", "100"]);
+                run("ip", &["route", "add", "10.51.0.1/32", "via", NAT, "table", "100"]);
+            });
             sysctl(real, &[("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2")]);
             lan::add_address(real, "lo", ip(DR), 32).unwrap();
             lan::set_up(real, "tunl0", true).unwrap();
@@ -106,7 +110,8 @@ impl World {
     fn ask(&self, vip: &str) -> (String, TcpStream) {
         let address = SocketAddr::new(ip(vip), 80);
         self.client.run(move || {
-            let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+            let mut stream =
+                TcpStream::connect_timeout(&address, PATIENCE).unwrap_or_else(|error| panic!("{address}: {error}"));
             (request(&mut stream), stream)
         })
     }
@@ -318,7 +323,10 @@ fn doctor(host: &Host, arguments: &[&str], config: &str) -> (Vec<String>, i32) {
     let output = host.run(move || {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), config).unwrap();
-        let mut command = std::process::Command::new(HOLDFAST);
+        // A director's private mounts may cover the place where it was built.
+        let inside = "/run/lab/holdfast";
+        let program = if std::path::Path::new(inside).exists() { inside } else { HOLDFAST };
+        let mut command = std::process::Command::new(program);
         let plain = command.arg("doctor").args(&arguments).arg(file.path()).output().unwrap();
         println!("{}", String::from_utf8_lossy(&plain.stdout));
         command.arg("--json").output().unwrap()

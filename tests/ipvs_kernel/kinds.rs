@@ -72,6 +72,8 @@ impl World {
                 run("ip", &["route", "add", "10.52.0.1/32", "via", "10.52.0.11"]);
                 run("ip", &["-6", "route", "add", "fd52::1/128", "via", "fd52::11"]);
             });
+            // A director cannot be told to send no redirects with IPv6.
+            sysctl(real, &[("net/ipv6/conf/eth0/accept_redirects", "0")]);
         }
     }
 
@@ -133,9 +135,9 @@ fn ipv6_by_nat_and_direct_routing() {
     assert_eq!(world.answers(VIP6, 80), both());
 }
 
-/// Answers each datagram with a name.
+/// Answers each datagram with a name, from the virtual address.
 fn echo(host: &Host, name: &'static str) {
-    let socket = host.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).unwrap());
+    let socket = host.run(|| UdpSocket::bind((ip(VIP), 53)).unwrap());
     let answer = move || {
         let mut datagram = [0; 64];
         while let Ok((_, from)) = socket.recv_from(&mut datagram) {
