@@ -78,6 +78,17 @@ pub struct DoctorArgs {
     pub file: PathBuf,
 }
 
+/// `holdfast notify test`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NotifyTestArgs {
+    /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
+    #[arg(short = 'i', long = "config-id", value_name = "ID")]
+    pub config_id: Option<String>,
+    /// The configuration whose targets are tested.
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub file: PathBuf,
+}
+
 /// The file that keepalived reads when nothing is said.
 pub(crate) const DEFAULT_FILE: &str = "/etc/keepalived/keepalived.conf";
 

@@ -37,7 +37,7 @@ pub fn ask(questions: &BTreeSet<(Ipv4Addr, String)>) -> io::Result<BTreeMap<IpAd
         return Ok(answers);
     }
     let socket = frame_socket()?;
-    hear_all_links(&socket)?;
+    hear_all_links(&socket, libc::ETH_P_ARP)?;
     let mut own = BTreeSet::new();
     for _ in 0..ROUNDS {
         for (address, interface) in questions.iter().take(MOST) {
