@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast::ipvs::kernel::Kernel;
 use holdfast::lab::director::{CONFIG, Daemon, Director};
 use holdfast::lab::host::Host;
+use holdfast::lab::lan;
 
 use crate::in_guest;
 use crate::tools::{ipvsadm, output, run};
@@ -33,9 +34,12 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(config: &str) -> Self {
+    fn new(config: &str, options: &[&str]) -> Self {
         let host = Host::new("director").unwrap();
-        let daemon = Daemon { program: env!("CARGO_BIN_EXE_holdfast").into(), options: vec!["-C".to_owned()] };
+        // Without any route the kernel takes no address for a real server's.
+        lan::set_up(&host, "lo", true).unwrap();
+        let options = ["-C"].iter().chain(options).map(|option| (*option).to_owned()).collect();
+        let daemon = Daemon { program: env!("CARGO_BIN_EXE_holdfast").into(), options };
         Self { director: Director::new(host, daemon, config, Vec::new()).unwrap() }
     }
 
@@ -61,7 +65,7 @@ impl Rig {
 #[test]
 fn a_start_over_a_foreign_table_keeps_what_is_not_ours_and_mends_what_is() {
     in_guest!();
-    let mut rig = Rig::new(&conf(3, "wrr"));
+    let mut rig = Rig::new(&conf(3, "wrr"), &[]);
     // Ours with other settings, a real server that we do not have, one with another weight; and somebody else's.
     rig.run("-A -t 10.0.0.1:80 -s lc -p 60");
     rig.run("-a -t 10.0.0.1:80 -r 192.168.0.1:80 -g -w 9");
@@ -90,6 +94,36 @@ fn a_start_over_a_foreign_table_keeps_what_is_not_ours_and_mends_what_is() {
 }
 
 #[test]
+fn global_settings_reach_the_kernel_and_the_end_is_as_they_say() {
+    in_guest!();
+    let foreign = "-A -u 10.9.9.9:53 -s rr";
+    let global = |lines: &str| conf(3, "wrr").replacen("global_defs {\n", &format!("global_defs {{\n{lines}"), 1);
+    let all = global("lvs_flush\nlvs_flush_on_stop\nlvs_timeouts tcp 1000 tcpfin 50 udp 60\n");
+    let mut rig = Rig::new(&all, &[]);
+    rig.run(foreign);
+    rig.director.start().unwrap();
+    rig.wait_for("flushed first", &table(3, "wrr"));
+    let timeouts = rig.director.host().run(|| ipvsadm("-L --timeout"));
+    assert_eq!(timeouts, "Timeout (tcp tcpfin udp): 1000 50 60\n");
+    rig.run(foreign);
+    rig.director.stop(PATIENCE).unwrap();
+    assert_eq!(rig.saved(), "", "lvs_flush_on_stop");
+    // Without them only what is ours goes.
+    let mut rig = Rig::new(&conf(3, "wrr"), &[]);
+    rig.run(foreign);
+    let both = table(3, "wrr") + foreign + "\n";
+    rig.director.start().unwrap();
+    rig.wait_for("both", &both);
+    rig.director.stop(PATIENCE).unwrap();
+    assert_eq!(rig.saved(), format!("{foreign}\n"));
+    let mut rig = Rig::new(&conf(3, "wrr"), &["--dont-release-ipvs"]);
+    rig.director.start().unwrap();
+    rig.wait_for("ours", &table(3, "wrr"));
+    rig.director.stop(PATIENCE).unwrap();
+    assert_eq!(rig.saved(), table(3, "wrr"), "--dont-release-ipvs");
+}
+
+#[test]
 fn modules_that_come_late_are_used_when_they_come() {
     in_guest!();
     let block = "/etc/modprobe.d/late.conf";
@@ -110,7 +144,7 @@ fn modules_that_come_late_are_used_when_they_come() {
     fs::create_dir_all("/etc/modprobe.d").unwrap();
     fs::write(block, "install ip_vs /bin/false\ninstall ip_vs_wrr /bin/false\n").unwrap();
     assert!(!Kernel::available());
-    let mut rig = Rig::new(&conf(3, "wrr"));
+    let mut rig = Rig::new(&conf(3, "wrr"), &[]);
     rig.director.start().unwrap();
     rig.director.wait_for_line(0, "this kernel has no IPVS", PATIENCE).unwrap();
     rig.director.wait_for_line(0, "cannot add service", PATIENCE).unwrap();

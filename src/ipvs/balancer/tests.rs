@@ -8,7 +8,7 @@ use super::*;
 use crate::checkers::config::{Probe, Schedule, Target};
 use crate::ipvs::config::{GroupConfig, GroupEntry, PanicAction, RealServerConfig, SorryServer};
 use crate::ipvs::plan::{Keeps, plan};
-use crate::ipvs::table::Destination;
+use crate::ipvs::table::{Destination, Operation};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler};
 
 /// The virtual server of most tests: 192.0.2.100:80.
