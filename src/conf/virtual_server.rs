@@ -340,5 +340,6 @@ fn proxy(section: &Section<'_>) -> ProxyConfig {
             _ => ProxyProtocol::V2,
         }),
         transparent: section.bool("proxy_transparent").unwrap_or(default.transparent),
+        reset_close: section.bool("proxy_reset_close").unwrap_or(default.reset_close),
     }
 }

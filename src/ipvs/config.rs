@@ -315,6 +315,9 @@ pub struct ProxyConfig {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Connect to real servers from the client's address (`proxy_transparent`).
     pub transparent: bool,
+    /// A connection that its real server has ended first is reset there when the client has ended it too
+    /// (`proxy_reset_close`): one packet less, and no port in TIME_WAIT. Not for servers that go on reading.
+    pub reset_close: bool,
 }
 
 impl Default for ProxyConfig {
@@ -327,6 +330,7 @@ impl Default for ProxyConfig {
             drain_timeout: None,
             proxy_protocol: None,
             transparent: false,
+            reset_close: false,
         }
     }
 }

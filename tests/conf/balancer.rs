@@ -330,6 +330,7 @@ virtual_server fwmark 0x10 {
     proxy_drain_timeout 6
     proxy_protocol v2
     proxy_transparent
+    proxy_reset_close
     real_server 2001:db8::3 8080 {
         weight 4
         lvs_method DR
@@ -372,6 +373,7 @@ virtual_server fwmark 0x10 {
         drain_timeout: Some(seconds(6)),
         proxy_protocol: Some(ProxyProtocol::V2),
         transparent: true,
+        reset_close: true,
     };
     assert_eq!(vs.proxy, proxy);
     let server = &vs.real_servers[0];

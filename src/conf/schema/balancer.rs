@@ -80,6 +80,7 @@ pub static VIRTUAL_SERVER: Block = Block {
         keyword("proxy_max_connections", Args::Int { min: 0, max: 4_294_967_295 }, "N", "0 = no limit", "", "forwarder: connections of this service at once").ours(),
         keyword("proxy_drain_timeout", Args::Seconds { min: 0, max: LONGEST, whole: false }, "SECS", "for ever", "decimal", "forwarder: how long connections to a removed real server go on").ours(),
         keyword("proxy_protocol", Args::Choice(&["v1", "v2"]), "v1|v2", "none", "", "forwarder: tell real servers the client's address").ours(),
+        keyword("proxy_reset_close", Args::Bool, "[BOOL]", "off", "", "forwarder: close with a reset where the real server has closed first; not for servers that go on reading then").ours(),
         keyword("proxy_transparent", Args::Bool, "[BOOL]", "off", "", "forwarder: connect from the client's address").ours(),
     ],
 };
