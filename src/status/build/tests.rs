@@ -54,7 +54,13 @@ fn instance_snapshot(state: StateName, priority: u8) -> InstanceSnapshot {
         others_heard: true,
         handing_over: false,
         source: None,
+        master_interval: AdvertInterval::DEFAULT,
+        next_deadline: None,
+        held: Vec::new(),
         counters: Counters::default(),
+        peers: Vec::new(),
+        unlisted_peers: 0,
+        dual_master: None,
     }
 }
 
