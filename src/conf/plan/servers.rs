@@ -69,6 +69,7 @@ pub(super) fn virtual_server(config: &VirtualServerConfig) -> Lines {
         drain_timeout,
         proxy_protocol,
         transparent,
+        reset_close,
     } = proxy;
     let mut lines = Lines::new();
     let mut put = |keyword: &str, value: String| drop(lines.insert(keyword.to_owned(), vec![value]));
@@ -101,6 +102,7 @@ pub(super) fn virtual_server(config: &VirtualServerConfig) -> Lines {
         ("smtp_alert", *smtp_alert),
         ("masquerade", *masquerade),
         ("proxy_transparent", *transparent),
+        ("proxy_reset_close", *reset_close),
     ];
     on.into_iter().filter(|(_, on)| *on).for_each(|(keyword, _)| put(keyword, String::new()));
     if let Some(Persistence { timeout, granularity, engine }) = persistence {

@@ -932,5 +932,5 @@ fn a_reload_of_ten_thousand_services_with_one_other_weight_is_one_operation() {
     let operations = plan(&applied, bench.balancer.desired(), Keeps::KernelSettings);
     let wanted = Destination { weight: 7, ..Destination::default() };
     let key = *bench.balancer.services().find(|key| bench.balancer.owner(key) == Some(&id(4711))).unwrap();
-    assert_eq!(operations, [crate::ipvs::table::Operation::EditDestination(key, real(2), wanted)]);
+    assert_eq!(operations, [Operation::EditDestination(key, real(2), wanted)]);
 }
