@@ -2,7 +2,7 @@
 //!
 //! Wiring, owned by main's loop, in which nothing here ever waits: every target has a task and a bounded queue of its
 //! own ([`crate::notify::outbox`]). A reload changes targets in place; what waits for one that stays is not lost, and
-//! one that is gone gets [`LEAVE_LIMIT`] for what it was promised.
+//! one that is gone gets a while for what it was promised.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

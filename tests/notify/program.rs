@@ -106,7 +106,7 @@ fn a_reload_changes_targets_and_loses_nothing_that_waits() {
     wait_until("still master, twice", || told("/STILL_MASTER").len() >= 2);
     let mark = rig.node(0).log_mark();
     rig.nodes[0].stop(PATIENCE).expect("it ends");
-    wait_line(rig.node(0), mark, "webhook all: ");
+    wait_line(rig.node(0), mark, "webhook all counters");
     assert!(told("/all").iter().any(|line| line.contains("\"event\":\"STOP\"")), "drained at the end");
     assert_eq!(told("/all").len(), 3, "nobody asked to hear of masters again");
 }
