@@ -141,7 +141,7 @@ impl Load {
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (ends, tells, address) = (Arc::clone(&stop), Arc::clone(&seen), SocketAddr::new(ip(vip), 80));
         let ask = move || -> Option<String> {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
             std::panic::catch_unwind(move || request(&mut stream)).ok()
         };
         let thread = client.thread("load", move || {
