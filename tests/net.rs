@@ -686,7 +686,7 @@ fn announcements_of_others_are_heard_with_their_link() {
         let mut heard = Vec::new();
         while !heard.iter().any(|(_, heard, _)| *heard == address("2001:db8::52")) {
             assert!(readable(&listener, PATIENCE), "only {heard:?}");
-            heard.extend(listener.drain().into_iter().map(|(link, address, _)| (link, address)));
+            heard.extend(listener.drain());
         }
         let by = |text: &str| (link.index, address(text), Some(mac));
         assert_eq!(heard, ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(by));
