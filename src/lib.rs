@@ -34,7 +34,8 @@
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
 //! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
-//! | [`status`] | pure | what is shown: the JSON of `status`, the history of events, why a state changed |
+//! | [`status`] | pure, but for its shell `page::server` | what is shown: the JSON of `status`, the history of events, why a state changed, metrics, the status page |
+//! | [`dump`] | pure, but for its shell `writer` | keepalived's state files |
 //! | [`cli`] | pure | keepalived's flags and our subcommands |
 //! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
 //!

@@ -28,7 +28,7 @@ fn run(make: Make) -> Written {
     let mut rig = Rig::build(2, vec![node]);
     let a = &rig.nodes[0];
     a.write_file("/etc/keepalived/number".as_ref(), "3\n").expect("a private file");
-    sh(a, "ip link add eth2 type dummy");
+    sh(a, "ip link add eth2 type veth peer name eth2p");
     rig.start_all();
     let a = rig.node(0);
     for instance in ["VI_1", "VI_U", "VI_6", "VI_S", "VI_G1", "VI_G2"] {
@@ -241,7 +241,8 @@ fn a_backup_tells_its_master_as_keepalived_does() {
                 (&200.into(), &1.into(), &false.into())
             );
             let file = read(b, "/tmp/keepalived.data");
-            let lines = file.lines().filter(|line| {
+            let instances = file.split("------< VRRP Sockpool").next().unwrap_or_default();
+            let lines = instances.lines().filter(|line| {
                 ["Master", "State", "Wantstate", "     10."]
                     .iter()
                     .any(|word| line.trim_start().starts_with(word.trim()))

@@ -50,7 +50,7 @@ fn whoever_waits_for_the_file_is_told_after_the_rename() {
     let rig = start(INSTANCE);
     let a = rig.node(0);
     let watch = a.host().run(|| {
-        let mut inotify = Inotify::init().expect("inotify");
+        let inotify = Inotify::init().expect("inotify");
         inotify
             .watches()
             .add("/tmp", WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::CREATE)
@@ -76,9 +76,17 @@ fn whoever_waits_for_the_file_is_told_after_the_rename() {
 fn a_full_disk_costs_the_file_and_nothing_else() {
     needs_root!();
     let config = format!("global_defs {{\n state_dump_file /tmp/small/state\n}}\n{INSTANCE}");
-    let rig = start(&config);
+    let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, config)]);
+    // Before the daemon starts: it has mounts of its own.
+    rig.node(0).host().run(|| {
+        std::fs::create_dir("/tmp/small").expect("a directory");
+        nix::mount::mount(Some("none"), "/tmp/small", Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=16k"))
+            .expect("a small disk");
+        std::fs::write("/tmp/small/state", "old\n").expect("a file");
+    });
+    rig.start_all();
     let a = rig.node(0);
-    sh(a, "mkdir /tmp/small && mount -t tmpfs -o size=16k none /tmp/small && echo old > /tmp/small/state");
+    wait_state(a, "VI_1", "MASTER");
     sh(a, "head -c 1M /dev/zero > /tmp/small/fill 2>/dev/null || true");
     let mark = a.log_mark();
     signal(a, 10);
@@ -120,7 +128,7 @@ fn places_names_and_layout_are_configured() {
     needs_root!();
     let config = format!(
         "global_defs {{\n json_version 2\n json_dump_file /tmp/x.json\n data_use_instance\n umask 0137\n}}\ninstance web\n\
-         vrrp_track_process shell {{\n process sleep\n quorum 0\n quorum_max 1000\n weight 3\n}}\n{}",
+         vrrp_track_process shell {{\n process sleep\n quorum 900\n quorum_max 1000\n weight 3\n}}\n{}",
         INSTANCE.replace("priority 150", "priority 150\n track_process {\n shell weight 4\n }")
     );
     let rig = start(&config);
@@ -130,10 +138,10 @@ fn places_names_and_layout_are_configured() {
         let json: serde_json::Value = serde_json::from_str(&read(a, "/tmp/x.json")).unwrap_or_default();
         json["track_process"][0].clone()
     };
-    wait_until("it is counted", || process()["have_quorum"] == true);
+    wait_until("it is there", || process()["have_quorum"] == false);
     let process = process();
     assert_eq!((&process["process"], &process["weight"]), (&"sleep".into(), &4.into()));
-    assert_eq!((&process["min_processes"], &process["max_processes"]), (&0.into(), &1000.into()));
+    assert_eq!((&process["min_processes"], &process["max_processes"]), (&900.into(), &1000.into()));
     assert!(process["current_processes"].is_u64() && process["fork_delay_timer_running"] == false);
     assert!(read(a, "/tmp/x.json").starts_with("{\"vrrp\":[{\"data\":{\"iname\":\"VI_1\""));
     signal(a, 10);

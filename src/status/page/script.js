@@ -131,7 +131,7 @@ function showEvents(events) {
   const changes = ["state_changed", "group_changed", "real_server", "quorum", "sorry_server", "dual_master", "maintenance", "reload", "child_died", "started"];
   const shown = events.filter((e) => all || changes.includes(e.kind)).slice(-MOST_EVENTS).reverse();
   const items = shown.map((e) => {
-    const time = make("time", "", new Date(e.at).toLocaleString());
+    const time = make("time", "", new Date(e.at).toLocaleString(undefined, { hour12: false }));
     time.dateTime = e.at;
     const text = make("span", "");
     if (e.to) text.append(make("span", `badge ${kindOf(e.to)}`, e.to), " ");
@@ -193,7 +193,7 @@ async function turn() {
       const status = await fetchJson("status.json");
       if (!last || status.daemon.last_event !== last.daemon.last_event || !events.length) events = await fetchJson("events.json");
       show(status, events);
-      live("good", `live, ${new Date(status.at).toLocaleTimeString()}`);
+      live("good", `live, ${new Date(status.at).toLocaleTimeString(undefined, { hour12: false })}`);
     }
   } catch (error) {
     if (error.message === "token") {
