@@ -31,7 +31,8 @@ pub fn webhooks(
     found: &mut BTreeMap<String, WebhookConfig>,
     reporter: &mut Reporter,
 ) {
-    for keyword in ["notify_webhook", "cloud_address"] {
+    // Not every section has both.
+    for keyword in ["notify_webhook", "cloud_address"].into_iter().filter(|k| section.block.find(k).is_some()) {
         for block in section.sections(keyword) {
             let Some(name) = block.name else { continue };
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };
