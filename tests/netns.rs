@@ -170,7 +170,7 @@ fn clients_find_the_winner_of_a_contest() {
 #[test]
 fn a_port_of_our_own_bridge_is_told_where_the_addresses_are() {
     needs_root!();
-    each(&["br0", "vlan7"], |interface| ports::port_of_our_own_bridge(interface));
+    each(&["br0", "top0"], |interface| ports::port_of_our_own_bridge(interface));
 }
 
 #[test]

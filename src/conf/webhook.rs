@@ -31,8 +31,8 @@ pub fn webhooks(
     found: &mut BTreeMap<String, WebhookConfig>,
     reporter: &mut Reporter,
 ) {
-    let keywords = ["notify_webhook", "cloud_address"];
-    for keyword in keywords.into_iter().filter(|keyword| section.block.find(keyword).is_some()) {
+    // Not every section has both.
+    for keyword in ["notify_webhook", "cloud_address"].into_iter().filter(|k| section.block.find(k).is_some()) {
         for block in section.sections(keyword) {
             let Some(name) = block.name else { continue };
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };

@@ -39,8 +39,8 @@ use timers::Timers;
 /// All virtual routers of this host.
 #[derive(Debug)]
 pub struct VrrpEngine {
-    /// But for the instances, each of which has its own.
-    config: VrrpConfig,
+    /// All but the instances, each of which has its own: that map is empty here.
+    shared: VrrpConfig,
     /// Time of the latest input, for what is shown.
     now: Instant,
     phase: Phase,
@@ -96,7 +96,7 @@ impl VrrpEngine {
         // A restarted process has waited before, and its cluster is alive.
         let delay = if adopt.is_empty() { config.global.startup_delay } else { Duration::ZERO };
         let mut engine = Self {
-            config: VrrpConfig::default(),
+            shared: VrrpConfig::default(),
             now,
             phase: Phase::Starting { until: now + delay },
             maintenance: false,
@@ -316,17 +316,17 @@ impl VrrpEngine {
     /// The configuration in force, put together: of a thousand instances that is much.
     pub fn config(&self) -> VrrpConfig {
         let instances = self.instances.values().map(|instance| (instance.name.clone(), instance.config.clone()));
-        VrrpConfig { instances: instances.collect(), ..self.config.clone() }
+        VrrpConfig { instances: instances.collect(), ..self.shared.clone() }
     }
 
     /// The process-wide settings in force.
     pub fn global(&self) -> &VrrpGlobal {
-        &self.config.global
+        &self.shared.global
     }
 
     /// The groups that are configured.
     pub fn group_configs(&self) -> &BTreeMap<String, GroupConfig> {
-        &self.config.groups
+        &self.shared.groups
     }
 
     /// The configuration of an instance.

@@ -127,6 +127,7 @@ pub fn held_up_vrrp(peer: Make, how: HeldUp) {
     wire.wait_priority(mark, "a", 150);
     wait_state(rig.node(0), "VI_1", "MASTER");
     wait_address(rig.node(0), "eth0", variant.vip(), true);
+    wire.wait_adverts(mark, "a", 3);
     assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 
@@ -199,6 +200,7 @@ pub fn frozen_master(peer: Make) {
     wait_address(b, "eth0", variant.vip(), false);
     wait_state(a, "VI_1", "MASTER");
     wait_address(a, "eth0", variant.vip(), true);
+    wire.wait_adverts(mark, "a", 3);
     assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 

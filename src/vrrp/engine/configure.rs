@@ -9,7 +9,7 @@ impl VrrpEngine {
         // Each instance has its own configuration, and nobody else does: there may be a thousand.
         let changed = std::mem::take(&mut diff.instances);
         let removed = std::mem::take(&mut diff.removed_instances);
-        diff.apply(&mut self.config);
+        diff.apply(&mut self.shared);
         let of_name = |name: &String| Some((name.clone(), self.instances.get(self.ids.get(name)?)?.config.clone()));
         let gone = removed.iter().filter_map(of_name).collect();
         let new = if removed.is_empty() { BTreeMap::new() } else { changed.clone() };
@@ -92,7 +92,7 @@ impl VrrpEngine {
     pub(super) fn regroup(&mut self) {
         let mut groups = BTreeMap::new();
         let mut group_of = BTreeMap::new();
-        for (name, config) in &self.config.groups {
+        for (name, config) in &self.shared.groups {
             let members: Vec<_> = config.members.iter().filter_map(|member| self.ids.get(member).copied()).collect();
             group_of.extend(members.iter().map(|id| (*id, name.clone())));
             let told = self.groups.get(name).and_then(|old| old.told);
@@ -107,7 +107,7 @@ impl VrrpEngine {
     pub(super) fn refresh_trackers(&mut self) {
         let tracks = || self.instances.values().flat_map(|instance| &instance.config.tracks);
         let wanted: BTreeSet<&TrackerKey> = tracks().map(|track| &track.tracker).collect();
-        self.tracks.retain(|key| wanted.contains(key) || self.config.trackers.contains(key));
+        self.tracks.retain(|key| wanted.contains(key) || self.shared.trackers.contains(key));
         for key in wanted {
             if let Some(status) = self.links.tracker_status(key) {
                 self.tracks.set(key.clone(), status);
@@ -126,7 +126,7 @@ impl VrrpEngine {
             if let Some(key) = binding.socket {
                 let spec = sockets.entry(key).or_default();
                 spec.instances += 1;
-                if !self.config.global.log_unknown_vrids && !self.surveys.is_open(key) {
+                if !self.shared.global.log_unknown_vrids && !self.surveys.is_open(key) {
                     spec.vrids.insert(config.vrid);
                 }
                 spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);
