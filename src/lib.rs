@@ -33,6 +33,7 @@
 //! | [`notify`] | pure: `plan`; shell: `script` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
+//! | [`status`] | pure | what is shown: the JSON of `status`, the history of events |
 //! | [`cli`] | pure | keepalived's flags and our subcommands |
 //! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
 //!
@@ -48,12 +49,14 @@ pub mod cli;
 pub mod command;
 pub mod conf;
 pub mod daemon;
+pub mod dump;
 pub mod ipc;
 pub mod ipvs;
 pub mod ipvsadm;
 pub mod lab;
 pub mod net;
 pub mod notify;
+pub mod status;
 pub mod trackers;
 pub mod vrrp;
 

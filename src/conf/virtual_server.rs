@@ -15,11 +15,14 @@ use super::parse::Section;
 use super::real_server::{self, Parent};
 use super::source::Span;
 use super::trackers::Trackers;
+use super::webhook::webhooks;
 use crate::ipvs::config::{
     GroupConfig, GroupEntry, PanicAction, ProxyConfig, ProxyProtocol, RealServerConfig, SorryServer,
     VirtualServerConfig, VirtualServerId,
 };
 use crate::ipvs::types::{ForwardMethod, Protocol, SocketKey};
+use crate::notify::config::WebhookConfig;
+use crate::notify::notice::About;
 use crate::vrrp::types::Family;
 
 /// What the rest of the file says that virtual servers need.
@@ -42,14 +45,18 @@ pub struct Surroundings<'a> {
 pub struct VirtualServers {
     /// In the order of the file.
     services: Vec<(VirtualServerId, Span, VirtualServerConfig)>,
+    /// Theirs.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
 }
 
 impl VirtualServers {
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
-        if let Some((id, config)) = virtual_server(section, around, reporter) {
-            self.services.push((id, section.span, config));
+        let Some((id, config)) = virtual_server(section, around, reporter) else { return };
+        if section.entry("notify_webhook").is_some() {
+            webhooks(section, Some(&About::VirtualServer(id.to_string())), &mut self.webhooks, reporter);
         }
+        self.services.push((id, section.span, config));
     }
 
     /// All of them by identity: of two with the same one the first counts.

@@ -7,6 +7,7 @@
 
 mod apply;
 mod balancer;
+mod dump;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
+use super::notices::{DRAIN_LIMIT, Notices};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::{KnownErrors, notify_with_departing};
@@ -46,8 +48,6 @@ use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 use balancer::{BalancerChild, known_commands};
 
-/// Notify scripts that are still running or waiting when the child has ended are given this long.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Whoever waits for the daemon to be ready is not kept waiting longer than this.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
@@ -206,7 +206,9 @@ struct MainProcess {
     /// The configured scripts, and those of instances that the last reload removed.
     notify_config: NotifyConfig,
     notify: NotifyScripts,
+    notices: Notices,
     told: Told,
+    dumps: dump::Dumps,
     announced: bool,
     loading: Option<Loading>,
     /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
@@ -252,6 +254,8 @@ enum Wake {
     Tracker(Update),
     /// A notify script ended and the next was started.
     Notified,
+    /// Time to say who is master still.
+    Reassert,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -294,7 +298,9 @@ impl MainProcess {
             updates,
             notify_config: notify_with_departing(&NotifyConfig::default(), &config),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
+            notices: Notices::default(),
             told: Told::default(),
+            dumps: dump::Dumps::default(),
             announced: false,
             loading: None,
             reload_at: None,
@@ -313,6 +319,7 @@ impl MainProcess {
         let startup = self.config.daemon.startup_script.clone();
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
+        self.notices.apply(&self.notify_config, self.config.daemon.router_id.as_deref(), &self.runner);
         self.apply_trackers();
         if self.needs_balancer() {
             self.end_orphaned_balancer().await;
@@ -359,6 +366,7 @@ impl MainProcess {
             wake = balancer::wait(&mut self.balancer) => Wake::Balancer(wake),
             Some(update) = self.updates.recv() => Wake::Tracker(update),
             () = self.notify.turn() => Wake::Notified,
+            () = self.notices.due() => Wake::Reassert,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
@@ -377,13 +385,14 @@ impl MainProcess {
                 self.schedule.taken();
                 self.begin_reload();
             }
-            Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
+            Wake::Signal(request) => self.begin_dump(request),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
             Wake::Balancer(wake) => self.handle_balancer(wake),
             Wake::Tracker(update) => self.on_tracker(update),
             Wake::Notified => {}
+            Wake::Reassert => self.notices.reassert(),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -454,10 +463,11 @@ impl MainProcess {
                     log_event(&event);
                 }
                 self.tell_balancer_of(&event);
-                if self.told.is_news(&event)
-                    && let Some((subject, jobs)) = plan(&self.notify_config, &event)
-                {
-                    self.notify.push(subject, jobs);
+                if self.told.is_news(&event) {
+                    if let Some((subject, jobs)) = plan(&self.notify_config, &event) {
+                        self.notify.push(subject, jobs);
+                    }
+                    self.notices.on_vrrp(&event, &self.notify_config);
                 }
             }
             FromVrrp::EventsDropped(count) => {
@@ -466,7 +476,8 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Hello { .. } | FromVrrp::Snapshot(_) | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
+            FromVrrp::Snapshot(snapshot) => self.dump_vrrp(&snapshot),
+            FromVrrp::Hello { .. } | FromVrrp::Failover { .. } | FromVrrp::Stopped => {}
         }
     }
 
@@ -490,6 +501,7 @@ impl MainProcess {
     }
 
     fn on_death(&mut self, death: Death) {
+        self.forget_dumps_of_vrrp();
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }
@@ -599,6 +611,7 @@ impl MainProcess {
         info!("Stopping");
         tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
+        self.notices.begin_stop();
         self.vrrp.cancel_restart();
         self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
         // The virtual addresses go first: who still asks here while they are handed over is served.
@@ -611,7 +624,7 @@ impl MainProcess {
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
-        self.notify.drain(DRAIN_LIMIT).await;
+        tokio::join!(self.notify.drain(DRAIN_LIMIT), self.notices.finish());
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
         let counters = self.notify.counters();

@@ -13,13 +13,17 @@
 pub mod backoff;
 pub mod check;
 pub mod detach;
+pub mod doctor;
 pub mod exec;
 pub mod load;
 pub mod local_time;
 pub mod logging;
 pub mod main_process;
+pub mod notices;
+pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
+pub mod pulse;
 pub mod reload;
 pub mod reload_files;
 pub mod reload_time;

@@ -53,6 +53,8 @@ pub enum ToBalancer {
     },
     /// Send a [`FromBalancer::Snapshot`].
     SnapshotPlease,
+    /// Send a [`FromBalancer::Alive`].
+    AreYouAlive,
     /// Remove what was added, and end.
     Stop,
 }
@@ -107,6 +109,8 @@ pub enum FromBalancer {
     Exec(ExecRequest),
     /// The answer to [`ToBalancer::SnapshotPlease`].
     Snapshot(Box<Snapshot>),
+    /// The answer to [`ToBalancer::AreYouAlive`]: the loop turns.
+    Alive,
     /// All is removed; the process exits now.
     Stopped,
 }

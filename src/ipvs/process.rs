@@ -339,6 +339,7 @@ impl Process {
             ToBalancer::Admin { virtual_server, real_server, state } => {
                 self.balancer.handle_input(now, Input::Admin { virtual_server, real_server, state });
             }
+            ToBalancer::AreYouAlive => _ = self.main.push(&FromBalancer::Alive),
             ToBalancer::SnapshotPlease => {
                 self.main.push(&FromBalancer::Snapshot(Box::new(self.balancer.snapshot(now))));
             }

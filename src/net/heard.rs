@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, SockFilter, Socket, Type};
 
+use super::frame::Mac;
 use crate::vrrp::types::IfIndex;
 
 /// Packets per turn: the loop has more to do.
@@ -33,12 +34,25 @@ impl AnnouncementListener {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         socket.attach_filter(&filter())?;
-        super::sys::hear_all_links(&socket)?;
+        super::sys::hear_all_links(&socket, libc::ETH_P_ALL)?;
+        Ok(Self { socket })
+    }
+
+    /// Hears gratuitous ARP on all links and nothing else: cheap enough to be left open, for no other packet of a busy
+    /// director comes near its filter.
+    ///
+    /// # Errors
+    /// No CAP_NET_RAW.
+    pub fn open_for_claims() -> io::Result<Self> {
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.attach_filter(&gratuitous())?;
+        super::sys::hear_all_links(&socket, libc::ETH_P_ARP)?;
         Ok(Self { socket })
     }
 
     /// What was announced since the last call, at the most 256 packets, which leaves the loop time for the rest.
-    pub fn drain(&mut self) -> Vec<(IfIndex, IpAddr)> {
+    pub fn drain(&mut self) -> Vec<(IfIndex, IpAddr, Option<Mac>)> {
         let mut heard = Vec::new();
         let mut packet = [0; LARGEST];
         for _ in 0..PER_TURN {
@@ -49,7 +63,7 @@ impl AnnouncementListener {
                 continue;
             };
             if let Ok(index) = u32::try_from(from.ifindex()) {
-                heard.push((IfIndex(index), address));
+                heard.push((IfIndex(index), address, from.addr().filter(|_| from.halen() == 6)));
             }
         }
         heard
@@ -109,6 +123,28 @@ fn filter() -> [SockFilter; 11] {
         SockFilter::new(JUMP_IF, 0, 3, u32::from(ICMPV6)),
         SockFilter::new(LOAD_BYTE, 0, 0, 40), // the ICMPv6 type
         SockFilter::new(JUMP_IF, 0, 1, u32::from(NEIGHBOUR_ADVERTISEMENT)),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+/// ARP that came in and whose sender's address is the target's (RFC 5227 §3).
+fn gratuitous() -> [SockFilter; 8] {
+    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const TO_X: u16 = 0x07; // BPF_MISC | BPF_TAX
+    const JUMP_IF: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const JUMP_IF_X: u16 = 0x1d; // BPF_JMP | BPF_JEQ | BPF_X
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const PACKET_TYPE: u32 = 0xffff_f000 + 4; // SKF_AD_OFF + SKF_AD_PKTTYPE
+    const OUTGOING: u32 = 4; // PACKET_OUTGOING
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),
+        SockFilter::new(JUMP_IF, 5, 0, OUTGOING),
+        SockFilter::new(LOAD_WORD, 0, 0, 14), // the sender's address, behind a hardware address of six bytes
+        SockFilter::new(TO_X, 0, 0, 0),
+        SockFilter::new(LOAD_WORD, 0, 0, 24), // the target's
+        SockFilter::new(JUMP_IF_X, 0, 1, 0),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
     ]

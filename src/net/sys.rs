@@ -157,10 +157,10 @@ pub fn frame_socket() -> io::Result<OwnedFd> {
 /// # Errors
 /// Not a packet socket.
 #[allow(unsafe_code)]
-pub fn hear_all_links(socket: impl AsFd) -> io::Result<()> {
+pub fn hear_all_links(socket: impl AsFd, ethertype: i32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
-        sll_protocol: u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be(),
+        sll_protocol: u16::try_from(ethertype).map_err(io::Error::other)?.to_be(),
         sll_ifindex: 0,
         sll_hatype: 0,
         sll_pkttype: 0,

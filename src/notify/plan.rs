@@ -91,6 +91,9 @@ pub fn plan(config: &NotifyConfig, event: &Event) -> Option<(Subject, Vec<Job>)>
             (Subject::Instance(instance.clone()), vec![Job { command, args: Vec::new() }])
         }
         Event::Renamed { .. }
+        | Event::DualMaster { .. }
+        | Event::DualMasterEnded { .. }
+        | Event::VridTaken { .. }
         | Event::PriorityChanged { .. }
         | Event::AdvertFlawed { .. }
         | Event::AddressFailed { .. }
@@ -170,7 +173,14 @@ mod tests {
     }
 
     fn changed(to: StateName, cause: Cause) -> Event {
-        Event::StateChanged { instance: "VI".into(), from: StateName::Init, to, priority: 120, cause }
+        Event::StateChanged {
+            instance: "VI".into(),
+            from: StateName::Init,
+            to,
+            priority: 120,
+            cause,
+            evidence: Vec::new(),
+        }
     }
 
     fn words(config: &NotifyConfig, event: &Event) -> Vec<String> {
@@ -231,6 +241,7 @@ mod tests {
             to: StateName::Backup,
             priority: 1,
             cause: Cause::Started,
+            evidence: Vec::new(),
         };
         let group = Event::GroupChanged { group: "X".into(), to: StateName::Backup, cause: Cause::Started };
         let subject = |event| plan(&config, event).map(|(subject, _)| subject);
@@ -247,6 +258,8 @@ mod tests {
                 quorum_up: Some(command("quorum up")),
                 quorum_down: Some(command("quorum down")),
                 omega,
+                mail: false,
+                silent: Default::default(),
                 real_servers: BTreeMap::from([(address, real)]),
             };
             NotifyConfig { virtual_servers: BTreeMap::from([(id.clone(), scripts)]), ..NotifyConfig::default() }

@@ -12,6 +12,7 @@ mod configure;
 mod inputs;
 mod interface;
 mod timers;
+mod vrids;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -30,7 +31,7 @@ use super::track::{TrackTable, effective_priority};
 use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
 
 pub use command::FailoverRefusal;
-pub use interface::{BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit};
+pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit};
 use timers::Timers;
 
 /// All virtual routers of this host.
@@ -61,6 +62,8 @@ pub struct VrrpEngine {
     flight: BTreeMap<String, Option<Instant>>,
     unknown_vrid: u64,
     unknown_told: BTreeSet<(IpAddr, u8)>,
+    surveys: vrids::Surveys,
+    verdict: Option<AdvertVerdict>,
 }
 
 /// Whether instances may leave INIT.
@@ -110,6 +113,8 @@ impl VrrpEngine {
             flight: BTreeMap::new(),
             unknown_vrid: 0,
             unknown_told: BTreeSet::new(),
+            surveys: vrids::Surveys::default(),
+            verdict: None,
         };
         engine.reconfigure(now, ConfigDiff::from_nothing(config));
         for record in adopt {
@@ -178,7 +183,7 @@ impl VrrpEngine {
                 self.review(now, &Cause::Reconfigured, |_| true);
             }
             Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
-            Input::Announced { interface, address } => self.on_announced(now, interface, address),
+            Input::Announced { interface, address, hardware } => self.on_announced(now, interface, address, hardware),
             Input::Maintenance(on) => self.set_maintenance(now, on),
             Input::Stop => self.stop(now, false),
             Input::StopAtOnce => self.stop(now, true),
@@ -188,7 +193,7 @@ impl VrrpEngine {
     fn handle_input_while_stopping(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
-            Input::Announced { interface, address } => self.on_announced(now, interface, address),
+            Input::Announced { interface, address, hardware } => self.on_announced(now, interface, address, hardware),
             Input::StopAtOnce => {
                 for id in self.all_ids() {
                     self.with(now, id, Instance::release_lingering);
@@ -217,6 +222,7 @@ impl VrrpEngine {
             }
             Phase::Starting { .. } | Phase::Running | Phase::Stopping | Phase::Stopped => {}
         }
+        self.end_surveys(now);
         let due = self.timers.take_due(now);
         for id in &due {
             self.with(now, *id, |instance, turn| instance.on_timeout(turn));
@@ -245,20 +251,32 @@ impl VrrpEngine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Starting { until } => Some(until),
-            Phase::Running | Phase::Stopping => self.timers.next(),
+            Phase::Running | Phase::Stopping => self.timers.next().into_iter().chain(self.surveys.next()).min(),
             Phase::Stopped => None,
         }
     }
 
-    /// Everything that can be shown, but for what the shell knows: whether main is there.
+    /// What became of the latest [`Input::Advert`], if it was for one of our instances.
+    pub fn take_verdict(&mut self) -> Option<AdvertVerdict> {
+        self.verdict.take()
+    }
+
+    /// Everything that can be shown as of the latest input, but for what the shell knows: whether main is there, and
+    /// what time it is.
     pub fn snapshot(&self) -> Snapshot {
-        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
+        self.snapshot_at(self.now)
+    }
+
+    /// The same as of `now`.
+    pub fn snapshot_at(&self, now: Instant) -> Snapshot {
+        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(now));
         Snapshot {
             instances: self.instances.values().map(|instance| named(instance)).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
             trackers_stale: None,
             maintenance: self.maintenance,
+            at: Duration::ZERO,
         }
     }
 
@@ -334,10 +352,16 @@ impl VrrpEngine {
     }
 
     /// Lets an instance act, then notes its deadline.
-    fn with(&mut self, now: Instant, id: InstanceId, act: impl FnOnce(&mut Instance, &mut Turn<'_>)) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        act(instance, &mut Turn { now, effects: &mut self.effects, holders: &mut self.holders });
+    fn with<T>(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        act: impl FnOnce(&mut Instance, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let instance = self.instances.get_mut(&id)?;
+        let outcome = act(instance, &mut Turn { now, effects: &mut self.effects, holders: &mut self.holders });
         self.note(id);
+        Some(outcome)
     }
 
     fn note(&mut self, id: InstanceId) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrackerKey;
+use super::peers::{DualEnd, DualReason, PeerSnapshot};
 use super::types::{AdvertInterval, Priority};
 
 /// The states people see. `Stop` and `Deleted` are last words, not states of the engine.
@@ -59,6 +60,45 @@ pub enum Event {
         priority: u8,
         /// Why.
         cause: Cause,
+        /// The other routers that were heard, with the lateness of their last adverts.
+        evidence: Vec<PeerSnapshot>,
+    },
+    /// Another router is master of the same addresses, for longer than a contest takes. Told again until it heals.
+    DualMaster {
+        /// The instance's name.
+        instance: String,
+        /// The other one; unknown when only ARP was seen.
+        peer: Option<IpAddr>,
+        /// The likely reason.
+        reason: DualReason,
+        /// Since so long.
+        lasted: Duration,
+        /// People were told before.
+        again: bool,
+    },
+    /// There is one master again, or none here.
+    DualMasterEnded {
+        /// The instance's name.
+        instance: String,
+        /// The other one; unknown when only ARP was seen.
+        peer: Option<IpAddr>,
+        /// For how long there were two.
+        lasted: Duration,
+        /// How it ended.
+        end: DualEnd,
+    },
+    /// Another virtual router on this wire has our VRID: its addresses are not ours.
+    VridTaken {
+        /// The instance's name.
+        instance: String,
+        /// The VRID.
+        vrid: u8,
+        /// Who speaks it.
+        peer: IpAddr,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+        /// One that is neither heard nor configured there.
+        free: Option<u8>,
     },
     /// A reload gave the same virtual router another name; it goes on as it is.
     Renamed {
@@ -342,6 +382,7 @@ impl fmt::Display for Cause {
             }
             Self::FaultCleared => f.write_str("the fault has ended"),
             Self::SyncGroup { group, member } => write!(f, "{member} of sync group {group} moved"),
+            Self::Tracker { tracker, status: TrackerStatus::Unknown } => write!(f, "{tracker} cannot be evaluated"),
             Self::Tracker { tracker, status } => write!(f, "{tracker} is {status}"),
             Self::Adopted => f.write_str("restarted within its own advert deadline"),
             Self::Failover => f.write_str("told to hand over"),

@@ -4,7 +4,7 @@
 //! one `pwrite`. A process killed in the middle of it leaves a slot whose checksum is wrong, which is no record.
 //!
 //! ```text
-//!  the file: | our heartbeat ns | main's heartbeat ns | slot | slot | …    heartbeat: when the loop last turned
+//!  the file: | our heartbeat ns | main's heartbeat ns | black box | slot | slot | …    heartbeat: when the loop last turned
 //!
 //!  0      4          8             16         24              320
 //!  | magic | name len | deadline ns | checksum | name, zeros … |    deadline: CLOCK_MONOTONIC, 0 = not master
@@ -20,11 +20,13 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::time::{ClockId, clock_gettime};
 
+use super::blackbox;
 use super::snapshot::FlightRecord;
 
 /// Where main's heartbeat stands; ours is before it, the slots are behind it.
 const MAINS_HEARTBEAT: u64 = 8;
-const HEARTBEATS: u64 = 16;
+/// The slots come behind the heartbeats and the black box.
+const SLOTS: u64 = blackbox::END;
 const SLOT: usize = 320;
 const NAME: usize = 24;
 const MAGIC: [u8; 4] = *b"HFR1";
@@ -126,7 +128,8 @@ impl FlightRecorder {
                 recorder.next = n + 1;
             }
         } else {
-            recorder.file.set_len(0)?;
+            // The black box is what its name says.
+            recorder.file.set_len(SLOTS)?;
         }
         // A predecessor's heartbeat is not ours.
         recorder.file.write_all_at(&[0; 8], 0)?;
@@ -139,6 +142,11 @@ impl FlightRecorder {
     /// The file cannot be written.
     pub fn beat(&self, now: Instant) -> io::Result<()> {
         write_heartbeat(&self.file, now, self.clock, 0)
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// When main last turned its loop; `None` until it has.
@@ -200,7 +208,7 @@ fn slots(file: &File) -> Vec<Option<Slot>> {
 }
 
 fn offset(slot: u64) -> u64 {
-    HEARTBEATS + slot * SLOT as u64
+    SLOTS + slot * SLOT as u64
 }
 
 fn encode(name: &str, deadline: u64) -> Option<[u8; SLOT]> {

@@ -5,6 +5,7 @@
 
 mod effects;
 mod handover;
+mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use super::config::{InitialState, InstanceConfig, Transport};
 use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
 use super::event::{Cause, Event, FaultReason, Heard, StateName};
 use super::packet::{self, Advert};
+use super::peers::{Contest, Noted, PeerNews, Peers, Sighting};
 use super::snapshot::{Counters, InstanceSnapshot};
 use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
 use super::types::{Family, IfIndex, InstanceId, Priority, Version};
@@ -99,6 +101,19 @@ pub struct Instance {
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
     rivals: BTreeMap<IpAddr, Instant>,
+    /// Who else speaks its VRID.
+    peers: Peers,
+}
+
+/// What became of a packet.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The flaw's number ([`AdvertError::kind`]) when it was refused.
+    pub refused: Option<u8>,
+    /// What the table of peers made of it.
+    pub noted: Noted,
+    /// It comes from another virtual router with our VRID, and it is time to say so.
+    pub stranger: Option<PeerNews>,
 }
 
 impl Instance {
@@ -125,6 +140,7 @@ impl Instance {
             synced: 0,
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
+            peers: Peers::default(),
         }
     }
 
@@ -189,8 +205,27 @@ impl Instance {
             },
             handing_over: self.handover().is_some(),
             source: self.binding.source,
+            master_interval: match &self.state {
+                State::Backup(backup) => backup.master_adver_interval,
+                State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => self.config.advert_interval,
+            },
+            next_deadline: self.deadline().map(|at| at.saturating_duration_since(now)),
+            held: self.held().collect(),
             counters: self.counters,
+            peers: self.peers.snapshot(now),
+            unlisted_peers: self.peers.unlisted(),
+            dual_master: self.peers.dual(now),
         }
+    }
+
+    /// The addresses that it holds: a master all of them, in a hand-over those that the successor does not have yet.
+    fn held(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let released = self.handover().map(|leaving| &leaving.released);
+        let holds = self.is_master() || released.is_some();
+        let here = self.binding.addresses.iter().filter(move |address| {
+            holds && !released.is_some_and(|gone| gone.contains(&(address.interface, address.config.address)))
+        });
+        here.map(|address| address.config.address)
     }
 
     // ---- inputs -----------------------------------------------------------------------------------------------
@@ -228,11 +263,11 @@ impl Instance {
         }
     }
 
-    /// A packet for its VRID came from its socket.
-    pub fn on_packet(&mut self, turn: &mut Turn<'_>, received: &Received<'_>) {
-        // RFC 9568 §6.4.1: nothing is heard before start-up. In FAULT we could not act on it.
-        if matches!(self.state, State::Init | State::Fault { .. }) {
-            return;
+    /// A packet for its VRID came from its socket. `None`: it is no business of this router yet, or it is its own.
+    pub fn on_packet(&mut self, turn: &mut Turn<'_>, received: &Received<'_>) -> Option<Verdict> {
+        // RFC 9568 §6.4.1: nothing is heard before start-up.
+        if matches!(self.state, State::Init) {
+            return None;
         }
         let situation = Situation {
             config: &self.config,
@@ -243,7 +278,13 @@ impl Instance {
             },
             advertised: &self.advertised,
         };
-        match accept::check(situation, received) {
+        let checked = accept::check(situation, received);
+        let sight = self.note_peer(turn.now, received, checked.as_ref().err());
+        // In FAULT we could not act on it.
+        if matches!(self.state, State::Fault { .. }) {
+            return sight.map(|sight| sight.verdict);
+        }
+        match checked {
             Ok(accepted) => {
                 match accepted.flaw {
                     Some(flaw) => self.tell_flaw(turn, received.source, flaw, true),
@@ -253,6 +294,9 @@ impl Instance {
             }
             Err(error) => self.tell_flaw(turn, received.source, error, false),
         }
+        let rivals::Sight { verdict, news } = sight?;
+        self.tell_peers(turn, news);
+        Some(verdict)
     }
 
     /// Adverts came and found no room. A backup does not take silence for granted then: it waits once more, but only once,
@@ -471,6 +515,7 @@ impl Instance {
                 if late < interval { master.next_advert_at + interval } else { turn.now + interval };
             self.tell_late(turn, late);
             self.send_advert(turn, self.health.priority.value());
+            self.review_rivals(turn);
         }
         let State::Master(master) = &mut self.state else { return };
         let lost = master.losses.restore_at.take_if(|at| *at <= turn.now).is_some();
@@ -684,6 +729,7 @@ impl Instance {
         if (from, to) != (StateName::Init, StateName::Init) {
             self.emit_state(turn, from, to, cause);
         }
+        self.quit_contests(turn);
     }
 
     fn leave(&mut self, now: Instant) -> StateName {
@@ -702,6 +748,9 @@ impl Instance {
         self.told.clear();
         self.rivals.clear();
         self.emit_state(turn, from, self.state.name(), cause);
+        if from == StateName::Master {
+            self.quit_contests(turn);
+        }
     }
 
     fn emit_state(&self, turn: &mut Turn<'_>, from: StateName, to: StateName, cause: Cause) {
@@ -711,6 +760,7 @@ impl Instance {
             to,
             priority: self.health.priority.value(),
             cause,
+            evidence: self.peers.snapshot(turn.now),
         }));
     }
 }

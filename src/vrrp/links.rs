@@ -43,6 +43,11 @@ impl Links {
         Some(link)
     }
 
+    /// All links.
+    pub fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.by_index.values()
+    }
+
     /// A link by name.
     pub fn named(&self, name: &str) -> Option<&Link> {
         self.by_name.get(name).and_then(|index| self.by_index.get(index))

@@ -101,6 +101,28 @@ fn lines(event: &Event) -> Vec<Line> {
             let who = instance.as_ref().map_or_else(String::new, |name| format!("({name}) "));
             vec![line(true, name, None, format!("{who}advert from {peer}: {error}, {fate}"))]
         }
+        Event::DualMaster { instance, peer, reason, lasted, again } => {
+            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+            let still = if *again { "still " } else { "" };
+            let secs = lasted.as_secs();
+            let text = format!("({instance}) DUAL MASTER: {who} is {still}master too, for {secs} s now: {reason}");
+            vec![line(true, instance, None, text)]
+        }
+        Event::DualMasterEnded { instance, peer, lasted, end } => {
+            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+            let secs = lasted.as_secs();
+            let text = format!("({instance}) dual master with {who} has ended after {secs} s: {end}");
+            vec![line(true, instance, None, text)]
+        }
+        Event::VridTaken { instance, vrid, peer, addresses, free } => {
+            let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let advice = free.map_or_else(String::new, |free| format!("; virtual_router_id {free} is free there"));
+            let text = format!(
+                "({instance}) virtual_router_id {vrid} is taken: {peer} speaks it for other addresses ({}){advice}",
+                list.join(" ")
+            );
+            vec![line(true, instance, None, text)]
+        }
         Event::AddressFailed { instance, message } | Event::Warning { instance, message } => {
             vec![line(true, instance, None, format!("({instance}) {message}"))]
         }
@@ -138,7 +160,8 @@ mod tests {
     }
 
     fn change(from: StateName, to: StateName, cause: Cause) -> Vec<String> {
-        let event = Event::StateChanged { instance: "VI_1".to_owned(), from, to, priority: 100, cause };
+        let event =
+            Event::StateChanged { instance: "VI_1".to_owned(), from, to, priority: 100, cause, evidence: Vec::new() };
         lines(&event).into_iter().map(|l| l.text).collect()
     }
 
@@ -194,6 +217,7 @@ mod tests {
             to: StateName::Master,
             priority: 100,
             cause: Cause::AddressOwner,
+            evidence: Vec::new(),
         };
         assert_eq!(lines(&event)[0].cause.as_deref(), Some("priority 255 owns the addresses"));
     }

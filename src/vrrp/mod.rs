@@ -7,6 +7,7 @@
 //! ```
 
 pub mod accept;
+pub mod blackbox;
 pub mod config;
 pub mod engine;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod links;
 pub mod log;
 pub mod message;
 pub mod packet;
+pub mod peers;
 pub mod process;
 pub mod receive_clock;
 pub mod routes;

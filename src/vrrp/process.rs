@@ -42,9 +42,10 @@ use crate::net::socket::AdvertSockets;
 use crate::net::sys::{self, Readiness};
 use crate::net::write_queue::{Announcement, Change, Owner};
 
+use super::blackbox::{self, BlackBox, Note};
 use super::config::{TrackerKey, VrrpConfig};
 use super::engine::{Effect, Input, Received, Transmit, VrrpEngine};
-use super::event::{Event, TrackerStatus};
+use super::event::{Event, StateName, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
@@ -73,6 +74,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Memory is locked this long after the start: locked memory that is freed cannot be given back, and by then the first
 /// election, which takes most of it, is over.
 const LOCK_AFTER: Duration = Duration::from_secs(5);
+/// A turn that begins this late is told to the black box.
+const STALL: Duration = Duration::from_millis(50);
 /// How long the removal of addresses may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long main may take to read our last words.
@@ -228,6 +231,27 @@ fn beat_every(config: &VrrpConfig) -> Duration {
     HEARTBEAT.min(timing::stall_limit(config) / 4)
 }
 
+/// What main's words mean for the black box.
+fn note_of(message: &ToVrrp) -> Option<Note> {
+    Some(match message {
+        ToVrrp::Tracker { key, status } => blackbox::tracker_note(key, *status),
+        ToVrrp::Reconfigure(_) => blackbox::command_note("reload"),
+        ToVrrp::Failover { instance, .. } => blackbox::command_note(&format!("failover {instance}")),
+        ToVrrp::Maintenance(true) => blackbox::command_note("maintenance on"),
+        ToVrrp::Maintenance(false) => blackbox::command_note("maintenance off"),
+        ToVrrp::Stop => blackbox::command_note("stop"),
+        ToVrrp::StopAtOnce => blackbox::command_note("stop at once"),
+        ToVrrp::SnapshotPlease | ToVrrp::Hello { .. } | ToVrrp::Start { .. } => return None,
+    })
+}
+
+impl Drop for Process {
+    /// A panic ends here, too: what led to it is written.
+    fn drop(&mut self) {
+        self.write_black_box();
+    }
+}
+
 struct Process {
     engine: VrrpEngine,
     monitor: Monitor,
@@ -236,9 +260,12 @@ struct Process {
     announcer: Announcer,
     /// Hears the successor's announcements while we linger.
     listener: Option<AnnouncementListener>,
+    /// Hears who else claims the addresses of which we are master; open since we first were.
+    claims: Option<AnnouncementListener>,
     statics: StaticAddresses,
     promotion: settings::Promotion,
     recorder: FlightRecorder,
+    black_box: BlackBox,
     main: MainLink,
     main_watch: MainWatch,
     readiness: Readiness,
@@ -261,6 +288,9 @@ impl Process {
         let clock = MonotonicClock::measure();
         let records = if adopt { flight::read(&flight, clock) } else { Vec::new() };
         let recorder = FlightRecorder::open(flight, clock, adopt)?;
+        let mut black_box = BlackBox::open(recorder.file());
+        black_box.begin_turn(wall_clock());
+        black_box.note(&Note::Started { adopts: adopt });
         let monitor = Monitor::open()?;
         let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let mut writer = AddressWriter::open()?;
@@ -283,7 +313,9 @@ impl Process {
             writer,
             announcer,
             listener: None,
+            claims: None,
             recorder,
+            black_box,
             main,
             main_watch: MainWatch::new(now),
             readiness,
@@ -320,15 +352,17 @@ impl Process {
     }
 
     async fn run(mut self, mut signals: Signals) -> io::Result<i32> {
+        let mut meant = Instant::now();
         loop {
             let now = Instant::now();
-            self.turn(now)?;
+            self.turn(now, now.saturating_duration_since(meant))?;
             if let Some(stop_by) = self.stop_by
                 && ((self.engine.is_stopped() && self.writer.is_idle()) || now >= stop_by)
             {
                 break;
             }
             let next = self.next_deadline(now);
+            meant = next;
             if self.sockets.is_flooded() {
                 pause(now, next);
             }
@@ -357,9 +391,15 @@ impl Process {
         Ok(EXIT_OK)
     }
 
-    fn turn(&mut self, now: Instant) -> io::Result<()> {
+    /// `late`: how much later than it was to be.
+    fn turn(&mut self, now: Instant, late: Duration) -> io::Result<()> {
         self.sockets.begin_turn();
-        self.receive_clock.begin_turn(now, wall_clock());
+        let wall = wall_clock();
+        self.receive_clock.begin_turn(now, wall);
+        self.black_box.begin_turn(wall);
+        if late >= STALL {
+            self.black_box.note(&Note::Stall { late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) });
+        }
         while let Some(packet) = self.sockets.receive() {
             let received = Received {
                 socket: packet.socket,
@@ -370,13 +410,18 @@ impl Process {
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
+            if let Some(verdict) = self.engine.take_verdict() {
+                self.black_box.received(&received, verdict);
+            }
         }
         for socket in self.sockets.take_overflown() {
+            self.black_box.note(&Note::AdvertsLost);
             self.input(now, Input::AdvertsLost(socket));
         }
-        let announced = self.listener.as_mut().map(AnnouncementListener::drain).unwrap_or_default();
-        for (interface, address) in announced {
-            self.input(now, Input::Announced { interface, address });
+        let ears = self.listener.iter_mut().chain(&mut self.claims);
+        let announced: Vec<_> = ears.flat_map(AnnouncementListener::drain).collect();
+        for (interface, address, hardware) in announced {
+            self.input(now, Input::Announced { interface, address, hardware });
         }
         let changes = self.monitor.drain()?;
         self.links_changed(now, changes);
@@ -399,6 +444,7 @@ impl Process {
         self.write_addresses(now)?;
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
+        self.write_black_box();
         self.heartbeat_at = now + self.beat_every;
         if let Err(e) = self.recorder.beat(now) {
             tracing::debug!("flight recorder: {e}");
@@ -428,6 +474,9 @@ impl Process {
     }
 
     fn handle_message(&mut self, now: Instant, message: ToVrrp) {
+        if let Some(note) = note_of(&message) {
+            self.black_box.note(&note);
+        }
         match message {
             // Who gives everything up needs no new settings, and must not install static addresses again.
             ToVrrp::Reconfigure(_) if self.stop_by.is_some() => {}
@@ -457,7 +506,8 @@ impl Process {
                 }
             }
             ToVrrp::SnapshotPlease => {
-                let mut snapshot = self.engine.snapshot();
+                let mut snapshot = self.engine.snapshot_at(now);
+                snapshot.at = wall_clock();
                 snapshot.trackers_stale = self.main_watch.stale(now);
                 self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
             }
@@ -519,10 +569,12 @@ impl Process {
         for change in changes {
             match change {
                 LinkChange::Present(link) => {
+                    self.black_box.link(&link);
                     appeared |= self.known_links.insert(link.index);
                     self.input(now, Input::Link(link));
                 }
                 LinkChange::Gone(index) => {
+                    self.black_box.link_gone(index);
                     self.known_links.remove(&index);
                     self.input(now, Input::LinkGone(index));
                 }
@@ -573,6 +625,7 @@ impl Process {
 
     /// An advert that a full queue refused is tried once more; the next comes in an interval anyway.
     fn send(&mut self, transmit: &Transmit) {
+        self.black_box.sent(transmit);
         if let Err(e) = self.sockets.send(transmit)
             && matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR))
         {
@@ -580,7 +633,27 @@ impl Process {
         }
     }
 
+    /// Without these ears a second master shows itself by its adverts only.
+    fn listen_for_claims(&mut self) {
+        if self.claims.is_some() {
+            return;
+        }
+        match AnnouncementListener::open_for_claims() {
+            Ok(claims) => {
+                if let Err(e) = self.readiness.add(&claims) {
+                    tracing::debug!("listening for others' ARP: {e}");
+                }
+                self.claims = Some(claims);
+            }
+            Err(e) => tracing::debug!("cannot listen for others' ARP: {e}"),
+        }
+    }
+
     fn emit(&mut self, event: Event) {
+        self.black_box.event(&event);
+        if matches!(event, Event::StateChanged { to: StateName::Master, .. }) {
+            self.listen_for_claims();
+        }
         if self.main.is_gone() {
             // Nobody else is left to tell.
             log_event(&event);
@@ -617,6 +690,12 @@ impl Process {
             && let Err(e) = self.recorder.write(&records)
         {
             tracing::debug!("flight recorder: {e}");
+        }
+    }
+
+    fn write_black_box(&mut self) {
+        if let Err(e) = self.black_box.flush(self.recorder.file()) {
+            tracing::debug!("black box: {e}");
         }
     }
 

@@ -19,11 +19,11 @@ use holdfast::lab::server::Server;
 use crate::common::needs_root;
 
 /// For things that happen soon on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 const VIP: &str = "10.9.0.100";
 
-/// What a real server's block needs so that its end shows soon.
-const CHECK: &str = "TCP_CHECK {\n connect_timeout 1\n retry 0\n }";
+/// What a real server's block needs so that its end shows soon: a closed port refuses at once.
+const CHECK: &str = "TCP_CHECK {\n connect_timeout 20\n retry 0\n }";
 
 struct Rig {
     servers: Vec<Option<Server>>,
@@ -74,8 +74,8 @@ impl Rig {
     fn ask(&self) -> Option<String> {
         let address: SocketAddr = format!("{VIP}:80").parse().expect("an address");
         self.client.run(move || {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
             stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;
@@ -245,6 +245,31 @@ fn a_director_that_cannot_serve_gives_up_the_address() {
     kill(rig.balancer().expect("it runs"), Signal::SIGKILL).expect("it runs");
     rig.wait_for("(VI_1) Entering FAULT STATE");
     rig.wait_for("(VI_1) Entering MASTER STATE");
+}
+
+#[test]
+fn a_director_whose_balancer_process_stands_still_gives_up_the_address() {
+    needs_root!();
+    let tracked = instance(&format!("track_virtual_server {{\n {VIP} 80\n }}"));
+    let rig = Rig::start(&config("", &tracked), &[]);
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    let stopped = rig.balancer().expect("it runs");
+    kill(stopped, Signal::SIGSTOP).expect("it runs");
+    rig.wait_for("its virtual servers count as down");
+    rig.wait_for("(VI_1) Entering FAULT STATE");
+    // What it says of itself is not believed either.
+    rig.reload(&config("quorum 2", &tracked));
+    rig.wait_for("1 unchanged");
+    kill(stopped, Signal::SIGCONT).expect("it runs");
+    rig.wait_for("the balancer process goes on after");
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    assert_eq!(rig.balancer(), Some(stopped));
+    // For good, this time: another one takes its place.
+    kill(stopped, Signal::SIGSTOP).expect("it runs");
+    rig.wait_for("(VI_1) Entering FAULT STATE");
+    rig.wait_for("killed");
+    rig.wait_for("(VI_1) Entering MASTER STATE");
+    rig.wait_until("another one serves", |rig| rig.balancer().is_some_and(|pid| pid != stopped) && rig.ask().is_some());
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl World {
             if let Some(until) = self.lingering.get_mut(&(host, interface, address)) {
                 *until = self.now.min(*until);
             }
-            self.input(host, Input::Announced { interface, address });
+            self.input(host, Input::Announced { interface, address, hardware: None });
         }
     }
 
@@ -305,7 +305,7 @@ impl World {
 
     pub fn emitted(&mut self, host: HostId, event: &Event) {
         match event {
-            Event::StateChanged { instance, from, to, priority, cause } => {
+            Event::StateChanged { instance, from, to, priority, cause, .. } => {
                 self.summary.changes += 1;
                 self.summary.takeovers += u64::from(*to == StateName::Master);
                 self.tell(|| format!("host {host} {instance} ({priority}) is {to} after {from}: {cause}"));

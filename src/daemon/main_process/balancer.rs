@@ -3,6 +3,7 @@
 //! Shell. VRRP goes on whatever happens here; only a tracker of a virtual server says that this director cannot serve.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 
@@ -11,6 +12,7 @@ use crate::checkers::report::ExecOutcome;
 use crate::conf::config::Config;
 use crate::daemon::orphan::end_orphan;
 use crate::daemon::pidfile::PidFile;
+use crate::daemon::pulse::{Act, Pulse};
 use crate::daemon::requests::Requests;
 use crate::daemon::supervise::{self, ChildCommand, Death, Happening, Supervisor};
 use crate::daemon::trackers;
@@ -41,6 +43,8 @@ pub(super) struct BalancerChild {
     former: Option<Box<BalancerConfig>>,
     /// One was ready before: people have heard of the start.
     was_ready: bool,
+    /// While one runs and is ready.
+    pulse: Option<Pulse>,
     /// It was told to end and is killed at this time.
     pub kill_at: Option<tokio::time::Instant>,
 }
@@ -59,6 +63,7 @@ impl BalancerChild {
             able: BTreeMap::new(),
             former: None,
             was_ready: false,
+            pulse: None,
             kill_at: None,
         })
     }
@@ -69,6 +74,8 @@ pub(super) enum Wake {
     Child(Happening<FromBalancer>),
     /// A command that it asked for has ended.
     Executed(ExecOutcome),
+    /// Time to see whether its loop turns.
+    Look,
     /// It did not end in time.
     Kill,
 }
@@ -76,10 +83,12 @@ pub(super) enum Wake {
 /// Waits for any of it. Safe to drop.
 pub(super) async fn wait(balancer: &mut BalancerChild) -> Wake {
     let kill_at = balancer.kill_at;
+    let look_at = balancer.pulse.as_ref().map(|pulse| tokio::time::Instant::from_std(pulse.poll_timeout()));
     tokio::select! {
         happening = balancer.child.next() => Wake::Child(happening),
         outcome = balancer.requests.next() => Wake::Executed(outcome),
         () = sleep_until(kill_at) => Wake::Kill,
+        () = sleep_until(look_at) => Wake::Look,
     }
 }
 
@@ -103,6 +112,7 @@ impl MainProcess {
             Wake::Child(Happening::Gone(death)) => self.on_balancer_death(death),
             Wake::Child(Happening::RestartDue) => self.start_balancer(),
             Wake::Executed(outcome) => self.balancer.child.send(&ToBalancer::ExecDone(outcome)),
+            Wake::Look => self.look_after_balancer(),
             Wake::Kill => {
                 error!("the balancer process did not stop within {:?}: killed", self.config.daemon.child_wait);
                 self.balancer.child.kill();
@@ -165,6 +175,7 @@ impl MainProcess {
         match message {
             FromBalancer::Ready => {
                 self.balancer.was_ready = true;
+                self.balancer.pulse = Some(Pulse::new(Instant::now()));
                 if !self.needs_vrrp() {
                     self.announce_ready();
                 }
@@ -174,6 +185,7 @@ impl MainProcess {
                 if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
                     self.notify.push(subject, jobs);
                 }
+                self.notices.on_balancer(&event, &self.notify_config);
             }
             FromBalancer::EventsDropped(count) => {
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
@@ -187,10 +199,35 @@ impl MainProcess {
                     self.balancer.child.send(&ToBalancer::ExecDone(answer));
                 }
             }
+            FromBalancer::Alive => {
+                let pulse = self.balancer.pulse.as_mut();
+                if let Some(silence) = pulse.and_then(|pulse| pulse.heard(Instant::now())) {
+                    info!("the balancer process goes on after {} s", silence.as_secs());
+                    self.track_virtual_servers();
+                }
+            }
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
                 warn!("the balancer process stopped by itself");
             }
-            FromBalancer::Hello { .. } | FromBalancer::Snapshot(_) | FromBalancer::Stopped => {}
+            FromBalancer::Snapshot(snapshot) => self.dump_balancer(&snapshot),
+            FromBalancer::Hello { .. } | FromBalancer::Stopped => {}
+        }
+    }
+
+    fn look_after_balancer(&mut self) {
+        let Some(pulse) = &mut self.balancer.pulse else { return };
+        match pulse.handle_timeout(Instant::now()) {
+            Act::Wait => {}
+            Act::Ask => self.balancer.child.send(&ToBalancer::AreYouAlive),
+            Act::Distrust(silence) => {
+                let silence = silence.as_secs();
+                error!("the balancer process has not answered for {silence} s: its virtual servers count as down");
+                self.set_virtual_server_trackers(TrackerStatus::Down);
+            }
+            Act::Kill(silence) => {
+                error!("the balancer process has not answered for {} s: killed", silence.as_secs());
+                self.balancer.child.kill();
+            }
         }
     }
 
@@ -198,6 +235,8 @@ impl MainProcess {
         let Death { status, wait, early_deaths, .. } = death;
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
+        self.balancer.pulse = None;
+        self.forget_dumps_of_balancer();
         self.balancer.able.clear();
         self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {
@@ -244,9 +283,7 @@ impl MainProcess {
                 self.balancer.child.send(&ToBalancer::Reconfigure(config));
             }
             // Somebody may track one that was there already.
-            for id in self.balancer.able.keys().cloned().collect::<Vec<_>>() {
-                self.track_virtual_server(&id);
-            }
+            self.track_virtual_servers();
             if !self.needs_balancer() {
                 info!("no virtual_server is configured any more: stopping the balancer process");
                 self.stop_balancer();
@@ -267,6 +304,15 @@ impl MainProcess {
         let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
         let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
         self.on_tracker(Update { key: TrackerKey::VirtualServer(name), status });
+    }
+
+    fn track_virtual_servers(&mut self) {
+        if self.balancer.pulse.as_ref().is_some_and(Pulse::is_distrusted) {
+            return;
+        }
+        for id in self.balancer.able.keys().cloned().collect::<Vec<_>>() {
+            self.track_virtual_server(&id);
+        }
     }
 
     /// Orders it to remove what it added and to end.

@@ -70,7 +70,9 @@ impl VrrpEngine {
                 self.forget_instance(id);
                 self.add_instance(now, name, config);
             }
-            Some(id) => self.with(now, id, |instance, _| instance.on_config(now, config)),
+            Some(id) => {
+                self.with(now, id, |instance, _| instance.on_config(now, config));
+            }
         }
     }
 
@@ -122,7 +124,7 @@ impl VrrpEngine {
             if let Some(key) = binding.socket {
                 let spec = sockets.entry(key).or_default();
                 spec.instances += 1;
-                if !self.config.global.log_unknown_vrids {
+                if !self.config.global.log_unknown_vrids && !self.surveys.is_open(key) {
                     spec.vrids.insert(config.vrid);
                 }
                 spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);

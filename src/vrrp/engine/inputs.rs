@@ -3,6 +3,7 @@
 //! Pure.
 
 use super::*;
+use crate::vrrp::peers::{Noted, PeerNews};
 
 impl VrrpEngine {
     pub(super) fn on_packet(&mut self, now: Instant, received: &Received<'_>) {
@@ -10,6 +11,7 @@ impl VrrpEngine {
             self.on_unknown_vrid(received, received.pdu.get(1).copied().unwrap_or(0));
             return;
         };
+        self.surveys.hear(received.socket, vrid);
         let Some(listeners) = self.listeners.get(&(received.socket, vrid)) else {
             self.on_unknown_vrid(received, vrid.value());
             return;
@@ -17,7 +19,14 @@ impl VrrpEngine {
         let meant = |id: &&InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
         // Where none is meant the first one counts the misdeed.
         let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
-        self.with(now, id, |instance, turn| instance.on_packet(turn, received));
+        let verdict = self.with(now, id, |instance, turn| instance.on_packet(turn, received)).flatten();
+        if let Some(verdict) = verdict {
+            let Noted { late, is_news } = verdict.noted;
+            self.verdict = Some(AdvertVerdict { instance: id, refused: verdict.refused, late, is_news });
+            if let Some(PeerNews::Stranger { peer, addresses }) = verdict.stranger {
+                self.begin_survey(now, received.socket, vrids::Clash { instance: id, peer, addresses });
+            }
+        }
         if self.phase == Phase::Running {
             self.settle_groups_of(now, &[id], &Cause::Started);
         }
@@ -92,10 +101,16 @@ impl VrrpEngine {
         }
     }
 
-    /// Another host announced an address. It matters to who has handed it over.
-    pub(super) fn on_announced(&mut self, now: Instant, link: IfIndex, address: IpAddr) {
-        for id in self.all_ids() {
-            self.with(now, id, |instance, turn| instance.on_announced(turn, link, address));
+    /// Another host announced an address. It matters to who has handed it over, and to its master.
+    pub(super) fn on_announced(&mut self, now: Instant, link: IfIndex, address: IpAddr, hardware: Option<[u8; 6]>) {
+        // Our own, come back by way of a bridge or a bond.
+        let ours = |mac: &[u8; 6]| self.links.iter().any(|link| link.hardware == *mac);
+        if hardware.as_ref().is_some_and(ours) {
+            return;
+        }
+        // Who handed an address over holds it until its successor has it.
+        if let Some(holder) = self.holders.get(&(link, address)).copied() {
+            self.with(now, holder, |instance, turn| instance.on_announced(turn, link, address, hardware));
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Input<'a> {
         interface: IfIndex,
         /// What.
         address: IpAddr,
+        /// By whom, where the link has such addresses.
+        hardware: Option<[u8; 6]>,
     },
     /// Take no part in elections: masters hand over, backups wait for nobody's silence. Or do so again, as one that has just
     /// begun to listen. To be told anew to the next process.
@@ -68,6 +70,19 @@ pub struct Received<'a> {
     pub at: Instant,
     /// The VRRP PDU.
     pub pdu: &'a [u8],
+}
+
+/// What became of a packet for one of our instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdvertVerdict {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The flaw's number ([`AdvertError::kind`]) when it was refused.
+    pub refused: Option<u8>,
+    /// How late it was against its sender's interval, where that can be said.
+    pub late: Option<Duration>,
+    /// The sender is new, came back, or has another priority.
+    pub is_news: bool,
 }
 
 /// Identity of an advert socket: one per interface and family, shared by all instances there.

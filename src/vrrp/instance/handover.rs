@@ -106,8 +106,17 @@ impl Instance {
     }
 
     /// Another host announced an address.
-    pub fn on_announced(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
+    pub fn on_announced(
+        &mut self,
+        turn: &mut Turn<'_>,
+        interface: IfIndex,
+        address: IpAddr,
+        hardware: Option<[u8; 6]>,
+    ) {
         let ours = self.binding.addresses.iter().any(|a| (a.interface, a.config.address) == (interface, address));
+        if let Some(hardware) = hardware.filter(|_| ours && self.is_master()) {
+            self.on_claim(turn, address, hardware);
+        }
         let count = self.binding.addresses.len();
         let Some(handover) = self.handover_mut() else { return };
         if !ours || !handover.released.insert((interface, address)) {

@@ -231,7 +231,11 @@ impl Host {
             "timeout" => self.timeout(),
             "lose" => self.lose(&words[1..]),
             "unlink" => self.unlink(&words[1..]),
-            "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]) }),
+            "announced" => self.input(Input::Announced {
+                interface: link.index,
+                address: ip(words[1]),
+                hardware: Some([2, 0, 0, 0, 0, 0x99]),
+            }),
             "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
             "maintenance" => self.input(Input::Maintenance(words[1] == "on")),
             "failover" => {
@@ -470,6 +474,14 @@ fn words(event: &Event) -> String {
         Event::AddressFailed { instance, message } => format!("{}address failed: {message}", of(instance)),
         Event::Renamed { instance, was, state } => format!("{}was {was}, {state}", of(instance)),
         Event::TimerLate { instance, by } => format!("{}late by {} ms", of(instance), in_millis(*by)),
+        Event::DualMaster { instance, peer, reason, again, .. } => {
+            let who = peer.map_or("somebody".to_owned(), |peer| peer.to_string());
+            format!("{}dual master{} {who}: {reason}", of(instance), if *again { " still" } else { "" })
+        }
+        Event::DualMasterEnded { instance, end, .. } => format!("{}dual master ended: {end}", of(instance)),
+        Event::VridTaken { instance, vrid, peer, free, .. } => {
+            format!("{}VRID {vrid} taken by {peer}, {free:?} is free", of(instance))
+        }
         Event::Warning { instance, message } => format!("{}warning: {message}", of(instance)),
         Event::MainSilent { .. } | Event::MainBack { .. } => unreachable!("the shell's, not the engine's"),
     }

@@ -19,6 +19,7 @@ mod receive;
 mod reload;
 mod rfc_v2;
 mod rfc_v3;
+mod rivals;
 mod states;
 mod table;
 mod tracking;

@@ -45,6 +45,8 @@ fn run(config: fn() -> VrrpConfig, rows: &[Check]) {
         wire(&mut packet);
         host.forget();
         host.receive(&packet);
+        // All VRIDs are listened to when another router has ours: `super::rivals`.
+        host.said.retain(|line| !line.starts_with("sockets"));
         let told = host.said.join("; ");
         let heard = host.snapshot("A").counters.advert_rcvd == 1;
         assert_eq!(if told.is_empty() && heard { "heard" } else { &told }, *then, "{clause}: {text}");
@@ -220,6 +222,7 @@ fn skip_check_adv_addr_trusts_the_known_master_only() {
     other.addresses = vec![ip("10.0.0.77")];
     host.forget();
     host.receive(&other);
+    host.said.retain(|line| !line.starts_with("sockets"));
     assert_eq!(host.said.len(), 1, "no master is known yet: {:?}", host.said);
     host.receive(&other);
     host.forget();

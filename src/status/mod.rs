@@ -1,0 +1,7 @@
+//! What the daemon shows of itself: the JSON of `status`, the history of its events, and how they are made.
+//!
+//! Pure: the time and everything that is shown are passed in. [`model`] is the contract that the control API, the
+//! command line, the metrics and the status page share.
+
+pub mod model;
+pub mod time;
