@@ -123,8 +123,8 @@ mod tests {
         let show = |list: &Vec<Enclosing>| list.iter().map(|e| format!("{}@{}", e.block, e.line)).collect::<Vec<_>>();
         let found: Vec<Vec<String>> = of(&spans, &sources).iter().map(show).collect();
         let (outer, inner) = ("virtual_server 10.0.0.1 80@1".to_owned(), "real_server 10.0.0.2 80@4".to_owned());
-        let expected: [&[String]; 6] =
-            [&[], &[inner, outer.clone()], &[outer.clone()], &[outer.clone()], &[outer], &[]];
+        let (inside, both) = (vec![outer.clone()], vec![inner, outer]);
+        let expected = [Vec::new(), both, inside.clone(), inside.clone(), inside, Vec::new()];
         assert_eq!(found, expected);
     }
 }

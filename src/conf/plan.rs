@@ -1,6 +1,6 @@
 //! What a reload would do, before it is done: `holdfast plan FILE`.
 //!
-//! Pure. Two typed configurations become blocks, and blocks the lines that would say them ([`lines`], [`servers`]).
+//! Pure. Two typed configurations become blocks, and blocks the lines that would say them (`lines`, `servers`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
