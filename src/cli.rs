@@ -12,7 +12,7 @@ use std::path::Path;
 
 use clap::Parser;
 
-pub use args::{CheckArgs, ChildKind, DaemonArgs, PlanArgs};
+pub use args::{CheckArgs, ChildKind, DaemonArgs, DoctorArgs, NotifyTestArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
 use crate::daemon::why::WhyArgs;
@@ -28,10 +28,14 @@ pub enum Invocation {
     Daemon(Box<DaemonArgs>),
     /// `holdfast check`.
     Check(CheckArgs),
+    /// `holdfast notify test`.
+    NotifyTest(NotifyTestArgs),
     /// `holdfast plan`.
     Plan(PlanArgs),
     /// `holdfast why`.
     Why(Box<WhyArgs>),
+    /// `holdfast doctor`.
+    Doctor(DoctorArgs),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -98,6 +102,11 @@ enum Subcommand {
     Check(CheckArgs),
     /// Show what a reload with a file would add, change and remove, and which instances it would touch.
     Plan(PlanArgs),
+    /// Say what about this machine would defeat the virtual servers of a file: forwarding, rp_filter, ARP, tracking.
+    Doctor(DoctorArgs),
+    /// Notifications: see whether they arrive.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Print the digest of a web page, for `digest` in a `url` block.
     #[command(args_override_self = true)]
     Genhash(Box<GenhashArgs>),
@@ -118,6 +127,12 @@ enum Subcommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum NotifyCommand {
+    /// Send one test to every target of a configuration, and say what came back.
+    Test(NotifyTestArgs),
 }
 
 /// Understands a command line, program name first.
@@ -141,6 +156,8 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Plan(args)) => Invocation::Plan(args),
+            Some(Subcommand::Doctor(args)) => Invocation::Doctor(args),
+            Some(Subcommand::Notify(NotifyCommand::Test(args))) => Invocation::NotifyTest(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
             Some(Subcommand::Why(args)) => Invocation::Why(args),

@@ -51,6 +51,7 @@ pub mod command;
 pub mod conf;
 pub mod control;
 pub mod daemon;
+pub mod dump;
 pub mod ipc;
 pub mod ipvs;
 pub mod ipvsadm;

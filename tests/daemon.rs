@@ -162,7 +162,7 @@ fn a_file_says_when_to_reload() {
         let output = std::process::Command::new("date").args(["-u", "-d", seconds, "+%H:%M:%SZ"]).output().unwrap();
         text(&output.stdout).trim_end().to_owned()
     };
-    fs::write(&when, in_a_moment("3 seconds")).unwrap();
+    fs::write(&when, in_a_moment("10 seconds")).unwrap();
     daemon.wait_for_log("a reload is due");
     daemon.wait_for_log("the time of the reload has come");
     daemon.wait_for_log("reload: 0 changed");
@@ -170,7 +170,7 @@ fn a_file_says_when_to_reload() {
     fs::write(bench.path("conf"), conf.replace("router_id test", "reload_repeat")).unwrap();
     daemon.signal(libc::SIGHUP);
     daemon.wait_for_log("reload: 0 changed");
-    fs::write(&when, in_a_moment("3 seconds")).unwrap();
+    fs::write(&when, in_a_moment("10 seconds")).unwrap();
     daemon.wait_for_log("the time of the reload has come");
     let again = daemon.wait_for_log("a reload is due");
     assert!(again.contains("(863") || again.contains("(864"), "tomorrow: {again}");

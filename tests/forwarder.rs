@@ -10,6 +10,8 @@ mod changes;
 mod limits;
 #[path = "forwarder/namespaces.rs"]
 mod namespaces;
+#[path = "forwarder/reloads.rs"]
+mod reloads;
 #[path = "forwarder/rig.rs"]
 mod rig;
 #[path = "forwarder/tcp.rs"]

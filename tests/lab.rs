@@ -25,14 +25,14 @@ use common::{KEEPALIVED, keepalived, root};
 
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 
-/// A pair with short intervals, so that a rehearsal takes seconds. The VRID marks the files of one test.
+/// A pair with intervals long enough that a busy machine makes no second master. The VRID marks the files of one test.
 fn quick_pair(directory: &Path) -> Vec<String> {
     let mut args = Vec::new();
     for (name, priority) in [("one", 150), ("two", 100)] {
         let path = directory.join(format!("{name}.conf"));
         let text = format!(
             "vrrp_instance VI_1 {{\n    interface quick0\n    version 3\n    virtual_router_id 77\n    priority {priority}\n    \
-             advert_int 0.2\n    virtual_ipaddress {{\n        10.77.0.1/24\n    }}\n    notify \"/bin/touch {}/notified\"\n}}\n",
+             advert_int 1\n    virtual_ipaddress {{\n        10.77.0.1/24\n    }}\n    notify \"/bin/touch {}/notified\"\n}}\n",
             directory.display()
         );
         std::fs::write(&path, text).expect("a temporary file can be written");
@@ -84,7 +84,7 @@ fn processes_in(namespaces: &BTreeSet<PathBuf>) -> Vec<String> {
 
 /// Waits until no process is left in these namespaces: then the kernel removes them and their mounts.
 fn wait_until_gone(namespaces: &BTreeSet<PathBuf>) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let left = processes_in(namespaces);
         if left.is_empty() {
@@ -146,12 +146,12 @@ fn rehearses(daemon: &[&str]) {
         assert_eq!(row["master"], if after_fault { "two" } else { "one" }, "{row}\n{errors}");
         let (outage, bound) = (row["outage_ms"].as_f64().expect("ms"), row["bound_ms"].as_f64().expect("ms"));
         // Generous: what is tested here is the lab, on a machine that may be busy with other tests.
-        assert!(outage <= bound + 500.0, "{row}\n{errors}");
+        assert!(outage <= bound + 10_000.0, "{row}\n{errors}");
     }
     let crash = rows.first().expect("rows");
-    // 3 × 0.2 s + (256 - 100) / 256 × 0.2 s; an outage well below would mean that nothing was broken.
-    assert!((crash["bound_ms"].as_f64().expect("ms") - 721.875).abs() < 0.01, "{crash}");
-    assert!(crash["outage_ms"].as_f64().expect("ms") > 300.0, "{crash}");
+    // 3 × 1 s + (256 - 100) / 256 × 1 s; an outage well below would mean that nothing was broken.
+    assert!((crash["bound_ms"].as_f64().expect("ms") - 3609.375).abs() < 0.01, "{crash}");
+    assert!(crash["outage_ms"].as_f64().expect("ms") > 1500.0, "{crash}");
     if daemon.is_empty() {
         named_causes(rows, &errors);
     }
@@ -161,14 +161,14 @@ fn rehearses(daemon: &[&str]) {
 
 /// What the log of the new master and `holdfast why` on each node name as the cause of each fault.
 fn named_causes(rows: &[serde_json::Value], errors: &str) {
-    let preempts = "preempting 10.77.0.12 (priority 100) with priority 150";
-    let better = "10.77.0.11 (priority 150) is better than ours, 100";
+    let preempts = "preempting 10.77.0.202 (priority 100) with priority 150";
+    let better = "10.77.0.201 (priority 150) is better than ours, 100";
     let expected: [(&str, &[(&str, &str)]); 7] = [
-        ("crash", &[("two", "no advert from 10.77.0.11 (priority 150) for ")]),
+        ("crash", &[("two", "no advert from 10.77.0.201 (priority 150) for ")]),
         ("boots again", &[("one", preempts), ("two", better)]),
-        ("clean stop", &[("one", "stopping"), ("two", "10.77.0.11 resigned with priority 0")]),
+        ("clean stop", &[("one", "stopping"), ("two", "10.77.0.201 resigned with priority 0")]),
         ("starts again", &[("one", preempts), ("two", better)]),
-        ("link cut", &[("one", "interface quick0 is down"), ("two", "no advert from 10.77.0.11 (priority 150) for ")]),
+        ("link cut", &[("one", "interface quick0 is down"), ("two", "no advert from 10.77.0.201 (priority 150) for ")]),
         ("link mended", &[("one", preempts), ("two", better)]),
         ("reload", &[]),
     ];
@@ -242,7 +242,7 @@ fn ends_by_signals(daemon: &[&str]) {
         // Its output is read on, so that it does not wait for a reader.
         let mut rest = String::new();
         let _ = timeline.read_to_string(&mut rest);
-        let status = wait(&mut lab, Duration::from_secs(20));
+        let status = wait(&mut lab, Duration::from_secs(60));
         if signal != Signal::SIGKILL {
             assert_eq!(status.code(), Some(130), "{signal}");
             assert_eq!(processes_in(&namespaces), Vec::<String>::new(), "after {signal}");
@@ -279,12 +279,12 @@ fn a_partition_makes_two_masters_and_healing_makes_one() {
     if !root() || !keepalived() {
         return;
     }
-    let second = Duration::from_secs(1);
+    let patience = Duration::from_secs(60);
     let mut lan = Lan::new("lan").expect("a namespace");
     let mut directors = Vec::new();
     for (n, name) in ["red", "blue"].into_iter().enumerate() {
         let config = format!(
-            "vrrp_instance VI_1 {{\ninterface eth7\nversion 3\nvirtual_router_id 7\npriority {}\nadvert_int 0.1\n\
+            "vrrp_instance VI_1 {{\ninterface eth7\nversion 3\nvirtual_router_id 7\npriority {}\nadvert_int 1\n\
              virtual_ipaddress {{\n10.7.0.1/24\n}}\n}}\n",
             200 - 50 * n
         );
@@ -304,20 +304,20 @@ fn a_partition_makes_two_masters_and_healing_makes_one() {
     let [red, blue] = &mut directors[..] else { panic!("two directors") };
     let vip = "10.7.0.1".parse().expect("an address");
 
-    red.wait_for("VI_1", "MASTER", 5 * second).expect("the higher priority");
-    blue.wait_for("VI_1", "BACKUP", second).expect("the lower one");
+    red.wait_for("VI_1", "MASTER", patience).expect("the higher priority");
+    blue.wait_for("VI_1", "BACKUP", patience).expect("the lower one");
     lan.partition("red", "eth7").expect("a port");
-    blue.wait_for("VI_1", "MASTER", second).expect("hears nobody");
+    blue.wait_for("VI_1", "MASTER", patience).expect("hears nobody");
     assert_eq!(red.state("VI_1").as_deref(), Some("MASTER"), "the carrier stayed");
     lan.heal("red", "eth7").expect("a port");
-    blue.wait_for("VI_1", "BACKUP", second).expect("hears the better one");
+    blue.wait_for("VI_1", "BACKUP", patience).expect("hears the better one");
 
     // Without power the daemon is gone at once, but not what it did to the interface: that is what links are cut for.
     red.kill_all();
     assert!(!red.is_running());
     assert!(addresses(red.host(), "eth7").expect("netlink").contains(&vip));
-    blue.wait_for("VI_1", "MASTER", second).expect("the last one");
-    assert!(blue.stop(5 * second).expect("it ends").success());
+    blue.wait_for("VI_1", "MASTER", patience).expect("the last one");
+    assert!(blue.stop(patience).expect("it ends").success());
     assert!(!addresses(blue.host(), "eth7").expect("netlink").contains(&vip));
 
     drop(sniffer);

@@ -52,28 +52,8 @@ fn checkers(kind: Kind, count: usize, port: u16, watched: u16) -> BTreeMap<Check
 }
 
 fn checker(kind: Kind, address: SocketKey) -> CheckerConfig {
-    let target = Target {
-        address,
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: Duration::from_secs(3),
-        fwmark: 0,
-    };
-    let page = || UrlConfig {
-        path: "/health".to_owned(),
-        virtualhost: None,
-        digest: Some(server::DIGEST),
-        status: vec![(200, 299)],
-        regex: None,
-        method: None,
-        headers: Vec::new(),
-        body: None,
-        expect_headers: Vec::new(),
-        expect_body: None,
-        expect_json: Vec::new(),
-        compliant_close: None,
-    };
+    let target = Target::new(address, Duration::from_secs(3));
+    let page = || UrlConfig { digest: Some(server::DIGEST), ..UrlConfig::new("/health") };
     let probe = match kind {
         Kind::Tcp => Probe::Tcp(target),
         Kind::Http => {

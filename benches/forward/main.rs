@@ -14,12 +14,14 @@
 //! | `udp` | 32 flows with 8 datagrams of 100 bytes in flight each |
 //! | `idle` | user memory of a connection that does nothing |
 //! | `latency` | one connection at a time: what the proxy adds |
+//! | `reload` | thousands of virtual servers: start and reload of the whole daemon, Holdfast alone |
 
 #![allow(clippy::disallowed_methods)] // Measures real time.
 
 mod load;
 mod place;
 mod proxies;
+mod reload;
 #[allow(dead_code)] // Shared with the other benchmark, which uses all of it.
 #[path = "../vrrp/report.rs"]
 mod report;
@@ -34,7 +36,8 @@ use place::Place;
 use proxies::{Contender, Running};
 use report::{Dice, progress};
 
-const NAMES: [&str; 6] = ["short", "requests", "bulk", "udp", "idle", "latency"];
+const RELOAD: &str = "reload";
+const NAMES: [&str; 7] = ["short", "requests", "bulk", "udp", "idle", "latency", RELOAD];
 
 struct Options {
     names: Vec<String>,
@@ -85,13 +88,24 @@ fn main() {
     if !nix::unistd::geteuid().is_root() {
         return println!("skipped: the benchmarks need root for network namespaces");
     }
+    let (reload, names): (Vec<String>, Vec<String>) = options.names.iter().cloned().partition(|name| name == RELOAD);
+    if !names.is_empty() {
+        compare(&names, &options);
+    }
+    if !reload.is_empty() {
+        reload::run(options.quick);
+    }
+}
+
+/// Everything that is measured beside the other proxies.
+fn compare(names: &[String], options: &Options) {
     let place = Place::new().expect("namespaces and cables can be made");
     load::start_servers(&place);
     let running: Vec<Running> = Contender::all().into_iter().filter_map(|contender| contender.start(&place)).collect();
     println!("{:<30} {:<12} {:>10} {:>22} {:>9}", "what", "who", "median", "range", "holdfast");
     println!("{}", "-".repeat(88));
-    for name in &options.names {
-        measure(name, &options, &place, &running);
+    for name in names {
+        measure(name, options, &place, &running);
     }
 }
 

@@ -81,6 +81,13 @@ pub struct Target {
     pub fwmark: u32,
 }
 
+impl Target {
+    /// This address, from wherever the kernel likes.
+    pub fn new(address: SocketKey, connect_timeout: Duration) -> Self {
+        Self { address, bind_to: None, bind_port: None, bind_interface: None, connect_timeout, fwmark: 0 }
+    }
+}
+
 /// `HTTP_GET`, `SSL_GET`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpProbe {
@@ -157,6 +164,26 @@ pub struct UrlConfig {
     pub expect_json: Vec<(String, String)>,
     /// `tls_compliant` of this page.
     pub compliant_close: Option<bool>,
+}
+
+impl UrlConfig {
+    /// A page by its path, with every other setting as it is by default.
+    pub fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            virtualhost: None,
+            digest: None,
+            status: vec![(200, 299)],
+            regex: None,
+            method: None,
+            headers: Vec::new(),
+            body: None,
+            expect_headers: Vec::new(),
+            expect_body: None,
+            expect_json: Vec::new(),
+            compliant_close: None,
+        }
+    }
 }
 
 /// `regex`.

@@ -71,29 +71,11 @@ pub fn run(args: &GenhashArgs) -> anyhow::Result<String> {
 }
 
 async fn fetch(args: &GenhashArgs) -> anyhow::Result<Response> {
-    let target = Target {
-        address: SocketKey::new(args.server, args.port),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: Duration::from_secs(args.timeout.max(1)),
-        fwmark: args.fwmark,
-    };
+    let timeout = Duration::from_secs(args.timeout.max(1));
+    let target = Target { fwmark: args.fwmark, ..Target::new(SocketKey::new(args.server, args.port), timeout) };
     let tls = args.tls.then(|| TlsConfig { sni: args.sni.then_some(Sni::VirtualHost), ..TlsConfig::default() });
-    let url = UrlConfig {
-        path: args.url.clone(),
-        virtualhost: args.virtualhost.clone(),
-        digest: None,
-        status: vec![(100, 999)],
-        regex: None,
-        method: None,
-        headers: Vec::new(),
-        body: None,
-        expect_headers: Vec::new(),
-        expect_body: None,
-        expect_json: Vec::new(),
-        compliant_close: None,
-    };
+    let url =
+        UrlConfig { virtualhost: args.virtualhost.clone(), status: vec![(100, 999)], ..UrlConfig::new(&args.url) };
     let wanted = Wanted { digest: true, by_length: args.version == HttpVersion::V11, ..Wanted::default() };
     let probe = HttpProbe { target, version: args.version, tls, fast_recovery: false, urls: Vec::new() };
     let tools = kit::Kit::new(SslConfig::default()).tools(&probe, None)?;

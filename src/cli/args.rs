@@ -24,8 +24,11 @@ pub struct CheckArgs {
     /// Exit with 1 when there are warnings.
     #[arg(long)]
     pub strict: bool,
+    /// This machine is the director: say what about it is in the way of virtual servers (with the default file always).
+    #[arg(long)]
+    pub here: bool,
     /// Tell what a keyword means: KEYWORD, BLOCK/KEYWORD, or the name of a finding.
-    #[arg(long, value_name = "KEYWORD", conflicts_with_all = ["files", "json", "strict"])]
+    #[arg(long, value_name = "KEYWORD", conflicts_with_all = ["files", "json", "strict", "here"])]
     pub explain: Option<String>,
     /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
     #[arg(short = 'i', long = "config-id", value_name = "ID")]
@@ -52,8 +55,42 @@ pub struct PlanArgs {
     pub file: PathBuf,
 }
 
+/// `holdfast doctor`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DoctorArgs {
+    /// Print the findings as JSON (docs/ipvs.md tells its shape).
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 1 when there are warnings.
+    #[arg(long)]
+    pub strict: bool,
+    /// This machine is a real server of the file, not a director.
+    #[arg(long)]
+    pub real_server: bool,
+    /// Ask nobody on the links: who else has a virtual address is not found out.
+    #[arg(long)]
+    pub no_probe: bool,
+    /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
+    #[arg(short = 'i', long = "config-id", value_name = "ID")]
+    pub config_id: Option<String>,
+    /// The directors' configuration.
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub file: PathBuf,
+}
+
+/// `holdfast notify test`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NotifyTestArgs {
+    /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
+    #[arg(short = 'i', long = "config-id", value_name = "ID")]
+    pub config_id: Option<String>,
+    /// The configuration whose targets are tested.
+    #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub file: PathBuf,
+}
+
 /// The file that keepalived reads when nothing is said.
-const DEFAULT_FILE: &str = "/etc/keepalived/keepalived.conf";
+pub(crate) const DEFAULT_FILE: &str = "/etc/keepalived/keepalived.conf";
 
 /// keepalived's options.
 #[derive(Debug, Clone, Default, Args)]

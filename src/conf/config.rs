@@ -83,6 +83,16 @@ pub struct DaemonConfig {
     pub process_buffer: Option<u32>,
     /// Beyond the system's limit if need be (`process_monitor_rcv_bufs_force`).
     pub process_buffer_force: bool,
+    /// The names of the instance and the namespace go into those of state files (`data_use_instance`).
+    pub data_use_instance: bool,
+    /// Layout of keepalived.json: 1 or 2 (`json_version`).
+    pub json_version: u8,
+    /// Where keepalived.data goes (`state_dump_file`).
+    pub state_dump_file: Option<PathBuf>,
+    /// Where keepalived.stats goes (`stats_dump_file`).
+    pub stats_dump_file: Option<PathBuf>,
+    /// Where keepalived.json goes (`json_dump_file`).
+    pub json_dump_file: Option<PathBuf>,
 }
 
 /// Where the marker of a reload is.
@@ -119,6 +129,11 @@ impl Default for DaemonConfig {
             state_directory: None,
             process_buffer: None,
             process_buffer_force: false,
+            data_use_instance: false,
+            json_version: 1,
+            state_dump_file: None,
+            stats_dump_file: None,
+            json_dump_file: None,
         }
     }
 }

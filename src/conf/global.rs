@@ -128,6 +128,11 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.state_directory, absolute(section, "state_directory", reporter));
     set_some(&mut daemon.process_buffer, section.int("process_monitor_rcv_bufs").filter(|bytes| *bytes > 0));
     set(&mut daemon.process_buffer_force, section.bool("process_monitor_rcv_bufs_force"));
+    set(&mut daemon.data_use_instance, section.bool("data_use_instance"));
+    set(&mut daemon.json_version, section.int("json_version"));
+    set_some(&mut daemon.state_dump_file, absolute(section, "state_dump_file", reporter));
+    set_some(&mut daemon.stats_dump_file, absolute(section, "stats_dump_file", reporter));
+    set_some(&mut daemon.json_dump_file, absolute(section, "json_dump_file", reporter));
     if let Some(word) = section.word("umask") {
         match umask(&word.text) {
             Some(mask) => daemon.umask = Some(mask),

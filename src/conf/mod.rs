@@ -21,6 +21,7 @@ mod lex;
 pub mod lint;
 mod lvs;
 pub mod not_built;
+mod notify;
 mod pages;
 mod parse;
 mod places;
@@ -37,6 +38,7 @@ mod tree;
 mod virtual_server;
 mod virtual_server_group;
 mod vrrp;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

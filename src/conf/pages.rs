@@ -60,13 +60,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
             reporter.error(word.span, format!("`{}` is not a request method: GET is used", word.text));
         }
     }
-    let headers = words(section, "header").filter_map(|words| match words {
-        [name, value] if is_header(name, &value.text, reporter) => {
-            Some((name.text.to_string(), value.text.to_string()))
-        }
-        _ => None,
-    });
-    let headers = headers.collect();
+    let headers = headers(section, reporter);
     let expect_headers = words(section, "expect_header").filter_map(|words| match words {
         [name] => Some((name.text.to_string(), None)),
         [name, value] => Some((name.text.to_string(), Some(value.text.to_string()))),
@@ -93,8 +87,19 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
     })
 }
 
+/// The `header NAME VALUE` lines.
+pub fn headers(section: &Section<'_>, reporter: &mut Reporter) -> Vec<(String, String)> {
+    let headers = words(section, "header").filter_map(|words| match words {
+        [name, value] if is_header(name, &value.text, reporter) => {
+            Some((name.text.to_string(), value.text.to_string()))
+        }
+        _ => None,
+    });
+    headers.collect()
+}
+
 /// The words of each line of a keyword that may stand several times.
-fn words<'s>(section: &'s Section<'_>, keyword: &'s str) -> impl Iterator<Item = &'s [Word<'s>]> {
+pub fn words<'s>(section: &'s Section<'_>, keyword: &'s str) -> impl Iterator<Item = &'s [Word<'s>]> {
     section.entries(keyword).filter_map(|entry| match entry.value {
         Value::Words(words) => Some(words),
         _ => None,
@@ -102,7 +107,7 @@ fn words<'s>(section: &'s Section<'_>, keyword: &'s str) -> impl Iterator<Item =
 }
 
 /// RFC 9110 §5.6.2: what names of methods and headers are made of.
-fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
@@ -133,7 +138,7 @@ fn digest(word: &Word<'_>, reporter: &mut Reporter) -> Option<[u8; 16]> {
 }
 
 /// `status_code N A-B …`; 200 to 299 when nothing is said.
-fn status(section: &Section<'_>, reporter: &mut Reporter) -> Vec<(u16, u16)> {
+pub fn status(section: &Section<'_>, reporter: &mut Reporter) -> Vec<(u16, u16)> {
     let mut ranges = Vec::new();
     for word in words(section, "status_code").flatten() {
         let (first, last) = word.text.split_once('-').unwrap_or((&word.text, &word.text));

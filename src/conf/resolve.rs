@@ -11,6 +11,7 @@ use super::diagnostic::Reporter;
 use super::global::{self, Globals};
 use super::lvs;
 use super::not_built;
+use super::notify;
 use super::parse::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
@@ -26,14 +27,15 @@ use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transpo
 pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Reporter) -> Config {
     let globals = global::globals(root, reporter);
     let mut trackers = trackers::trackers(root, reporter);
-    let balancer = balancer(root, later, &trackers, reporter);
+    let mut notify = NotifyConfig::default();
+    let balancer = balancer(root, later, &trackers, &mut notify, reporter);
     let mut blocks = root.sections("vrrp_instance").chain(root.sections("vrrp_sync_group"));
     if blocks.any(|section| section.flag("track_virtual_server")) {
         trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
     }
     let mut instances = instances(root, &globals, &trackers, reporter);
-    let mut notify = NotifyConfig::default();
     let groups = groups(root, &trackers, &mut instances, &mut notify, reporter);
+    notify::targets(root, &groups, &mut notify, reporter);
     check_duplicates(&instances, reporter);
     let static_addresses = static_addresses(root, &globals, reporter);
 
@@ -68,6 +70,7 @@ fn balancer(
     root: &Section<'_>,
     later: &mut Later<'_, '_>,
     trackers: &Trackers,
+    notify: &mut NotifyConfig,
     reporter: &mut Reporter,
 ) -> BalancerConfig {
     let instances: Vec<&Section<'_>> = root.sections("vrrp_instance").collect();
@@ -87,6 +90,7 @@ fn balancer(
     };
     let mut services = VirtualServers::default();
     later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
+    notify.webhooks.append(&mut services.webhooks);
     let services = services.services;
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {

@@ -15,11 +15,14 @@ use super::parse::Section;
 use super::real_server::{self, Parent};
 use super::source::Span;
 use super::trackers::Trackers;
+use super::webhook::webhooks;
 use crate::ipvs::config::{
     GroupConfig, GroupEntry, PanicAction, ProxyConfig, ProxyProtocol, RealServerConfig, SorryServer,
     VirtualServerConfig, VirtualServerId,
 };
 use crate::ipvs::types::{ForwardMethod, Protocol, SocketKey};
+use crate::notify::config::WebhookConfig;
+use crate::notify::notice::About;
 use crate::vrrp::types::Family;
 
 /// What the rest of the file says that virtual servers need.
@@ -42,6 +45,8 @@ pub struct Surroundings<'a> {
 pub struct VirtualServers {
     /// By identity.
     pub services: BTreeMap<VirtualServerId, VirtualServerConfig>,
+    /// Theirs.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
     spans: BTreeMap<VirtualServerId, Span>,
 }
 
@@ -49,6 +54,10 @@ impl VirtualServers {
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
         let Some((id, config)) = virtual_server(section, around, reporter) else { return };
+        let about = || About::VirtualServer(id.to_string());
+        if section.entry("notify_webhook").is_some() {
+            webhooks(section, Some(&about()), &mut self.webhooks, reporter);
+        }
         if let Some(first) = self.spans.get(&id) {
             let message = format!("there is a virtual server {id} already: this one is left out");
             reporter.error(section.span, message).note(*first, "the first one");

@@ -246,7 +246,10 @@ mod tests {
 
     fn numbers(directory: &Path) -> Vec<String> {
         let name = |path: PathBuf| path.file_stem().expect("named").to_string_lossy().into_owned();
-        files(directory).into_iter().map(|path| name(path).trim_start_matches("blackbox-0000000000").to_owned()).collect()
+        files(directory)
+            .into_iter()
+            .map(|path| name(path).trim_start_matches("blackbox-0000000000").to_owned())
+            .collect()
     }
 
     #[test]
@@ -293,9 +296,8 @@ mod tests {
         assert_eq!(black_box.counters(), Counters { written: 1, failed: 0 });
         black_box.write(&recorder, &config);
         black_box.finish(&recorder, &config).await;
-        let read = |path: &PathBuf| -> Record {
-            serde_json::from_slice(&fs::read(path).expect("there")).expect("a record")
-        };
+        let read =
+            |path: &PathBuf| -> Record { serde_json::from_slice(&fs::read(path).expect("there")).expect("a record") };
         let mut written: Vec<_> = files(&black_box.directory).iter().map(read).collect();
         let occasions: Vec<_> = written.iter().map(|record| record.occasion.as_str()).collect();
         assert_eq!(occasions, ["the vrrp process died: signal 9", "VI_0 is MASTER"]);

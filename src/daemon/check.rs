@@ -7,9 +7,11 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::doctor::{self, Examination};
 use super::exec::{Policy, PrepareError, Runner};
 use super::load;
 use super::script_path::PathProblem;
+use crate::cli::args::DEFAULT_FILE;
 use crate::cli::{CheckArgs, PlanArgs};
 use crate::command::Command;
 use crate::conf::compare::{Director, compare};
@@ -18,6 +20,7 @@ use crate::conf::explain::explain;
 use crate::conf::lint::{Host, ScriptProblem};
 use crate::conf::plan::Plan;
 use crate::conf::{self, Checked, Diagnostics, Severity};
+use crate::ipvs::advice::Cluster;
 
 /// Of the shape of JSON output. It grows when a field changes its meaning or goes; new fields may come without.
 const JSON_FORMAT: u32 = 1;
@@ -47,10 +50,13 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
         [first, second] => compare_two(first, second),
         _ => None,
     };
+    let machine = of_this_machine(args, &files);
     let all = || files.iter().map(|checked| &checked.loaded.diagnostics).chain(&pair);
     let errors: usize = all().map(errors).sum();
     let warnings: usize = all().map(|d| d.count(Severity::Warning)).sum();
-    let code = if errors > 0 { ERRORS } else { WARNINGS * u8::from(warnings > 0 && args.strict) };
+    // A file may be checked before its machine is ready: what is wrong with the machine is a warning here.
+    let unwise = warnings > 0 || machine.as_ref().is_some_and(Examination::has_problems);
+    let code = if errors > 0 { ERRORS } else { WARNINGS * u8::from(unwise && args.strict) };
     if args.json {
         let reports: Vec<_> =
             args.files.iter().zip(&files).map(|(file, checked)| file_json(file, &checked.loaded.diagnostics)).collect();
@@ -65,6 +71,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
                 "warnings": diagnostics.count(Severity::Warning),
                 "diagnostics": diagnostics,
             })),
+            "machine": machine.as_ref().map(Examination::json),
         });
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
@@ -77,7 +84,20 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<u8> {
     if let ([first, second], Some(pair)) = (args.files.as_slice(), &pair) {
         print(&mut out, &format!("{} and {} together", first.display(), second.display()), pair, color)?;
     }
+    if let Some(machine) = machine.filter(Examination::has_problems) {
+        writeln!(out, "this machine as director of these virtual servers (`holdfast doctor` tells more):")?;
+        machine.print(&mut out, color)?;
+    }
     Ok(code)
+}
+
+/// With the machine's own file, or when told so, the machine is looked at too; nobody on its links is asked.
+fn of_this_machine(args: &CheckArgs, files: &[Checked]) -> Option<Examination> {
+    let own = |file: &Path| args.here || file == Path::new(DEFAULT_FILE);
+    let at = args.files.iter().position(|file| own(file))?;
+    let config = files.get(at)?.loaded.config.as_ref()?;
+    let cluster = Cluster::of(&config.balancer, &config.vrrp);
+    (!cluster.services.is_empty()).then(|| doctor::examine(&cluster, false, false))
 }
 
 fn errors(diagnostics: &Diagnostics) -> usize {

@@ -144,6 +144,16 @@ impl Runner {
         &self.policy
     }
 
+    /// Who a command runs as, `None` for main itself, without asking a name service again; without a command the
+    /// default.
+    pub fn known_identity(&self, command: Option<&Command>) -> Option<(Uid, Gid)> {
+        let user = command.and_then(|command| command.user.as_ref()).or(self.policy.default_user.as_ref());
+        match user {
+            Some(user) => self.accounts.get(&(user.user.clone(), user.group.clone())).copied(),
+            None => self.default_identity.get().copied().flatten(),
+        }
+    }
+
     /// Finds the command's file and user and applies the rules. Cheap enough to do before every run, so that a
     /// script which is installed later, or loses its execute bit, is noticed without a reload.
     ///
@@ -183,7 +193,11 @@ impl Runner {
     }
 }
 
-fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
+/// The user and group on this machine.
+///
+/// # Errors
+/// There is no such user or group.
+pub fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
     let (uid, primary) = match user.user.parse::<u32>() {
         Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number)).ok().flatten().map(|u| u.gid)),
         Err(_) => {
@@ -224,6 +238,7 @@ fn files_to_guard(program: &Path, form: &CommandForm) -> Vec<PathBuf> {
 }
 
 /// Ends the process group when a run is given up half-way (its task is aborted at a reload or at the end).
+#[derive(Debug)]
 struct GroupGuard(Option<Pid>);
 
 impl Drop for GroupGuard {
@@ -264,6 +279,39 @@ async fn end(child: &mut Child, group: Option<Pid>) -> bool {
         let _ = timeout(GIVE_UP_AFTER, child.wait()).await;
     }
     !ended
+}
+
+/// A command that goes on until it is ended: the reader of a FIFO. Dropping it kills its group.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    guard: GroupGuard,
+}
+
+impl Running {
+    /// Starts it, with more arguments after its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(command: &Prepared, more_args: &[String]) -> std::io::Result<Self> {
+        let child = spawn(command, more_args)?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        Ok(Self { child, guard: GroupGuard(group) })
+    }
+
+    /// Waits until it ends by itself. Safe to drop half-way.
+    pub async fn wait(&mut self) -> Outcome {
+        match self.child.wait().await {
+            Ok(status) => Outcome::Exited(status),
+            Err(error) => Outcome::NotStarted(error),
+        }
+    }
+
+    /// TERM, then KILL for whatever is left of its group.
+    pub async fn end(mut self) {
+        end(&mut self.child, self.guard.0).await;
+        self.guard.0 = None;
+    }
 }
 
 fn spawn(command: &Prepared, more_args: &[String]) -> std::io::Result<Child> {

@@ -8,6 +8,7 @@
 mod apply;
 mod balancer;
 mod control;
+mod dump;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use tracing::{error, info, warn};
 use super::black_box::BlackBox;
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
+use super::notices::{DRAIN_LIMIT, Notices};
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::{KnownErrors, notify_with_departing};
@@ -48,8 +50,6 @@ use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 use balancer::{BalancerChild, known_commands};
 
-/// Notify scripts that are still running or waiting when the child has ended are given this long.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Whoever waits for the daemon to be ready is not kept waiting longer than this.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// Statuses that wait for main's loop; a tracker waits when it is full.
@@ -210,7 +210,9 @@ struct MainProcess {
     /// The configured scripts, and those of instances that the last reload removed.
     notify_config: NotifyConfig,
     notify: NotifyScripts,
+    notices: Notices,
     told: Told,
+    dumps: dump::Dumps,
     announced: bool,
     loading: Option<Loading>,
     /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
@@ -259,6 +261,8 @@ enum Wake {
     Notified,
     /// It is time to write the black box.
     BlackBox,
+    /// Time to say who is master still.
+    Reassert,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -304,7 +308,9 @@ impl MainProcess {
             updates,
             notify_config: notify_with_departing(&NotifyConfig::default(), &config),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
+            notices: Notices::default(),
             told: Told::default(),
+            dumps: dump::Dumps::default(),
             announced: false,
             loading: None,
             reload_at: None,
@@ -323,6 +329,7 @@ impl MainProcess {
         let startup = self.config.daemon.startup_script.clone();
         self.run_hook("startup_script", startup, self.config.daemon.startup_script_timeout).await;
         self.report_unrunnable_commands();
+        self.notices.apply(&self.notify_config, self.config.daemon.router_id.as_deref(), &self.runner);
         self.apply_trackers();
         if self.needs_balancer() {
             self.end_orphaned_balancer().await;
@@ -371,6 +378,7 @@ impl MainProcess {
             wake = control::wait(&mut self.control) => Wake::Control(wake),
             () = self.notify.turn() => Wake::Notified,
             () = self.black_box.turn() => Wake::BlackBox,
+            () = self.notices.due() => Wake::Reassert,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
@@ -389,7 +397,7 @@ impl MainProcess {
                 self.schedule.taken();
                 self.begin_reload();
             }
-            Wake::Signal(request) => info!("{} was asked for by a signal: not built yet", request.name()),
+            Wake::Signal(request) => self.begin_dump(request),
             Wake::Child(Happening::Said(message)) => self.on_message(message),
             Wake::Child(Happening::Gone(death)) => self.on_death(death),
             Wake::Child(Happening::RestartDue) => self.start_vrrp(true),
@@ -398,6 +406,7 @@ impl MainProcess {
             Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
+            Wake::Reassert => self.notices.reassert(),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -470,10 +479,11 @@ impl MainProcess {
                     log_event(&event);
                 }
                 self.tell_balancer_of(&event);
-                if self.told.is_news(&event)
-                    && let Some((subject, jobs)) = plan(&self.notify_config, &event)
-                {
-                    self.notify.push(subject, jobs);
+                if self.told.is_news(&event) {
+                    if let Some((subject, jobs)) = plan(&self.notify_config, &event) {
+                        self.notify.push(subject, jobs);
+                    }
+                    self.notices.on_vrrp(&event, &self.notify_config);
                 }
             }
             FromVrrp::EventsDropped(count) => {
@@ -483,7 +493,10 @@ impl MainProcess {
             FromVrrp::Stopped if self.stopping.is_none() && self.retiring.is_none() => {
                 warn!("the vrrp process stopped by itself");
             }
-            FromVrrp::Snapshot(snapshot) => self.on_vrrp_snapshot(snapshot),
+            FromVrrp::Snapshot(snapshot) => {
+                self.dump_vrrp(&snapshot);
+                self.on_vrrp_snapshot(snapshot);
+            }
             FromVrrp::Failover { request, outcome } => self.on_failover_answer(request, outcome),
             FromVrrp::Hello { .. } | FromVrrp::Stopped => {}
         }
@@ -510,6 +523,7 @@ impl MainProcess {
 
     fn on_death(&mut self, death: Death) {
         self.control_child_died("vrrp", death.status);
+        self.forget_dumps_of_vrrp();
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }
@@ -621,6 +635,7 @@ impl MainProcess {
         self.control.note("stopping", "the daemon is stopping".to_owned());
         tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
+        self.notices.begin_stop();
         self.vrrp.cancel_restart();
         self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
         // The virtual addresses go first: who still asks here while they are handed over is served.
@@ -634,7 +649,7 @@ impl MainProcess {
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
-        self.notify.drain(DRAIN_LIMIT).await;
+        tokio::join!(self.notify.drain(DRAIN_LIMIT), self.notices.finish());
         self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp).await;
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
 use crate::notify::config::{NotifyConfig, of_virtual_servers};
+use crate::notify::notice::About;
 use crate::vrrp::config::{ConfigDiff, VrrpConfig, renames};
 
 /// The errors that the running configuration was started with, wherever they stand in the file.
@@ -135,6 +136,22 @@ pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
     notify.instances.extend(old.instances.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
     let gone = |(name, _): &(&String, _)| !new.vrrp.groups.contains_key(*name);
     notify.groups.extend(old.groups.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
+    if let (Some(new_mail), Some(old_mail)) = (&mut notify.email, &old.email) {
+        let gone = |name: &&String| !new.vrrp.instances.contains_key(*name);
+        new_mail.instances.extend(old_mail.instances.iter().filter(gone).cloned());
+        let gone = |name: &&String| !new.vrrp.groups.contains_key(*name);
+        new_mail.groups.extend(old_mail.groups.iter().filter(gone).cloned());
+    }
+    for (title, hook) in &old.webhooks {
+        let gone = match &hook.only {
+            Some(About::Instance(name)) => !new.vrrp.instances.contains_key(name),
+            Some(About::Group(name)) => !new.vrrp.groups.contains_key(name),
+            _ => false,
+        };
+        if gone && !notify.webhooks.contains_key(title) {
+            notify.webhooks.insert(title.clone(), hook.clone());
+        }
+    }
     notify.virtual_servers = of_virtual_servers(&new.balancer);
     for (id, old) in &old.virtual_servers {
         match notify.virtual_servers.get_mut(id) {

@@ -46,7 +46,8 @@ pub fn commands(config: &Config) -> Vec<&Command> {
         server.quorum_up.iter().chain(&server.quorum_down).chain(real)
     });
     let hooks = config.daemon.startup_script.iter().chain(&config.daemon.shutdown_script);
-    scripts.chain(notify).chain(hooks).chain(servers).chain(checks(&config.balancer)).collect()
+    let readers = config.notify.fifos.iter().filter_map(|fifo| fifo.script.as_ref());
+    scripts.chain(notify).chain(hooks).chain(readers).chain(servers).chain(checks(&config.balancer)).collect()
 }
 
 /// The commands of MISC_CHECKs: main runs no others for the balancer process.

@@ -258,6 +258,36 @@ pub struct VirtualServerConfig {
     pub proxy: ProxyConfig,
 }
 
+impl VirtualServerConfig {
+    /// TCP over IPv4 by NAT in turn, with every other setting as it is by default.
+    pub fn new(real_servers: Vec<RealServerConfig>) -> Self {
+        Self {
+            family: Family::V4,
+            protocol: Protocol::Tcp,
+            scheduler: Scheduler::Rr,
+            flags: SchedulerFlags::default(),
+            method: ForwardMethod::Nat,
+            persistence: None,
+            ha_suspend: false,
+            active_with: None,
+            omega: false,
+            quorum: 1,
+            hysteresis: 0,
+            quorum_up: None,
+            quorum_down: None,
+            smtp_alert: false,
+            sorry_server: None,
+            real_servers,
+            snmp_name: None,
+            panic_threshold: 0,
+            panic_action: PanicAction::default(),
+            slow_start: Duration::ZERO,
+            masquerade: false,
+            proxy: ProxyConfig::default(),
+        }
+    }
+}
+
 /// What a virtual server does when nearly all real servers seem dead at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PanicAction {
@@ -374,4 +404,24 @@ pub struct RealServerConfig {
     pub snmp_name: Option<String>,
     /// Its checkers; it is alive while all of them are.
     pub checkers: Vec<CheckerConfig>,
+}
+
+impl RealServerConfig {
+    /// By NAT with weight 1, with every other setting as it is by default.
+    pub fn new(address: SocketKey, checkers: Vec<CheckerConfig>) -> Self {
+        Self {
+            address,
+            weight: 1,
+            method: ForwardMethod::Nat,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            inhibit_on_failure: false,
+            alpha: false,
+            notify_up: None,
+            notify_down: None,
+            smtp_alert: false,
+            snmp_name: None,
+            checkers,
+        }
+    }
 }

@@ -18,7 +18,7 @@ use rtnetlink::constants::RTMGRP_LINK;
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// How long links may take to become operational. The kernel bundles carrier changes for up to a second.
-const LINK_TIMEOUT: Duration = Duration::from_secs(10);
+const LINK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs requests on a netlink socket of the calling thread's namespace.
 fn with_handle<T>(work: impl AsyncFnOnce(Handle) -> io::Result<T>) -> io::Result<T> {

@@ -28,6 +28,15 @@ const BROADCAST: Mac = [0xff; 6];
 
 /// A gratuitous ARP request for `address`: sender and target are the address itself, target hardware is broadcast.
 pub fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
+    arp_request(mac, address, address, BROADCAST)
+}
+
+/// A question who has `address` in nobody's name, which changes no cache (RFC 5227 §1.1, "ARP Probe").
+pub fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
+    arp_request(mac, Ipv4Addr::UNSPECIFIED, address, [0; 6])
+}
+
+fn arp_request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr, target: Mac) -> Vec<u8> {
     let mut bytes = vec![0; ETHERNET + ARP];
     ethernet(&mut bytes, BROADCAST, mac, EtherTypes::Arp);
     let mut arp = MutableArpPacket::new(&mut bytes[ETHERNET..]).expect("sized for it");
@@ -37,8 +46,8 @@ pub fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     arp.set_proto_addr_len(4);
     arp.set_operation(ArpOperations::Request);
     arp.set_sender_hw_addr(mac.into());
-    arp.set_sender_proto_addr(address);
-    arp.set_target_hw_addr(BROADCAST.into());
+    arp.set_sender_proto_addr(sender);
+    arp.set_target_hw_addr(target.into());
     arp.set_target_proto_addr(address);
     bytes
 }

@@ -173,7 +173,14 @@ mod tests {
     }
 
     fn changed(to: StateName, cause: Cause) -> Event {
-        Event::StateChanged { instance: "VI".into(), from: StateName::Init, to, priority: 120, cause, evidence: Vec::new() }
+        Event::StateChanged {
+            instance: "VI".into(),
+            from: StateName::Init,
+            to,
+            priority: 120,
+            cause,
+            evidence: Vec::new(),
+        }
     }
 
     fn words(config: &NotifyConfig, event: &Event) -> Vec<String> {
@@ -251,6 +258,8 @@ mod tests {
                 quorum_up: Some(command("quorum up")),
                 quorum_down: Some(command("quorum down")),
                 omega,
+                mail: false,
+                silent: Default::default(),
                 real_servers: BTreeMap::from([(address, real)]),
             };
             NotifyConfig { virtual_servers: BTreeMap::from([(id.clone(), scripts)]), ..NotifyConfig::default() }

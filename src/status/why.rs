@@ -233,7 +233,8 @@ impl Record {
                 .then(|| Line { at, text: note_text(&record.what) })
         });
         let notes: Vec<_> = notes.collect();
-        let last = |lines: &[Line], most: usize| lines.get(lines.len().saturating_sub(most)..).unwrap_or_default().to_vec();
+        let last =
+            |lines: &[Line], most: usize| lines.get(lines.len().saturating_sub(most)..).unwrap_or_default().to_vec();
         let mut lines = last(&adverts, MOST_ADVERTS);
         lines.extend(last(&notes, MOST_NOTES));
         lines.sort();

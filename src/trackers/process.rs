@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -48,6 +48,7 @@ const MOST_FAILURES: u32 = 3;
 pub struct ProcessTrackers {
     updates: mpsc::Sender<Update>,
     running: Option<Running>,
+    counts: Counts,
     news: bool,
     home: Option<Arc<File>>,
 }
@@ -57,6 +58,20 @@ struct Running {
     orders: watch::Sender<Order>,
     buffer: BufferSize,
     task: JoinHandle<()>,
+}
+
+/// What the task has counted, for whoever asks.
+type Counts = Arc<Mutex<BTreeMap<String, ProcessCount>>>;
+
+/// What a `vrrp_track_process` has counted, and the delay that it is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessCount {
+    /// Processes that match.
+    pub count: u32,
+    /// More processes came, and `fork_delay` has not passed.
+    pub fork_delay_running: bool,
+    /// Fewer are left, and `terminate_delay` has not passed.
+    pub terminate_delay_running: bool,
 }
 
 /// What to watch, and the statuses so far.
@@ -76,7 +91,12 @@ impl Drop for Running {
 impl ProcessTrackers {
     /// None yet; statuses will go to `updates`.
     pub fn new(updates: mpsc::Sender<Update>) -> Self {
-        Self { updates, running: None, news: true, home: None }
+        Self { updates, running: None, counts: Counts::default(), news: true, home: None }
+    }
+
+    /// What has been counted, by the names of the trackers.
+    pub fn counts(&self) -> BTreeMap<String, ProcessCount> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The network namespace that this process left: the kernel may tell its news there.
@@ -99,6 +119,7 @@ impl ProcessTrackers {
     ) {
         if wanted.is_empty() {
             self.running = None;
+            self.counts.lock().unwrap_or_else(PoisonError::into_inner).clear();
             return;
         }
         let order = Order { wanted: wanted.clone(), known: known.clone() };
@@ -113,7 +134,7 @@ impl ProcessTrackers {
             _ => {
                 let (orders, receiver) = watch::channel(order);
                 let source = self.news.then(|| (buffer, self.home.clone()));
-                let watcher = Watcher::new(self.updates.clone(), receiver, source);
+                let watcher = Watcher::new(self.updates.clone(), Arc::clone(&self.counts), receiver, source);
                 #[allow(clippy::disallowed_methods, reason = "a shell; the handle is in `running`")]
                 let task = tokio::spawn(watcher.run_for_ever());
                 self.running = Some(Running { orders, buffer, task });
@@ -136,6 +157,7 @@ type Source = (BufferSize, Option<Arc<File>>);
 
 struct Watcher {
     updates: mpsc::Sender<Update>,
+    shown: Counts,
     orders: watch::Receiver<Order>,
     /// How to ask for news, if at all.
     source: Option<Source>,
@@ -156,9 +178,15 @@ struct Watcher {
 
 #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
 impl Watcher {
-    fn new(updates: mpsc::Sender<Update>, orders: watch::Receiver<Order>, source: Option<Source>) -> Self {
+    fn new(
+        updates: mpsc::Sender<Update>,
+        shown: Counts,
+        orders: watch::Receiver<Order>,
+        source: Option<Source>,
+    ) -> Self {
         Self {
             updates,
+            shown,
             orders,
             source,
             trackers: BTreeMap::new(),
@@ -337,7 +365,21 @@ impl Watcher {
             let changed = quorum.record(count, now).or(due);
             changes.extend(changed.map(|status| (name.clone(), status)));
         }
+        self.show();
         self.report(changes).await;
+    }
+
+    fn show(&self) {
+        let shown = self.trackers.iter().map(|(name, (_, quorum))| {
+            let delay = quorum.delay_after_more();
+            let count = ProcessCount {
+                count: quorum.count().unwrap_or(0),
+                fork_delay_running: delay == Some(true),
+                terminate_delay_running: delay == Some(false),
+            };
+            (name.clone(), count)
+        });
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown.collect();
     }
 
     async fn handle_timeout(&mut self, now: Instant) {
@@ -353,6 +395,7 @@ impl Watcher {
             quorum.handle_timeout(now).map(|status| (name.clone(), status))
         };
         let changes: Vec<_> = self.trackers.iter_mut().filter_map(due).collect();
+        self.show();
         self.report(changes).await;
     }
 

@@ -3,7 +3,9 @@
 //! Shell. One task for each script, held here and ended when a reload removes or changes the script (its run is
 //! killed with it). A script that stays as it is keeps running and keeps its status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -28,6 +30,8 @@ pub struct ScriptTrackers {
 #[derive(Debug)]
 struct Running {
     config: ScriptConfig,
+    /// It runs at this moment.
+    busy: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -59,7 +63,9 @@ impl ScriptTrackers {
         for (name, config) in wanted {
             if !self.running.contains_key(name) {
                 let known = known.get(&TrackerKey::Script(name.clone())).copied();
+                let busy = Arc::<AtomicBool>::default();
                 let script = Script {
+                    busy: Arc::clone(&busy),
                     name: name.clone(),
                     config: config.clone(),
                     runner: runner.clone(),
@@ -69,9 +75,15 @@ impl ScriptTrackers {
                 };
                 #[allow(clippy::disallowed_methods, reason = "a shell; the handle is in `running`")]
                 let task = tokio::spawn(script.run_for_ever());
-                self.running.insert(name.clone(), Running { config: config.clone(), task });
+                self.running.insert(name.clone(), Running { config: config.clone(), busy, task });
             }
         }
+    }
+
+    /// Names of the scripts of which a run is under way.
+    pub fn running(&self) -> BTreeSet<String> {
+        let busy = self.running.iter().filter(|(_, running)| running.busy.load(Ordering::Relaxed));
+        busy.map(|(name, _)| name.clone()).collect()
     }
 
     /// Names of the scripts that run.
@@ -86,6 +98,7 @@ struct Script {
     runner: Runner,
     updates: mpsc::Sender<Update>,
     rise_fall: RiseFall,
+    busy: Arc<AtomicBool>,
     /// The last line logged about its result: the same again is not news.
     last_words: Option<String>,
 }
@@ -116,7 +129,9 @@ impl Script {
                 return self.rise_fall.record_unknown();
             }
         };
+        self.busy.store(true, Ordering::Relaxed);
         let outcome = exec::run(&prepared, &[], self.config.timeout).await;
+        self.busy.store(false, Ordering::Relaxed);
         let words = format!("VRRP_Script({}) {outcome}", self.name);
         match outcome {
             Outcome::Exited(status) if status.success() => self.say(words, |words| info!("{words}")),

@@ -282,7 +282,9 @@ impl BlackBox {
                 instance: clip(instance, LONGEST_NAME),
                 late_us: u64::try_from(by.as_micros()).unwrap_or(u64::MAX),
             },
-            Event::Warning { instance, message } | Event::AddressFailed { instance, message } => said(instance, message),
+            Event::Warning { instance, message } | Event::AddressFailed { instance, message } => {
+                said(instance, message)
+            }
             Event::DualMaster { instance, reason, .. } => said(instance, &format!("dual master: {reason}")),
             Event::DualMasterEnded { instance, end, .. } => said(instance, &format!("dual master ended: {end}")),
             Event::AdvertFlawed { instance, peer, error, .. } => {
@@ -290,7 +292,9 @@ impl BlackBox {
             }
             Event::MainSilent { .. } => said("", "main is silent"),
             Event::MainBack { .. } => said("", "main is back"),
-            Event::VridTaken { instance, vrid, peer, .. } => said(instance, &format!("VRID {vrid} is spoken by {peer}")),
+            Event::VridTaken { instance, vrid, peer, .. } => {
+                said(instance, &format!("VRID {vrid} is spoken by {peer}"))
+            }
             Event::StateChanged { .. }
             | Event::GroupChanged { .. }
             | Event::Renamed { .. }
@@ -310,11 +314,8 @@ impl BlackBox {
     }
 
     fn takes_single(&mut self, is_news: bool) -> bool {
-        let (count, most) = if is_news {
-            (&mut self.tally.news, SINGLE_NEWS)
-        } else {
-            (&mut self.tally.singles, SINGLE_ADVERTS)
-        };
+        let (count, most) =
+            if is_news { (&mut self.tally.news, SINGLE_NEWS) } else { (&mut self.tally.singles, SINGLE_ADVERTS) };
         *count = count.saturating_add(1);
         *count <= most
     }
@@ -330,13 +331,7 @@ pub fn command_note(what: &str) -> Note {
     Note::Command { what: clip(what, LONGEST_TEXT) }
 }
 
-fn line(
-    interface: Option<IfIndex>,
-    family: Family,
-    source: IpAddr,
-    pdu: &[u8],
-    late_us: Option<u32>,
-) -> AdvertLine {
+fn line(interface: Option<IfIndex>, family: Family, source: IpAddr, pdu: &[u8], late_us: Option<u32>) -> AdvertLine {
     let byte = |n: usize| pdu.get(n).copied().unwrap_or(0);
     let interface = interface.map_or(0, |index| index.0);
     AdvertLine { interface, family, vrid: byte(1), source, priority: byte(2), late_us }

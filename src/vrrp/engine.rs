@@ -261,15 +261,22 @@ impl VrrpEngine {
         self.verdict.take()
     }
 
-    /// Everything that can be shown, but for what the shell knows: whether main is there.
+    /// Everything that can be shown as of the latest input, but for what the shell knows: whether main is there, and
+    /// what time it is.
     pub fn snapshot(&self) -> Snapshot {
-        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(self.now));
+        self.snapshot_at(self.now)
+    }
+
+    /// The same as of `now`.
+    pub fn snapshot_at(&self, now: Instant) -> Snapshot {
+        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(now));
         Snapshot {
             instances: self.instances.values().map(|instance| named(instance)).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
             unknown_vrid: self.unknown_vrid,
             trackers_stale: None,
             maintenance: self.maintenance,
+            at: Duration::ZERO,
         }
     }
 

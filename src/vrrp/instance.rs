@@ -199,18 +199,35 @@ impl Instance {
             base_priority: self.config.priority.value(),
             effective_priority: self.health.priority.value(),
             master: match &self.state {
-                State::Backup(backup) => backup.master,
+                // Also one that is silenced soon, or would be if we took part in elections.
+                State::Backup(backup) => backup.rejected.or(backup.master),
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
             others_heard: self.has_heard_others,
             handing_over: self.handover().is_some(),
             source: self.binding.source,
+            master_interval: match &self.state {
+                State::Backup(backup) => backup.master_adver_interval,
+                State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => self.config.advert_interval,
+            },
+            next_deadline: self.deadline().map(|at| at.saturating_duration_since(now)),
+            held: self.held().collect(),
             counters: self.counters,
             peers: self.peers.snapshot(now),
             unlisted_peers: self.peers.unlisted(),
             dual_master: self.peers.dual(now),
         }
+    }
+
+    /// The addresses that it holds: a master all of them, in a hand-over those that the successor does not have yet.
+    fn held(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let released = self.handover().map(|leaving| &leaving.released);
+        let holds = self.is_master() || released.is_some();
+        let here = self.binding.addresses.iter().filter(move |address| {
+            holds && !released.is_some_and(|gone| gone.contains(&(address.interface, address.config.address)))
+        });
+        here.map(|address| address.config.address)
     }
 
     // ---- inputs -----------------------------------------------------------------------------------------------

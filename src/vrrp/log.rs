@@ -160,7 +160,8 @@ mod tests {
     }
 
     fn change(from: StateName, to: StateName, cause: Cause) -> Vec<String> {
-        let event = Event::StateChanged { instance: "VI_1".to_owned(), from, to, priority: 100, cause, evidence: Vec::new() };
+        let event =
+            Event::StateChanged { instance: "VI_1".to_owned(), from, to, priority: 100, cause, evidence: Vec::new() };
         lines(&event).into_iter().map(|l| l.text).collect()
     }
 

@@ -506,7 +506,8 @@ impl Process {
                 }
             }
             ToVrrp::SnapshotPlease => {
-                let mut snapshot = self.engine.snapshot();
+                let mut snapshot = self.engine.snapshot_at(now);
+                snapshot.at = wall_clock();
                 snapshot.trackers_stale = self.main_watch.stale(now);
                 self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::config::TrackerKey;
 use super::event::{Cause, Heard, StateName, TrackerStatus};
 use super::peers::{DualSnapshot, PeerSnapshot};
+use super::types::AdvertInterval;
 
 /// The engine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub trackers_stale: Option<Duration>,
     /// This node takes no part in elections.
     pub maintenance: bool,
+    /// CLOCK_REALTIME since the epoch at this moment; the shell fills it in.
+    pub at: Duration,
 }
 
 /// One instance at one moment.
@@ -48,6 +51,12 @@ pub struct InstanceSnapshot {
     pub handing_over: bool,
     /// Source address of its adverts.
     pub source: Option<IpAddr>,
+    /// The interval of the master that it follows; its own where it follows none.
+    pub master_interval: AdvertInterval,
+    /// Time until its next deadline: the next advert or announcement of a master, the end of a backup's patience.
+    pub next_deadline: Option<Duration>,
+    /// The addresses that it has put on links, excluded ones too, in the order of the file.
+    pub held: Vec<IpAddr>,
     /// Counters under keepalived's names and ours.
     pub counters: Counters,
     /// Who else speaks its VRID on its wire, the one heard last first.

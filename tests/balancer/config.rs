@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use holdfast::checkers::config::{CheckerConfig, MiscProbe, Probe, Schedule, Target};
 use holdfast::command::Command;
 use holdfast::ipvs::config::{BalancerConfig, ForwarderChoice, RealServerConfig, VirtualServerConfig, VirtualServerId};
-use holdfast::ipvs::types::{ForwardMethod, Protocol, Scheduler, SocketKey};
-use holdfast::vrrp::types::Family;
+use holdfast::ipvs::types::{Protocol, SocketKey};
 
 pub fn key(address: SocketAddr) -> SocketKey {
     SocketKey::new(address.ip(), address.port())
@@ -18,10 +18,13 @@ pub fn id(address: SocketAddr) -> VirtualServerId {
     VirtualServerId::Address { address: key(address), protocol: Protocol::Tcp }
 }
 
-/// A port of loopback that is free now.
+/// A port of loopback that nobody else has: 127/8 is ours as a whole, and no other test has this address of it. Other runs
+/// at the same time have other process numbers.
 pub fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("bound")
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let run = u8::try_from(std::process::id() % 199 + 20).expect("below 219");
+    (Ipv4Addr::new(127, run, high, low), 8080).into()
 }
 
 fn checker(probe: Probe) -> CheckerConfig {
@@ -33,14 +36,7 @@ fn checker(probe: Probe) -> CheckerConfig {
 
 /// Asks the real server itself.
 pub fn tcp_check(address: SocketAddr) -> CheckerConfig {
-    checker(Probe::Tcp(Target {
-        address: key(address),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: Duration::from_secs(1),
-        fwmark: 0,
-    }))
+    checker(Probe::Tcp(Target::new(key(address), Duration::from_secs(20))))
 }
 
 pub fn misc_check(command: &str) -> CheckerConfig {
@@ -49,47 +45,7 @@ pub fn misc_check(command: &str) -> CheckerConfig {
 }
 
 pub fn real_server(address: SocketAddr, checkers: Vec<CheckerConfig>) -> RealServerConfig {
-    RealServerConfig {
-        address: key(address),
-        weight: 1,
-        method: ForwardMethod::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        alpha: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers,
-    }
-}
-
-pub fn virtual_server(real_servers: Vec<RealServerConfig>) -> VirtualServerConfig {
-    VirtualServerConfig {
-        family: Family::V4,
-        protocol: Protocol::Tcp,
-        scheduler: Scheduler::Rr,
-        flags: Default::default(),
-        method: ForwardMethod::Nat,
-        persistence: None,
-        ha_suspend: false,
-        active_with: None,
-        omega: false,
-        quorum: 1,
-        hysteresis: 0,
-        quorum_up: None,
-        quorum_down: None,
-        smtp_alert: false,
-        sorry_server: None,
-        real_servers,
-        snmp_name: None,
-        panic_threshold: 0,
-        panic_action: Default::default(),
-        slow_start: Duration::ZERO,
-        masquerade: false,
-        proxy: Default::default(),
-    }
+    RealServerConfig::new(key(address), checkers)
 }
 
 /// One virtual server, on the userspace forwarder.

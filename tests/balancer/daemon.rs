@@ -19,11 +19,11 @@ use holdfast::lab::server::Server;
 use crate::common::needs_root;
 
 /// For things that happen soon on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 const VIP: &str = "10.9.0.100";
 
-/// What a real server's block needs so that its end shows soon.
-const CHECK: &str = "TCP_CHECK {\n connect_timeout 1\n retry 0\n }";
+/// What a real server's block needs so that its end shows soon: a closed port refuses at once.
+const CHECK: &str = "TCP_CHECK {\n connect_timeout 20\n retry 0\n }";
 
 struct Rig {
     servers: Vec<Option<Server>>,
@@ -74,8 +74,8 @@ impl Rig {
     fn ask(&self) -> Option<String> {
         let address: SocketAddr = format!("{VIP}:80").parse().expect("an address");
         self.client.run(move || {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
             stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).ok()?;

@@ -3,11 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 
 use holdfast::checkers::report::{Ended, ExecOutcome};
+use holdfast::ipvs::config::VirtualServerConfig;
 use holdfast::ipvs::event::{AdminState, Event};
 use holdfast::ipvs::message::{FromBalancer, Start, ToBalancer};
 
 use crate::child::BalancerProcess;
-use crate::config::{balancer, free_port, id, key, misc_check, real_server, tcp_check, virtual_server};
+use crate::config::{balancer, free_port, id, key, misc_check, real_server, tcp_check};
 
 fn name(address: SocketAddr) -> String {
     format!("[{}]:tcp:{}", address.ip(), address.port())
@@ -26,7 +27,7 @@ impl Pair {
 
     fn start(&self) -> Start {
         let real = real_server(self.real_address, vec![tcp_check(self.real_address)]);
-        Start { config: balancer(self.virtual_address, virtual_server(vec![real])), ..Start::default() }
+        Start { config: balancer(self.virtual_address, VirtualServerConfig::new(vec![real])), ..Start::default() }
     }
 
     fn line(&self, word: &str) -> String {

@@ -15,36 +15,12 @@ use holdfast::ipvs::config::SslConfig;
 use holdfast::ipvs::types::SocketKey;
 
 /// Generous, for probes that succeed or fail by themselves.
-pub const PATIENT: Duration = Duration::from_secs(20);
+pub const PATIENT: Duration = Duration::from_secs(60);
 /// For probes that shall run into it.
-pub const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_secs(3);
 
 pub fn target(address: SocketAddr) -> Target {
-    Target {
-        address: SocketKey::new(address.ip(), address.port()),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: PATIENT,
-        fwmark: 0,
-    }
-}
-
-pub fn url(path: &str) -> UrlConfig {
-    UrlConfig {
-        path: path.to_owned(),
-        virtualhost: None,
-        digest: None,
-        status: vec![(200, 299)],
-        regex: None,
-        method: None,
-        headers: Vec::new(),
-        body: None,
-        expect_headers: Vec::new(),
-        expect_body: None,
-        expect_json: Vec::new(),
-        compliant_close: None,
-    }
+    Target::new(SocketKey::new(address.ip(), address.port()), PATIENT)
 }
 
 pub fn http(address: SocketAddr, url: UrlConfig) -> HttpProbe {

@@ -8,6 +8,7 @@ use holdfast::checkers::config::{DnsProbe, Probe, UdpProbe};
 use holdfast::checkers::finding::Finding;
 
 use crate::ask::{PATIENT, SHORT, ask, reason, target};
+use crate::server::closed_port;
 
 /// Answers each datagram with these, made from it; what came is passed on. The thread ends with the process.
 fn responder(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
@@ -24,10 +25,6 @@ fn responder(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> (Socke
         }
     });
     (address, datagrams)
-}
-
-fn closed_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
 fn udp(address: SocketAddr, limit: Duration) -> UdpProbe {
@@ -55,7 +52,7 @@ fn silence_is_success_unless_a_reply_is_required() {
     assert_eq!(ask(Probe::Udp(udp(silent, SHORT))), Ok(0));
     assert!(!datagrams.recv_timeout(PATIENT).expect("a datagram").is_empty());
     let required = UdpProbe { require_reply: true, payload: Some(b"ping".to_vec()), ..udp(silent, SHORT) };
-    assert_eq!(reason(ask(Probe::Udp(required))), format!("no reply from {silent} within 300ms"));
+    assert_eq!(reason(ask(Probe::Udp(required))), format!("no reply from {silent} within 3s"));
     assert_eq!(datagrams.recv_timeout(PATIENT).expect("a datagram"), b"ping");
 }
 
@@ -103,5 +100,5 @@ fn dns_answers_count_by_id_and_code() {
     let (strange, _datagrams) = responder(move |query| vec![answer(query, 1, [0x81, 0x80]); 20]);
     assert_eq!(reason(dns(strange, PATIENT)), format!("only datagrams that are no answer, from {strange}"));
     let (silent, _datagrams) = responder(|_| Vec::new());
-    assert_eq!(reason(dns(silent, SHORT)), format!("query: no answer from {silent} within 300ms"));
+    assert_eq!(reason(dns(silent, SHORT)), format!("query: no answer from {silent} within 3s"));
 }

@@ -1,11 +1,14 @@
 //! What needs a network of its own: pings, marks, interfaces, hosts that cannot be reached.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use holdfast::checkers::config::{Probe, Target};
 use holdfast::checkers::finding::Finding;
 use holdfast::lab::host::Host;
+use nix::mount::{MsFlags, mount};
+use socket2::{Domain, Protocol, Type};
 
 use crate::ask::{SHORT, ask, own_trouble, reason, target};
 use crate::common::needs_root;
@@ -36,11 +39,14 @@ fn host(name: &str) -> Host {
     host
 }
 
-fn short(address: &str, port: u16) -> Target {
+fn at(address: &str, port: u16) -> Target {
     let ip: IpAddr = address.parse().expect("an address");
-    let mut target = target(SocketAddr::new(ip, port));
-    target.connect_timeout = SHORT;
-    target
+    target(SocketAddr::new(ip, port))
+}
+
+/// For those that stay silent.
+fn short(address: &str, port: u16) -> Target {
+    Target { connect_timeout: SHORT, ..at(address, port) }
 }
 
 fn ask_on(host: &Host, probe: Probe) -> Finding {
@@ -54,21 +60,21 @@ fn tcp_errors_are_told_apart() {
     let listener = host.run(|| TcpListener::bind("127.0.0.1:0").expect("a port"));
     let port = listener.local_addr().expect("an address").port();
     let tcp = |target: Target| ask_on(&host, Probe::Tcp(target));
-    assert_eq!(tcp(short("127.0.0.1", port)), Ok(0));
-    assert_eq!(reason(tcp(short("127.0.0.1", 9))), "connection refused by 127.0.0.1:9");
-    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 300ms");
-    assert_eq!(reason(tcp(short("198.51.100.1", 80))), "no route to host 198.51.100.1:80");
-    assert_eq!(reason(tcp(short("203.0.113.1", 80))), "network unreachable for 203.0.113.1:80");
+    assert_eq!(tcp(at("127.0.0.1", port)), Ok(0));
+    assert_eq!(reason(tcp(at("127.0.0.1", 9))), "connection refused by 127.0.0.1:9");
+    assert_eq!(reason(tcp(short("192.0.2.9", 80))), "connect: no answer from 192.0.2.9:80 within 3s");
+    assert_eq!(reason(tcp(at("198.51.100.1", 80))), "no route to host 198.51.100.1:80");
+    assert_eq!(reason(tcp(at("203.0.113.1", 80))), "network unreachable for 203.0.113.1:80");
     // The mark has its own routing table, where there is nothing.
     assert_eq!(
-        reason(tcp(Target { fwmark: 7, ..short("127.0.0.1", port) })),
+        reason(tcp(Target { fwmark: 7, ..at("127.0.0.1", port) })),
         format!("no route to host 127.0.0.1:{port}")
     );
-    assert_eq!(tcp(Target { fwmark: 8, ..short("127.0.0.1", port) }), Ok(0));
+    assert_eq!(tcp(Target { fwmark: 8, ..at("127.0.0.1", port) }), Ok(0));
     // Out of an interface behind which nobody answers.
     let bound = Target { bind_interface: Some("nowhere".to_owned()), ..short("127.0.0.1", port) };
     assert!(!matches!(tcp(bound), Ok(0)));
-    let absent = Target { bind_interface: Some("absent".to_owned()), ..short("127.0.0.1", port) };
+    let absent = Target { bind_interface: Some("absent".to_owned()), ..at("127.0.0.1", port) };
     assert_eq!(own_trouble(tcp(absent)), "bind_if absent: No such device (os error 19)");
 }
 
@@ -80,11 +86,35 @@ fn pings_are_answered_or_not() {
     let range = "/proc/sys/net/ipv4/ping_group_range";
     host.run(move || std::fs::write(range, "1 0").expect("a sysctl"));
     let ping = |target: Target| ask_on(&host, Probe::Ping(target));
-    assert_eq!(ping(short("127.0.0.1", 0)), Ok(0));
+    assert_eq!(ping(at("127.0.0.1", 0)), Ok(0));
     let widened = host.run(move || std::fs::read_to_string(range).expect("a sysctl"));
     assert_eq!(widened.split_ascii_whitespace().collect::<Vec<_>>(), ["0", "0"]);
-    assert_eq!(ping(short("::1", 0)), Ok(0));
-    assert_eq!(ping(Target { bind_to: Some([127, 0, 0, 9].into()), ..short("127.0.0.1", 0) }), Ok(0));
-    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 300ms");
-    assert_eq!(reason(ping(short("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
+    assert_eq!(ping(at("::1", 0)), Ok(0));
+    assert_eq!(ping(Target { bind_to: Some([127, 0, 0, 9].into()), ..at("127.0.0.1", 0) }), Ok(0));
+    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 3s");
+    assert_eq!(reason(ping(at("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
+}
+
+/// Where even that is forbidden, as in most containers, a raw socket serves.
+#[test]
+fn a_raw_socket_pings_where_echo_sockets_are_forbidden() {
+    needs_root!();
+    let host = host("chk-raw");
+    let range = "/proc/sys/net/ipv4/ping_group_range";
+    host.run(move || {
+        std::fs::write(range, "1 0").expect("a sysctl");
+        let bind = |from: Option<&str>, flags| mount(from, range, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>);
+        bind(Some(range), MsFlags::empty()).expect("a bind mount");
+        bind(None, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY).expect("read-only");
+        let echo = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4));
+        assert_eq!(echo.expect_err("forbidden").kind(), ErrorKind::PermissionDenied);
+    });
+    let ping = |target: Target| ask_on(&host, Probe::Ping(target));
+    for address in ["127.0.0.1", "::1"] {
+        assert_eq!(ping(at(address, 0)), Ok(0), "{address}");
+    }
+    let kept = host.run(move || std::fs::read_to_string(range).expect("a sysctl"));
+    assert_eq!(kept.split_ascii_whitespace().collect::<Vec<_>>(), ["1", "0"], "nothing was widened");
+    assert_eq!(reason(ping(short("192.0.2.9", 0))), "ping: no answer from 192.0.2.9:0 within 3s");
+    assert_eq!(reason(ping(at("198.51.100.1", 0))), "no route to host 198.51.100.1:0");
 }

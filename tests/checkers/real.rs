@@ -15,7 +15,7 @@ use holdfast::checkers::http::expect;
 use holdfast::lab::host::{Host, Process};
 use md5::{Digest, Md5};
 
-use crate::ask::{PATIENT, ask, http, https, reason, target, url};
+use crate::ask::{PATIENT, ask, http, https, reason, target};
 use crate::certificate::Identity;
 use crate::common::{needs_root, skipped};
 
@@ -129,29 +129,41 @@ fn nginx_serves_pages() {
         max_offset: Some(0),
         stack: None,
     };
-    let post = || UrlConfig { method: Some("POST".to_owned()), body: Some("x".to_owned()), ..url("/post") };
+    let post = || UrlConfig { method: Some("POST".to_owned()), body: Some("x".to_owned()), ..UrlConfig::new("/post") };
     let table = [
-        (UrlConfig { digest: digest(b"hello from nginx\n"), regex: Some(regex), ..url("/index.html") }, None),
-        (UrlConfig { digest: digest(&vec![b'x'; 3 << 20]), ..url("/big.bin") }, None),
-        (url("/absent"), Some("status 404 of http://127.0.0.1:80/absent")),
-        (UrlConfig { status: vec![(200, 299), (404, 404)], ..url("/absent") }, None),
-        (url("/down"), Some("status 503 of http://127.0.0.1:80/down")),
-        (url("/away"), Some("status 302 of http://127.0.0.1:80/away")),
+        (
+            UrlConfig { digest: digest(b"hello from nginx\n"), regex: Some(regex), ..UrlConfig::new("/index.html") },
+            None,
+        ),
+        (UrlConfig { digest: digest(&vec![b'x'; 3 << 20]), ..UrlConfig::new("/big.bin") }, None),
+        (UrlConfig::new("/absent"), Some("status 404 of http://127.0.0.1:80/absent")),
+        (UrlConfig { status: vec![(200, 299), (404, 404)], ..UrlConfig::new("/absent") }, None),
+        (UrlConfig::new("/down"), Some("status 503 of http://127.0.0.1:80/down")),
+        (UrlConfig::new("/away"), Some("status 302 of http://127.0.0.1:80/away")),
         (
             UrlConfig {
                 virtualhost: Some("a.example".to_owned()),
                 expect_body: Some("a.example".to_owned()),
-                ..url("/vhost")
+                ..UrlConfig::new("/vhost")
             },
             None,
         ),
-        (UrlConfig { expect_json: vec![(".db.state".to_owned(), "ready".to_owned())], ..url("/state.json") }, None),
         (
-            UrlConfig { expect_json: vec![(".load".to_owned(), "8".to_owned())], ..url("/state.json") },
+            UrlConfig {
+                expect_json: vec![(".db.state".to_owned(), "ready".to_owned())],
+                ..UrlConfig::new("/state.json")
+            },
+            None,
+        ),
+        (
+            UrlConfig { expect_json: vec![(".load".to_owned(), "8".to_owned())], ..UrlConfig::new("/state.json") },
             Some("JSON .load is 7 of http://127.0.0.1:80/state.json"),
         ),
-        (UrlConfig { expect_headers: vec![("server".to_owned(), Some("nginx".to_owned()))], ..url("/") }, None),
-        (UrlConfig { method: Some("HEAD".to_owned()), ..url("/big.bin") }, None),
+        (
+            UrlConfig { expect_headers: vec![("server".to_owned(), Some("nginx".to_owned()))], ..UrlConfig::new("/") },
+            None,
+        ),
+        (UrlConfig { method: Some("HEAD".to_owned()), ..UrlConfig::new("/big.bin") }, None),
         (post(), None),
         (UrlConfig { method: None, body: None, ..post() }, Some("status 405 of http://127.0.0.1:80/post")),
     ];
@@ -174,7 +186,7 @@ fn nginx_serves_tls_new_and_old() {
     let Some(nginx) = nginx("chk-tls", &authority) else { return };
     let ca = nginx.directory.path().join("ca.pem");
     std::fs::write(&ca, authority.certificate_pem()).expect("a file");
-    let page = |name: &str| UrlConfig { virtualhost: Some(name.to_owned()), ..url("/index.html") };
+    let page = |name: &str| UrlConfig { virtualhost: Some(name.to_owned()), ..UrlConfig::new("/index.html") };
     let verify = TlsConfig { verify: true, ca: Some(ca), sni: Some(Sni::VirtualHost), ..TlsConfig::default() };
     for port in [443, 444, 445] {
         let lenient = TlsConfig { compliant_close: port == 443, ..TlsConfig::default() };

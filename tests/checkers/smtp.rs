@@ -59,8 +59,8 @@ fn mail_servers_that_do_not_serve_are_down() {
     let table = [
         ("busy", dialogue("421 too many connections\r\n", &[]).0, PATIENT, "greeting: {} answered 421, not 220"),
         ("refuses HELO", dialogue("220 a\r\n", &["501 no\r\n"]).0, PATIENT, "HELO: {} answered 501, not 250"),
-        ("silent", silent(), SHORT, "greeting: no answer from {} within 300ms"),
-        ("silent after HELO", dialogue("220 a\r\n", &[""]).0, SHORT, "HELO: no answer from {} within 300ms"),
+        ("silent", silent(), SHORT, "greeting: no answer from {} within 3s"),
+        ("silent after HELO", dialogue("220 a\r\n", &[""]).0, SHORT, "HELO: no answer from {} within 3s"),
         ("speaks something else", dialogue("SSH-2.0-OpenSSH\r\n", &[]).0, PATIENT, "greeting: {} does not speak SMTP"),
         ("closes", serve(|_| Ok(())), PATIENT, "greeting: connection closed by {}"),
     ];
@@ -79,6 +79,6 @@ fn a_greeting_without_an_end_is_left() {
     });
     assert_eq!(reason(smtp(&[address], PATIENT)), format!("greeting: {address} does not speak SMTP"));
     for address in [endless(b"", b"220-"), trickle(b"220 never", Duration::from_millis(10))] {
-        assert_eq!(reason(smtp(&[address], SHORT)), format!("greeting: no answer from {address} within 300ms"));
+        assert_eq!(reason(smtp(&[address], SHORT)), format!("greeting: no answer from {address} within 3s"));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdfast::checkers::config::{CheckerConfig, MiscProbe, Probe};
+use holdfast::checkers::config::{CheckerConfig, MiscProbe, Probe, UrlConfig};
 use holdfast::checkers::report::{CheckReport, CheckerId, Ended, ExecOutcome, ExecRequest, Health};
 use holdfast::checkers::supervisor::Supervisor;
 use holdfast::command::Command;
@@ -15,7 +15,7 @@ use holdfast::ipvs::config::{SslConfig, VirtualServerId};
 use holdfast::ipvs::types::{Protocol, SocketKey};
 use tokio::sync::mpsc;
 
-use crate::ask::{PATIENT, SHORT, checker, http, target, url};
+use crate::ask::{PATIENT, SHORT, checker, http, target};
 use crate::server::{closed_port, read_request, serve, silent};
 
 fn id(number: u16) -> CheckerId {
@@ -107,7 +107,7 @@ fn switched() -> (SocketAddr, Arc<AtomicBool>, Arc<AtomicUsize>) {
 #[test]
 fn a_server_falls_ill_and_recovers() {
     let (address, healthy, _) = switched();
-    let page = Probe::Http(Box::new(http(address, url("/health"))));
+    let page = Probe::Http(Box::new(http(address, UrlConfig::new("/health"))));
     block_on(async {
         let mut driver = Driver::new(8, [(1, checker(page))]);
         driver.run_until(|supervisor| supervisor.statuses()[&id(1)].probes > 1).await;
@@ -123,7 +123,7 @@ fn a_server_falls_ill_and_recovers() {
 #[test]
 fn equal_checkers_ask_once() {
     let (address, _, asked) = switched();
-    let page = || checker(Probe::Http(Box::new(http(address, url("/")))));
+    let page = || checker(Probe::Http(Box::new(http(address, UrlConfig::new("/")))));
     block_on(async {
         let mut driver = Driver::new(8, (1..=50).map(|number| (number, page())));
         driver.run_until(|supervisor| supervisor.statuses().values().all(|status| status.probes >= 3)).await;
@@ -161,7 +161,7 @@ fn silent_servers_do_not_delay_the_others() {
     block_on(async {
         let page = |address, number: u16, limit| {
             // Each asks for another page, so that none shares its probes.
-            let mut probe = http(address, url(&format!("/{number}")));
+            let mut probe = http(address, UrlConfig::new(&format!("/{number}")));
             probe.target.connect_timeout = limit;
             (number, checker(Probe::Http(Box::new(probe))))
         };
@@ -210,7 +210,7 @@ fn main_runs_the_commands() {
 fn reloads_and_pauses_while_probes_run() {
     let (address, _, _) = switched();
     let closed = closed_port();
-    let good = || checker(Probe::Http(Box::new(http(address, url("/")))));
+    let good = || checker(Probe::Http(Box::new(http(address, UrlConfig::new("/")))));
     let bad = || checker(Probe::Tcp(target(closed)));
     block_on(async {
         let mut driver = Driver::new(8, [(1, good()), (2, bad())]);
@@ -223,11 +223,11 @@ fn reloads_and_pauses_while_probes_run() {
         driver.run_until(|supervisor| supervisor.statuses()[&id(2)].probes > before).await;
         assert!(driver.reports.try_recv().is_err(), "a reload of nothing is not news");
         driver.supervisor.set_paused(&id(2).virtual_server, true);
-        // What runs already may end.
-        let _ = tokio::time::timeout(Duration::from_millis(50), driver.supervisor.run()).await;
         let (one, two) = (driver.supervisor.statuses()[&id(1)].probes, driver.supervisor.statuses()[&id(2)].probes);
         driver.run_until(|supervisor| supervisor.statuses()[&id(1)].probes > one + 2).await;
-        assert_eq!(driver.supervisor.statuses()[&id(2)].probes, two, "paused");
+        // What ran already may have ended.
+        let after = driver.supervisor.statuses()[&id(2)].probes;
+        assert!(after <= two + 1, "paused: {two} probes, then {after}");
         // Another question takes its place: assumed up, as at the start.
         driver.supervisor.set_paused(&id(2).virtual_server, false);
         driver.set([(2, good())]);

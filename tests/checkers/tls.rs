@@ -9,7 +9,7 @@ use holdfast::checkers::config::{Sni, TlsConfig, UrlConfig};
 use holdfast::ipvs::config::SslConfig;
 use openssl::ssl::{NameType, ShutdownResult, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode};
 
-use crate::ask::{PATIENT, SHORT, ask_http, ask_with, https, own_trouble, reason, url};
+use crate::ask::{PATIENT, SHORT, ask_http, ask_with, https, own_trouble, reason};
 use crate::certificate::Identity;
 use crate::server::{serve, silent, wait_for_close};
 
@@ -91,12 +91,12 @@ fn file(directory: &tempfile::TempDir, name: &str, content: &[u8]) -> PathBuf {
 fn the_name_that_is_sent() {
     let identity = Identity::authority("ca").issue("www.example.org", (0, 10));
     let (address, seen) = tls_server(context(&identity, None), End::Silent);
-    let named = UrlConfig { virtualhost: Some("www.example.org".to_owned()), ..url("/") };
-    let literal = UrlConfig { virtualhost: Some("192.0.2.1".to_owned()), ..url("/") };
+    let named = UrlConfig { virtualhost: Some("www.example.org".to_owned()), ..UrlConfig::new("/") };
+    let literal = UrlConfig { virtualhost: Some("192.0.2.1".to_owned()), ..UrlConfig::new("/") };
     let table = [
         (None, named.clone(), None),
         (Some(Sni::VirtualHost), named.clone(), Some("www.example.org")),
-        (Some(Sni::VirtualHost), url("/"), None),
+        (Some(Sni::VirtualHost), UrlConfig::new("/"), None),
         (Some(Sni::VirtualHost), literal, None),
         (Some(Sni::Name("other.example.org".to_owned())), named, Some("other.example.org")),
     ];
@@ -134,7 +134,7 @@ fn certificates_are_looked_at_where_that_is_asked_for() {
     ];
     for (identity, name, expected) in table {
         let (address, _seen) = tls_server(context(&identity, None), End::Silent);
-        let url = UrlConfig { virtualhost: name.map(str::to_owned), ..url("/") };
+        let url = UrlConfig { virtualhost: name.map(str::to_owned), ..UrlConfig::new("/") };
         let verify = TlsConfig { verify: true, ca: Some(ca.clone()), ..TlsConfig::default() };
         let finding = ask_http(https(address, url.clone(), verify));
         match expected {
@@ -151,7 +151,7 @@ fn certificates_are_looked_at_where_that_is_asked_for() {
 #[test]
 fn a_file_of_authorities_that_is_not_there_is_our_trouble() {
     let tls = TlsConfig { verify: true, ca: Some("/nonexistent.pem".into()), ..TlsConfig::default() };
-    let finding = ask_http(https(([127, 0, 0, 1], 1).into(), url("/"), tls));
+    let finding = ask_http(https(([127, 0, 0, 1], 1).into(), UrlConfig::new("/"), tls));
     assert!(own_trouble(finding).starts_with("/nonexistent.pem: "));
 }
 
@@ -169,7 +169,8 @@ fn our_certificate_is_shown_where_there_is_one() {
         key: path(file(&directory, "lb.key", &encrypted.expect("a key"))),
     };
     let (address, seen) = tls_server(context(&authority.issue("a", (0, 10)), Some(&authority)), End::Silent);
-    let probe = || holdfast::checkers::config::Probe::Http(Box::new(https(address, url("/"), TlsConfig::default())));
+    let probe =
+        || holdfast::checkers::config::Probe::Http(Box::new(https(address, UrlConfig::new("/"), TlsConfig::default())));
     assert_eq!(ask_with(probe(), &ssl), Ok(0));
     assert_eq!(seen.recv_timeout(PATIENT).expect("a connection").certificate.as_deref(), Some("lb"));
     // The server insists on one; whether its words or the end of the connection are seen first is a race.
@@ -183,7 +184,7 @@ fn connections_end_as_configured() {
     let identity = Identity::authority("ca").issue("a", (0, 10));
     for (of_checker, of_page, expected) in [(false, None, false), (true, None, true), (true, Some(false), false)] {
         let (address, seen) = tls_server(context(&identity, None), End::Compliant);
-        let url = UrlConfig { compliant_close: of_page, ..url("/") };
+        let url = UrlConfig { compliant_close: of_page, ..UrlConfig::new("/") };
         let tls = TlsConfig { compliant_close: of_checker, ..TlsConfig::default() };
         assert_eq!(ask_http(https(address, url, tls)), Ok(0));
         let good_bye = seen.recv_timeout(PATIENT).expect("a connection").good_bye;
@@ -198,11 +199,13 @@ fn servers_without_tls_are_down() {
         wait_for_close(&mut stream)
     });
     let expected = format!("TLS with {plain}: wrong version number");
-    assert_eq!(reason(ask_http(https(plain, url("/"), TlsConfig::default()))), expected);
+    assert_eq!(reason(ask_http(https(plain, UrlConfig::new("/"), TlsConfig::default()))), expected);
     let silent = silent();
-    let mut probe = https(silent, url("/"), TlsConfig::default());
+    let mut probe = https(silent, UrlConfig::new("/"), TlsConfig::default());
     probe.target.connect_timeout = SHORT;
-    assert_eq!(reason(ask_http(probe)), format!("TLS: no answer from {silent} within 300ms"));
+    assert_eq!(reason(ask_http(probe)), format!("TLS: no answer from {silent} within 3s"));
     let closing = serve(|_| Ok(()));
-    assert!(reason(ask_http(https(closing, url("/"), TlsConfig::default()))).starts_with("TLS: connection "));
+    assert!(
+        reason(ask_http(https(closing, UrlConfig::new("/"), TlsConfig::default()))).starts_with("TLS: connection ")
+    );
 }

@@ -7,7 +7,7 @@ use crate::rig::{Make, Node, PATIENCE, Rig, announced, wait_address, wait_state}
 use crate::variant::{VRID, Variant};
 
 /// A takeover may be this much later than the protocol wants it: a busy machine is no reason to fail.
-const SLACK: Duration = Duration::from_secs(4);
+const SLACK: Duration = Duration::from_secs(15);
 
 /// keepalived reads its clock at other moments than the wire does.
 const EARLY: Duration = Duration::from_millis(3);

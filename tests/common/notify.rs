@@ -17,7 +17,7 @@ pub fn told_by(make: Make) -> Vec<String> {
     let config = format!(
         "vrrp_sync_group VG {{\ngroup {{\nVI_1\n}}\n{}}}\n{}",
         lines("group"),
-        variant.instance(0, 1, 150, &lines("instance"))
+        variant.quick(&variant.instance(0, 1, 150, &lines("instance")))
     );
     let mut rig = Rig::start(vec![Node::new("a", make, config).script("n.sh", SCRIPT)]);
     let told = |rig: &Rig| -> Vec<String> { read(rig.node(0), "/tmp/notified").lines().map(str::to_owned).collect() };

@@ -22,7 +22,7 @@ use holdfast::lab::sniffer::{Frame, Sniffer};
 use crate::common::KEEPALIVED;
 
 /// How long anything that must happen may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which daemon a node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

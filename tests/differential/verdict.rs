@@ -61,7 +61,7 @@ pub struct Message {
 /// Has keepalived test a file.
 pub fn theirs(file: &Path, interfaces: &Interfaces) -> Theirs {
     let output = Command::new("ip")
-        .args(["netns", "exec", &interfaces.name, "timeout", "20", "keepalived", "-t", "-i", "node", "-f"])
+        .args(["netns", "exec", &interfaces.name, "timeout", "120", "keepalived", "-t", "-i", "node", "-f"])
         .arg(file)
         .output()
         .expect("keepalived");

@@ -39,7 +39,9 @@ fn views_change_every_few_milliseconds_under_traffic() {
             .collect();
         let begun = Instant::now();
         let mut changes = 0u32;
-        while begun.elapsed() < Duration::from_secs(4) {
+        while begun.elapsed() < Duration::from_secs(4)
+            || (streams.load(Ordering::Relaxed) <= 50 && begun.elapsed() < LIMIT)
+        {
             changes += 1;
             let server = key_of(all[changes as usize % all.len()]);
             let scheduler = Scheduler::ALL[changes as usize % 14];
@@ -88,14 +90,14 @@ fn a_removed_destination_keeps_its_connections_until_the_deadline() {
         }
         held.push(stream);
     };
-    let settings = proxy(|proxy| proxy.drain_timeout = Some(Duration::from_millis(300)));
+    let settings = proxy(|proxy| proxy.drain_timeout = Some(Duration::from_secs(4)));
     rig.apply(&[Operation::EditService(rig.key, settings)]);
+    let begun = Instant::now();
     rig.remove(first.address);
     old.write_all(b"z").unwrap();
     old.read_exact(&mut [0; 1]).unwrap();
-    let begun = Instant::now();
     assert_eq!(old.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-    assert!(begun.elapsed() >= Duration::from_millis(150), "not before its deadline");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "not before its deadline");
     other.write_all(b"x").unwrap();
     other.read_exact(&mut [0; 1]).unwrap();
 }

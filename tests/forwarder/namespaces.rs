@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::process::Command;
-use std::time::Duration;
 
 use holdfast::ipvs::dataplane::Dataplane;
 use holdfast::ipvs::forward::{Options, Userspace};
@@ -119,7 +118,7 @@ impl Net {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             // Connected: only answers from the very address and port are heard.
             socket.connect(to).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.set_read_timeout(Some(LIMIT)).unwrap();
             let mut buffer = [0; 100];
             socket.send(b"?").unwrap();
             let count = socket.recv(&mut buffer).expect("an answer from the address that was asked");

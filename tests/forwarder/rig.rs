@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use holdfast::ipvs::config::ProxyConfig;
@@ -118,6 +119,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 pub struct Server {
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -130,7 +132,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        std::thread::spawn(move || {
+        let listening = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
@@ -139,7 +141,7 @@ impl Server {
                 std::thread::spawn(move || serve(stream));
             }
         });
-        Self { address, stop }
+        Self { address, stop, listening: Some(listening) }
     }
 
     /// Sends back what it gets, and its end after the client's.
@@ -170,7 +172,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(self.address);
+        // Whoever asks from now on is refused.
+        if TcpStream::connect(self.address).is_ok()
+            && let Some(listening) = self.listening.take()
+        {
+            let _ = listening.join();
+        }
     }
 }
 

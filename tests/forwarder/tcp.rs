@@ -45,7 +45,7 @@ fn a_server_that_speaks_first_is_heard_at_once() {
         begun.elapsed()
     });
     // The handshake's acknowledgement would be delayed by 40 to 200 ms.
-    assert!(median(times.collect()) < Duration::from_millis(30));
+    assert!(quick(times.collect()) < Duration::from_millis(30));
 }
 
 #[test]
@@ -89,13 +89,13 @@ fn requests_and_answers_are_not_held_back() {
         assert_eq!(answer, [number; 2]);
         begun.elapsed()
     });
-    assert!(median(times.collect()) < Duration::from_millis(30));
+    assert!(quick(times.collect()) < Duration::from_millis(30));
 }
 
-/// A stall of the machine is not the forwarder's.
-fn median(mut times: Vec<Duration>) -> Duration {
+/// What holds everything back holds back the quickest tenth too; a busy machine does not.
+fn quick(mut times: Vec<Duration>) -> Duration {
     times.sort();
-    times[times.len() / 2]
+    times[times.len() / 10]
 }
 
 #[test]
@@ -170,18 +170,18 @@ fn a_reset_is_passed_on_both_ways() {
 #[test]
 fn silence_ends_a_connection_and_traffic_does_not() {
     let server = Server::echo();
-    let mut rig = Rig::new(&proxy(|proxy| proxy.idle_timeout = Duration::from_millis(700)), &[server.address]);
+    let mut rig = Rig::new(&proxy(|proxy| proxy.idle_timeout = Duration::from_secs(5)), &[server.address]);
     let (mut busy, mut idle) = (rig.connect(), rig.connect());
     let ended = std::thread::spawn(move || (idle.read(&mut [0; 1]).unwrap_err().kind(), Instant::now()));
     let begun = Instant::now();
-    while !ended.is_finished() || begun.elapsed() < Duration::from_millis(1600) {
+    while !ended.is_finished() || begun.elapsed() < Duration::from_secs(11) {
         busy.write_all(b"x").unwrap();
         busy.read_exact(&mut [0; 1]).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
     let (kind, at) = ended.join().unwrap();
     assert_eq!(kind, io::ErrorKind::ConnectionReset);
-    assert!(at - begun >= Duration::from_millis(500));
+    assert!(at - begun >= Duration::from_secs(4));
     rig.wait_open(1);
 }
 

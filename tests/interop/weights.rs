@@ -95,7 +95,7 @@ fn config(case: &Case) -> String {
             ("vrrp_track_file t {\nfile /etc/keepalived/number\n}\n", format!("track_file {{\nt {}\n}}", case.weight))
         }
     };
-    format!("{tracker}{}", V.instance(0, 1, 100, &tracks))
+    format!("{tracker}{}", V.quick(&V.instance(0, 1, 100, &tracks)))
 }
 
 fn set_down(rig: &Rig, kind: Kind, down: bool) {

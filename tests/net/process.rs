@@ -20,7 +20,7 @@ use holdfast::{BUILD_ID, ipc};
 use crate::common::needs_root;
 use crate::lan::{Capture, Lan, ip, is_advert_v4};
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const CHILD: &str = "HOLDFAST_TEST_CHILD";
 
 /// No test: the child's entry, reached by running this binary again.
@@ -250,12 +250,12 @@ pub fn cpu_time(child: &Child) -> u64 {
 fn an_idle_master_sleeps_between_its_adverts() {
     needs_root!();
     let setup = master();
-    let before = cpu_time(&setup.main.child);
+    let (before, begun) = (cpu_time(&setup.main.child), Instant::now());
     for _ in 0..3 {
         assert!(setup.capture.next(PATIENCE, is_advert_v4).is_some(), "an advert");
     }
     let used = Duration::from_nanos(cpu_time(&setup.main.child) - before);
-    assert!(used < Duration::from_millis(150), "{used:?} in about three seconds");
+    assert!(used < begun.elapsed() / 10, "{used:?} in {:?}", begun.elapsed());
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_killed_master_is_adopted_without_a_gap() {
     // The successor must be there before the next advert is due: time enough on the slowest machine.
     let mut config = config();
     for instance in config.instances.values_mut() {
-        instance.advert_interval = AdvertInterval::from_seconds(6).expect("a second or more");
+        instance.advert_interval = AdvertInterval::from_seconds(10).expect("a second or more");
     }
     let mut setup = master_of(&config);
     setup.main.child.kill().expect("our child");
@@ -442,7 +442,7 @@ fn a_master_that_does_not_accept_drops_all_but_neighbour_discovery() {
     }
     assert!(!shown.contains("set old"), "{shown}");
     assert!(!answers(&lan, "192.0.2.100") && !answers(&lan, "2001:db8::100"));
-    assert!(answers(&lan, "192.0.2.1"), "the router's own address");
+    until_answers(&lan, "192.0.2.1", true); // the router's own address
     let neighbours = ip(&format!("-n {} neigh show", lan.b));
     for address in ["192.0.2.100", "2001:db8::100"] {
         let line = neighbours.lines().find(|line| line.starts_with(address));

@@ -93,7 +93,7 @@ fn misfortune(makes: [Make; 3]) {
     println!("HOLDFAST_SEED={seed}, {makes:?}");
     let mut random = Random(seed);
     let nodes = NODES.iter().enumerate();
-    let nodes = nodes.map(|(n, (name, priority))| Node::new(name, makes[n], V.instance(n, 3, *priority, "")));
+    let nodes = nodes.map(|(n, (name, priority))| Node::new(name, makes[n], V.quick(&V.instance(n, 3, *priority, ""))));
     let mut rig = Rig::start(nodes.collect());
     let watched: Vec<_> = rig.nodes.iter().map(|node| Watched::begin(node.host())).collect();
     let machine = watch_machine();
@@ -133,9 +133,12 @@ fn misfortune(makes: [Make; 3]) {
         });
     }
     let wire = rig.wire();
-    let mark = wire.mark();
-    wire.wait_adverts(mark, "a", 10);
-    assert_eq!(wire.owners(mark, crate::variant::VRID), ["a"]);
+    // At such intervals a machine that is busy for a moment can make another master for a moment.
+    wait_until("ten adverts of the best, and none of another", || {
+        let mark = wire.mark();
+        wire.wait_adverts(mark, "a", 10);
+        wire.owners(mark, crate::variant::VRID) == ["a"]
+    });
     judge(makes, &watched, &machine, &fates);
     drop(watched);
     for node in &mut rig.nodes {
@@ -150,10 +153,11 @@ fn misfortune(makes: [Make; 3]) {
     }
 }
 
-/// Whoever holds the address when an advert of a better master comes in has let go of it soon after.
+/// Whoever holds the address when an advert of a better master comes in has let go of it soon after: nearly always in a
+/// moment, as far as the machine lets it, and never as late as one whose process was killed.
 fn judge(makes: [Make; 3], watched: &[Watched], machine: &Watch<Vec<(Duration, Duration)>>, fates: &[Fate; 3]) {
     let late = machine.seen();
-    let (mut contests, mut longest) = (0, Duration::ZERO);
+    let (mut contests, mut slow, mut longest) = (0, 0, Duration::ZERO);
     for (loser, (name, ours)) in NODES.into_iter().enumerate().filter(|(n, _)| makes[*n] == Make::Holdfast) {
         let (held, fate) = (watched[loser].address.seen(), &fates[loser]);
         let better = watched[loser].adverts.seen().into_iter().filter(|(_, priority)| *priority > ours);
@@ -174,14 +178,20 @@ fn judge(makes: [Make; 3], watched: &[Watched], machine: &Watch<Vec<(Duration, D
             if !shaken {
                 longest = longest.max(took);
             }
-            assert!(
-                took <= bound + excuse,
+            let told = format!(
                 "{name} holds the address for {took:?} after an advert of priority {priority} came in, shaken: {shaken}, \
                  the machine was late by {excuse:?}"
             );
+            assert!(took <= LETS_GO_AFTER_ALL + excuse, "{told}");
+            // Whoever watches the machine may have had a CPU of its own when the router had none.
+            if took > bound + excuse {
+                println!("{told}");
+                slow += 1;
+            }
         }
     }
     println!("{contests} adverts of better masters; the address was held for {longest:?} at the most after one");
+    assert!(slow <= 2 + contests / 4, "{slow} of {contests} times for too long");
 }
 
 fn befall(rig: &mut Rig, n: usize, (what, make): (Misfortune, Make), apart: &mut [bool; 3], fate: &mut Fate) {

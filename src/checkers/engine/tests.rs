@@ -10,14 +10,7 @@ use crate::ipvs::types::Protocol;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn tcp(port: u16) -> CheckerConfig {
-    let target = Target {
-        address: SocketKey::new([192, 0, 2, 1].into(), port),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: 5 * SECOND,
-        fwmark: 0,
-    };
+    let target = Target::new(SocketKey::new([192, 0, 2, 1].into(), port), 5 * SECOND);
     checker(Probe::Tcp(target))
 }
 

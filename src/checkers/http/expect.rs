@@ -108,7 +108,6 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::url;
     use super::*;
     use crate::checkers::config::RegexConfig;
 
@@ -135,17 +134,18 @@ mod tests {
     #[test]
     fn status_ranges_include_their_ends() {
         for (first, last, good) in [(200, 299, true), (200, 200, true), (201, 299, false), (100, 199, false)] {
-            let url = UrlConfig { status: vec![(500, 599), (first, last)], ..url("/") };
+            let url = UrlConfig { status: vec![(500, 599), (first, last)], ..UrlConfig::new("/") };
             assert_eq!(judged(&url, "").is_ok(), good, "{first}-{last}");
         }
-        let url = UrlConfig { status: vec![(500, 599)], ..url("/") };
+        let url = UrlConfig { status: vec![(500, 599)], ..UrlConfig::new("/") };
         assert_eq!(judged(&url, ""), Err("status 200".to_owned()));
     }
 
     #[test]
     fn digests() {
-        assert_eq!(judged(&UrlConfig { digest: Some([0xab; 16]), ..url("/") }, ""), Ok(()));
-        let error = judged(&UrlConfig { digest: Some([0xaa; 16]), ..url("/") }, "").expect_err("another digest");
+        assert_eq!(judged(&UrlConfig { digest: Some([0xab; 16]), ..UrlConfig::new("/") }, ""), Ok(()));
+        let error =
+            judged(&UrlConfig { digest: Some([0xaa; 16]), ..UrlConfig::new("/") }, "").expect_err("another digest");
         assert_eq!(error, "digest abababababababababababababababab");
     }
 
@@ -163,7 +163,11 @@ mod tests {
         };
         let table = [(false, "ook", true), (false, "no", false), (true, "ook", false), (true, "no", true)];
         for (no_match, body, good) in table {
-            assert_eq!(judged(&UrlConfig { regex: regex(no_match), ..url("/") }, body).is_ok(), good, "{body}");
+            assert_eq!(
+                judged(&UrlConfig { regex: regex(no_match), ..UrlConfig::new("/") }, body).is_ok(),
+                good,
+                "{body}"
+            );
         }
     }
 
@@ -179,14 +183,18 @@ mod tests {
         ];
         for (name, value, good) in table {
             let expect_headers = vec![(name.to_owned(), value.map(str::to_owned))];
-            assert_eq!(judged(&UrlConfig { expect_headers, ..url("/") }, "").is_ok(), good, "{name} {value:?}");
+            assert_eq!(
+                judged(&UrlConfig { expect_headers, ..UrlConfig::new("/") }, "").is_ok(),
+                good,
+                "{name} {value:?}"
+            );
         }
     }
 
     #[test]
     fn expected_text() {
         for (expected, good) in [("", true), ("ell", true), ("hello", true), ("hello!", false), ("Hell", false)] {
-            let url = UrlConfig { expect_body: Some(expected.to_owned()), ..url("/") };
+            let url = UrlConfig { expect_body: Some(expected.to_owned()), ..UrlConfig::new("/") };
             assert_eq!(judged(&url, "hello").is_ok(), good, "{expected}");
         }
     }
@@ -212,10 +220,10 @@ mod tests {
             (".nothing", "", false),
         ];
         for (path, value, good) in table {
-            let url = UrlConfig { expect_json: vec![(path.to_owned(), value.to_owned())], ..url("/") };
+            let url = UrlConfig { expect_json: vec![(path.to_owned(), value.to_owned())], ..UrlConfig::new("/") };
             assert_eq!(judged(&url, body).is_ok(), good, "{path} {value}");
         }
-        let url = UrlConfig { expect_json: vec![(".a".to_owned(), "1".to_owned())], ..url("/") };
+        let url = UrlConfig { expect_json: vec![(".a".to_owned(), "1".to_owned())], ..UrlConfig::new("/") };
         assert!(judged(&url, "<html>").is_err());
         assert!(judged(&url, &"[".repeat(100_000)).is_err(), "deep nesting is an error, not a crash");
     }

@@ -6,26 +6,3 @@ pub mod expect;
 pub mod regex;
 pub mod request;
 pub mod response;
-
-#[cfg(test)]
-mod tests {
-    use crate::checkers::config::UrlConfig;
-
-    /// A page by its path, with every other setting as it is by default.
-    pub fn url(path: &str) -> UrlConfig {
-        UrlConfig {
-            path: path.to_owned(),
-            virtualhost: None,
-            digest: None,
-            status: vec![(200, 299)],
-            regex: None,
-            method: None,
-            headers: Vec::new(),
-            body: None,
-            expect_headers: Vec::new(),
-            expect_body: None,
-            expect_json: Vec::new(),
-            compliant_close: None,
-        }
-    }
-}

@@ -38,7 +38,6 @@ pub fn write(version: HttpVersion, url: &UrlConfig, address: SocketKey) -> Vec<u
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::url;
     use super::*;
 
     fn written(version: HttpVersion, url: &UrlConfig) -> String {
@@ -48,7 +47,7 @@ mod tests {
 
     #[test]
     fn requests_of_keepalived() {
-        let url = url("/health?a=1");
+        let url = UrlConfig::new("/health?a=1");
         let table = [
             (HttpVersion::V10, "1.0", ""),
             (HttpVersion::V10Close, "1.0", "Connection: close\r\n"),
@@ -72,7 +71,7 @@ mod tests {
             method: Some("POST".to_owned()),
             headers: vec![("user-agent".to_owned(), "probe".to_owned()), ("X-A".to_owned(), "b".to_owned())],
             body: Some("{}".to_owned()),
-            ..url("/")
+            ..UrlConfig::new("/")
         };
         let expected = "POST / HTTP/1.0\r\nHost: 192.0.2.7:8080\r\nContent-Length: 2\r\n\
                         user-agent: probe\r\nX-A: b\r\n\r\n{}";

@@ -85,14 +85,7 @@ mod tests {
     use crate::ipvs::types::SocketKey;
 
     fn question(record_type: &str, name: &str) -> Result<Vec<u8>, Failure> {
-        let target = Target {
-            address: SocketKey::new([127, 0, 0, 1].into(), 53),
-            bind_to: None,
-            bind_port: None,
-            bind_interface: None,
-            connect_timeout: Duration::from_secs(1),
-            fwmark: 0,
-        };
+        let target = Target::new(SocketKey::new([127, 0, 0, 1].into(), 53), Duration::from_secs(1));
         encode(&DnsProbe { target, record_type: record_type.to_owned(), name: name.to_owned() }, 0x1234)
     }
 

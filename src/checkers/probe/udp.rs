@@ -98,14 +98,7 @@ mod tests {
             (true, &pattern, 0, 255, b"NO", false),
         ];
         for (require_reply, reply, min_reply_length, max_reply_length, answer, good) in table {
-            let target = Target {
-                address: SocketKey::new([127, 0, 0, 1].into(), 1),
-                bind_to: None,
-                bind_port: None,
-                bind_interface: None,
-                connect_timeout: Duration::from_secs(1),
-                fwmark: 0,
-            };
+            let target = Target::new(SocketKey::new([127, 0, 0, 1].into(), 1), Duration::from_secs(1));
             let probe = UdpProbe {
                 target,
                 payload: None,

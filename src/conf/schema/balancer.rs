@@ -4,7 +4,8 @@
 
 use super::{Args, Block, Index, keyword};
 use super::{
-    BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, MISC_CHECK, PING_CHECK, SMTP_CHECK, SSL_GET, TCP_CHECK, UDP_CHECK,
+    BFD_CHECK, DNS_CHECK, FILE_CHECK, HTTP_GET, MISC_CHECK, NOTIFY_WEBHOOK, PING_CHECK, SMTP_CHECK, SSL_GET, TCP_CHECK,
+    UDP_CHECK,
 };
 
 /// As long as the times of keepalived go, in microseconds.
@@ -50,7 +51,8 @@ pub static VIRTUAL_SERVER: Block = Block {
         keyword("persistence_granularity", Args::Word, "MASK4 | PREFIX6", "255.255.255.255 / 128", "prefix 1..128", "clients that are one client; implies persistence"),
         keyword("protocol", Args::Word, "TCP|UDP|SCTP", "UDP", "any case", "protocol of the service"),
         keyword("ha_suspend", Args::Flag, "none", "off", "not for fwmark or groups", "pause the checks while its address is not on this host"),
-        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_checker, else off", "", "mail on a change of quorum").not_built_warn("no mail is sent"),
+        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "NAME { … }", "none", "", "sends events of the virtual server and its real servers to a web service").repeatable().ours(),
+        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_checker, else off", "", "mail on a change of quorum"),
         keyword("virtualhost", Args::Word, "NAME", "none", "", "default Host header"),
         keyword("snmp_name", Args::Word, "NAME", "none", "", "label in SNMP").not_built_warn("there is no SNMP agent"),
         keyword("alpha", Args::Flag, "none", "off", "", "servers start down"),
@@ -102,7 +104,7 @@ pub static REAL_SERVER: Block = Block {
         keyword("warmup", Args::Seconds { min: 0, max: LONGEST, whole: false }, "SECS", "that of the virtual server", "decimal", "default of its checkers"),
         keyword("connect_timeout", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "that of the virtual server", "decimal", "default of its checkers"),
         keyword("delay_loop", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "that of the virtual server", "decimal", "default of its checkers"),
-        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_checker, else on", "", "mail on a change of state").not_built_warn("no mail is sent"),
+        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_checker, else on", "", "mail on a change of state"),
         keyword("virtualhost", Args::Word, "NAME", "that of the virtual server", "", "default Host header"),
         keyword("snmp_name", Args::Word, "NAME", "none", "", "label in SNMP").not_built_warn("there is no SNMP agent"),
         keyword("MISC_CHECK", Args::Block(&MISC_CHECK), "{ ... }", "", "", "check by a program").repeatable(),

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 mod balancer;
 mod checkers;
 mod global;
+mod notify;
 mod root;
 mod trackers;
 mod vrrp;
@@ -19,12 +20,13 @@ pub use checkers::{
     SSL_GET, SSL_URL, TCP_CHECK, UDP_CHECK,
 };
 pub use global::GLOBAL_DEFS;
+pub use notify::{CLOUD_ADDRESS, NOTIFY_WEBHOOK, WEBHOOK_TOKEN};
 pub use root::{BFD_INSTANCE, GARP_GROUP, ROOT, TRACK_GROUP};
 pub use trackers::{TRACK_FILE, VRRP_SCRIPT, VRRP_TRACK_FILE, VRRP_TRACK_PROCESS};
 pub use vrrp::{AUTH_HMAC, AUTHENTICATION, VRRP_INSTANCE, VRRP_SYNC_GROUP};
 
 /// All blocks with keywords, for "this keyword belongs in …".
-pub static BLOCKS: [&Block; 29] = [
+pub static BLOCKS: [&Block; 32] = [
     &ROOT,
     &GLOBAL_DEFS,
     &VRRP_INSTANCE,
@@ -54,6 +56,9 @@ pub static BLOCKS: [&Block; 29] = [
     &MISC_CHECK,
     &FILE_CHECK,
     &BFD_CHECK,
+    &NOTIFY_WEBHOOK,
+    &CLOUD_ADDRESS,
+    &WEBHOOK_TOKEN,
 ];
 
 /// A block and its keywords.

@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Args, Block, Index, keyword};
+use super::{Args, Block, CLOUD_ADDRESS, Index, NOTIFY_WEBHOOK, keyword};
 
 /// `vrrp_instance`.
 #[rustfmt::skip] // One keyword a line: this is a table.
@@ -63,8 +63,10 @@ pub static VRRP_INSTANCE: Block = Block {
         keyword("notify_deleted", Args::OptionalScript, "[SCRIPT [USER [GROUP]]]", "off", "", "report DELETED (not FAULT) when removed by reload, optionally running a script").first_wins(),
         keyword("notify", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "generic script with 4 appended args").first_wins(),
         keyword("notify_master_rx_lower_pri", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "script when master hears a lower priority advert").first_wins(),
-        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on state changes").not_built_warn("no mail is sent"),
-        keyword("notify_priority_changes", Args::Bool, "[BOOL]", "that of `global_defs`", "", "FIFO events on priority change").not_built_warn("no events are written"),
+        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on state changes"),
+        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "NAME { … }", "none", "", "sends the instance's events to a web service").repeatable().ours(),
+        keyword("cloud_address", Args::Block(&CLOUD_ADDRESS), "NAME { … }", "none", "", "asks the cloud's API to send the addresses here, when MASTER and every minute from then on").repeatable().ours(),
+        keyword("notify_priority_changes", Args::Bool, "[BOOL]", "that of `global_defs`", "", "FIFO events on priority change"),
         keyword("lvs_sync_daemon_interface", Args::Word, "IF", "none", "", "IPVS sync daemon interface, while this instance is master: old, use lvs_sync_daemon"),
         keyword("garp_master_delay", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "that of `global_defs`", "integer >=0", "see vrrp_garp_master_delay"),
         keyword("garp_master_refresh", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "that of `global_defs`", "integer >=0", "see global"),
@@ -135,9 +137,11 @@ pub static VRRP_SYNC_GROUP: Block = Block {
         keyword("notify_fault", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "on group FAULT").first_wins(),
         keyword("notify_stop", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "on shutdown").first_wins(),
         keyword("notify", Args::Script, "SCRIPT [USER [GROUP]]", "none", "", "on any state, with 4 appended args").first_wins(),
-        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on group state change").not_built_warn("no mail is sent"),
+        keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_vrrp/smtp_alert", "", "mail on group state change"),
         keyword("global_tracking", Args::Flag, "none", "", "", "no effect now").no_effect(),
         keyword("sync_group_tracking_weight", Args::Flag, "none", "off", "", "allow non-zero weights on members (all must share priority behaviour)"),
-        keyword("notify_priority_changes", Args::Bool, "[BOOL]", "that of `global_defs`", "", "FIFO priority events for members").not_built_warn("no events are written"),
+        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "NAME { … }", "none", "", "sends the group's events to a web service").repeatable().ours(),
+        keyword("cloud_address", Args::Block(&CLOUD_ADDRESS), "NAME { … }", "none", "", "asks the cloud's API to send the addresses here, when MASTER and every minute from then on").repeatable().ours(),
+        keyword("notify_priority_changes", Args::Bool, "[BOOL]", "that of `global_defs`", "", "FIFO priority events for members"),
     ],
 };

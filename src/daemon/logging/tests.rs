@@ -39,9 +39,9 @@ fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
         }
         logging.flush(Duration::from_millis(50));
     });
-    assert!(started.elapsed() < Duration::from_secs(5), "callers waited {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "callers waited {:?}", started.elapsed());
     open.send(()).unwrap();
-    logging.flush(Duration::from_secs(10));
+    logging.flush(Duration::from_secs(60));
     let lines = lines.lock().unwrap();
     assert_eq!(lines[0], "line n=0");
     // The writer had taken one line out before it stalled, or had not yet.
@@ -64,7 +64,7 @@ fn text_comes_first_and_says_nothing_twice() {
             tracing::warn!(reason = "two words", "stop\n<3>forged");
         },
     );
-    logging.flush(Duration::from_secs(10));
+    logging.flush(Duration::from_secs(60));
     assert_eq!(
         *lines.lock().unwrap(),
         ["(VI_1) Entering MASTER STATE from=BACKUP", "stop\\n<3>forged reason=\"two words\""]

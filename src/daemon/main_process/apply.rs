@@ -137,6 +137,10 @@ impl MainProcess {
         self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
+        self.notices.apply(&self.notify_config, self.config.daemon.router_id.as_deref(), &self.runner);
+        if self.notify_config.states_on_reload {
+            self.notices.repeat_states(&self.config.vrrp);
+        }
         if others {
             self.report_unrunnable_commands();
         }

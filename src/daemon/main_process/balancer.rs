@@ -191,6 +191,7 @@ impl MainProcess {
                 if let Some((subject, jobs)) = plan_balancer(&self.notify_config, &event) {
                     self.notify.push(subject, jobs);
                 }
+                self.notices.on_balancer(&event, &self.notify_config);
             }
             FromBalancer::EventsDropped(count) => {
                 self.control.events_lost("balancer", count);
@@ -215,7 +216,10 @@ impl MainProcess {
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
                 warn!("the balancer process stopped by itself");
             }
-            FromBalancer::Snapshot(snapshot) => self.on_balancer_snapshot(snapshot),
+            FromBalancer::Snapshot(snapshot) => {
+                self.dump_balancer(&snapshot);
+                self.on_balancer_snapshot(snapshot);
+            }
             FromBalancer::Hello { .. } | FromBalancer::Stopped => {}
         }
     }
@@ -243,6 +247,7 @@ impl MainProcess {
         // Its requests are nobody's, and the next one counts them anew.
         self.balancer.requests.clear();
         self.balancer.pulse = None;
+        self.forget_dumps_of_balancer();
         self.balancer.able.clear();
         self.set_virtual_server_trackers(TrackerStatus::Down);
         if self.balancer.kill_at.take().is_some() || self.stopping.is_some() {

@@ -8,7 +8,6 @@ use super::*;
 use crate::checkers::config::{Probe, Schedule, Target};
 use crate::ipvs::config::{GroupConfig, GroupEntry, PanicAction, RealServerConfig, SorryServer};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler};
-use crate::vrrp::types::Family;
 
 /// The virtual server of most tests: 192.0.2.100:80.
 pub(crate) fn id() -> VirtualServerId {
@@ -24,14 +23,7 @@ pub(crate) fn real(n: u8) -> SocketKey {
 }
 
 pub(crate) fn checker(port: u16) -> CheckerConfig {
-    let target = Target {
-        address: SocketKey::new([192, 0, 2, 1].into(), port),
-        bind_to: None,
-        bind_port: None,
-        bind_interface: None,
-        connect_timeout: Duration::from_secs(5),
-        fwmark: 0,
-    };
+    let target = Target::new(SocketKey::new([192, 0, 2, 1].into(), port), Duration::from_secs(5));
     let second = Duration::from_secs(1);
     let schedule = Schedule {
         delay_loop: second,
@@ -46,47 +38,11 @@ pub(crate) fn checker(port: u16) -> CheckerConfig {
 
 /// 192.0.2.n:80, weight 1, one checker.
 pub(crate) fn real_server(n: u8) -> RealServerConfig {
-    RealServerConfig {
-        address: real(n),
-        weight: 1,
-        method: ForwardMethod::Nat,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        alpha: false,
-        notify_up: None,
-        notify_down: None,
-        smtp_alert: false,
-        snmp_name: None,
-        checkers: vec![checker(80)],
-    }
+    RealServerConfig::new(real(n), vec![checker(80)])
 }
 
 pub(crate) fn virtual_server(numbers: &[u8]) -> VirtualServerConfig {
-    VirtualServerConfig {
-        family: Family::V4,
-        protocol: Protocol::Tcp,
-        scheduler: Scheduler::Rr,
-        flags: Default::default(),
-        method: ForwardMethod::Nat,
-        persistence: None,
-        ha_suspend: false,
-        active_with: None,
-        omega: false,
-        quorum: 1,
-        hysteresis: 0,
-        quorum_up: None,
-        quorum_down: None,
-        smtp_alert: false,
-        sorry_server: None,
-        real_servers: numbers.iter().map(|n| real_server(*n)).collect(),
-        snmp_name: None,
-        panic_threshold: 0,
-        panic_action: PanicAction::KeepLast,
-        slow_start: Duration::ZERO,
-        masquerade: false,
-        proxy: Default::default(),
-    }
+    VirtualServerConfig::new(numbers.iter().map(|n| real_server(*n)).collect())
 }
 
 pub(crate) fn config(server: VirtualServerConfig) -> BalancerConfig {

@@ -201,7 +201,9 @@ impl Userspace {
             rates: BTreeMap::new(),
         };
         self.services.insert(key, entry);
-        if let Err(error) = self.sync_rules() {
+        if self.concerns_rules(&key)
+            && let Err(error) = self.sync_rules()
+        {
             self.services.remove(&key);
             return Err(error);
         }
@@ -257,7 +259,8 @@ impl Userspace {
         Ok((sockets, catches))
     }
 
-    /// Has nftables send the packets of services without a port to their listeners.
+    /// Has nftables send the packets of services without a port to their listeners. Looks at all services: to be called
+    /// only for [`Self::concerns_rules`].
     fn sync_rules(&mut self) -> Result<(), DataplaneError> {
         let mut rules = Vec::new();
         let mut exempt = Vec::new();
@@ -300,7 +303,19 @@ impl Userspace {
         }
         self.noted.retain(|(service, _)| service != key);
         // Rules that point to closed ports do no harm: what they do not find goes on as if they were not there.
-        self.sync_rules()
+        if self.concerns_rules(key) { self.sync_rules() } else { Ok(()) }
+    }
+
+    /// Whether rules depend on a service: it has no port of its own, or another service has the rest of its address.
+    fn concerns_rules(&self, key: &ServiceKey) -> bool {
+        match key {
+            ServiceKey::Address { address, .. } if address.port == 0 => true,
+            ServiceKey::Address { protocol, address } => {
+                let all_ports = SocketKey::new(address.ip, 0);
+                self.services.contains_key(&ServiceKey::Address { protocol: *protocol, address: all_ports })
+            }
+            ServiceKey::Fwmark { .. } => true,
+        }
     }
 
     fn set_destination(

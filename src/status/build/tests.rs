@@ -1,1 +1,152 @@
-//! Tests.
+//! What is shown of a configuration, with and without the processes' words.
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::conf::load_text;
+use crate::vrrp::event::{Cause as VrrpCause, Heard as VrrpHeard, StateName};
+use crate::vrrp::snapshot::Counters;
+use crate::vrrp::types::AdvertInterval;
+
+const CONF: &str = "
+vrrp_script chk {
+ script /bin/true
+ interval 1
+ weight 20
+}
+vrrp_sync_group G { group { A
+ B } }
+vrrp_instance A { interface eth0
+ virtual_router_id 51
+ priority 100
+ virtual_ipaddress { 192.0.2.100/24 }
+ virtual_ipaddress_excluded { 192.0.2.101 }
+ track_script { chk }
+}
+vrrp_instance B { interface eth1
+ virtual_router_id 52
+ virtual_ipaddress { 192.0.2.102 }
+}
+virtual_server 192.0.2.100 80 {
+ protocol TCP
+ lb_kind DR
+ sorry_server 192.0.2.9 80
+ real_server 192.0.2.7 80 { TCP_CHECK { } }
+}
+";
+
+fn config() -> Config {
+    load_text(Path::new("k.conf"), CONF.as_bytes(), &Default::default()).config.expect("usable")
+}
+
+fn instance_snapshot(state: StateName, priority: u8) -> InstanceSnapshot {
+    InstanceSnapshot {
+        state,
+        cause: VrrpCause::Started,
+        since: Duration::from_secs(5),
+        base_priority: 100,
+        effective_priority: priority,
+        master: Some(VrrpHeard {
+            address: "192.0.2.2".parse().expect("address"),
+            priority: 200,
+            interval: AdvertInterval::DEFAULT,
+        }),
+        others_heard: true,
+        handing_over: false,
+        source: None,
+        master_interval: AdvertInterval::DEFAULT,
+        next_deadline: None,
+        held: Vec::new(),
+        counters: Counters::default(),
+        peers: Vec::new(),
+        unlisted_peers: 0,
+        dual_master: None,
+    }
+}
+
+#[test]
+fn a_silent_process_leaves_what_the_configuration_says() {
+    let config = config();
+    let instances = instances(Time::default(), &config, None);
+    let names: Vec<_> = instances.iter().map(|i| (i.name.as_str(), i.state, i.vrid)).collect();
+    assert_eq!(names, [("A", State::Unknown, 51), ("B", State::Unknown, 52)]);
+    let shown: Vec<_> = instances[0].addresses.iter().map(|a| (a.address.as_str(), a.excluded)).collect();
+    assert_eq!(shown, [("192.0.2.100/24", false), ("192.0.2.101/32", true)]);
+    let trackers = trackers(&config, &BTreeMap::new(), None);
+    assert_eq!(
+        (&*trackers[0].kind, &*trackers[0].status, &trackers[0].instances[..]),
+        ("script", "pending", &["A".to_owned()][..])
+    );
+    let servers = virtual_servers(&config, &BTreeMap::new(), None);
+    assert_eq!(
+        (&*servers[0].id, servers[0].has_quorum, servers[0].real_servers[0].up),
+        ("[192.0.2.100]:tcp:80", None, None)
+    );
+    assert_eq!(servers[0].method, "DR");
+}
+
+#[test]
+fn priorities_have_their_reasons() {
+    let config = config();
+    let key = TrackerKey::Script("chk".to_owned());
+    let snapshot = VrrpSnapshot {
+        instances: [
+            ("A".to_owned(), instance_snapshot(StateName::Backup, 120)),
+            ("B".to_owned(), instance_snapshot(StateName::Backup, 100)),
+        ]
+        .into(),
+        trackers: vec![(key.clone(), TrackerStatus::Up)],
+        ..VrrpSnapshot::default()
+    };
+    let at = Time(Duration::from_secs(1000));
+    let instances = instances(at, &config, Some(&snapshot));
+    let [a, b] = &instances[..] else { panic!("two") };
+    assert_eq!((a.state, a.since, a.for_ms), (State::Backup, Some(Time(Duration::from_secs(995))), Some(5000)));
+    assert_eq!((a.priority.effective, a.priority.base), (120, 100));
+    let [effect] = &a.priority.trackers[..] else { panic!("one tracker") };
+    assert_eq!((&*effect.tracker, &*effect.status, effect.adds, effect.fault), ("script chk", "up", 20, false));
+    assert_eq!(a.master.as_ref().map(|m| (m.priority, m.advert_interval_ms)), Some((200, 1000)));
+    assert_eq!(a.sync_group.as_deref(), Some("G"));
+    assert!(b.priority.trackers.is_empty() && b.others_heard);
+    let groups = sync_groups(&config, &instances);
+    assert_eq!((groups[0].state, groups[0].members.len()), (State::Backup, 2));
+}
+
+#[test]
+fn a_real_server_is_shown_with_its_checks() {
+    use crate::ipvs::event::{AdminState, CheckerKind};
+    use crate::ipvs::snapshot::CheckerSnapshot;
+    let config = config();
+    let id = config.balancer.services.keys().next().expect("one").clone();
+    let real = RealServerSnapshot {
+        address: config.balancer.services[&id].real_servers[0].address,
+        configured_weight: 1,
+        weight: 1,
+        table_weight: 0,
+        up: false,
+        admin: AdminState::Drain,
+        checkers: vec![CheckerSnapshot {
+            kind: CheckerKind::Tcp,
+            health: Health::Down { reason: "refused".to_owned() },
+        }],
+    };
+    let server = VirtualServerSnapshot {
+        id: id.clone(),
+        active: true,
+        has_quorum: false,
+        quorum: 1,
+        hysteresis: 0,
+        live_weight: 0,
+        panicking: false,
+        checks_paused: false,
+        sorry_server: config.balancer.services[&id].sorry_server.map(|s| s.address),
+        services: Vec::new(),
+        real_servers: vec![real],
+    };
+    let snapshot = BalancerSnapshot { virtual_servers: vec![server] };
+    let servers = virtual_servers(&config, &[(id, false)].into(), Some(&snapshot));
+    assert_eq!((servers[0].able, servers[0].sorry_server_serves, servers[0].live_weight), (Some(false), true, Some(0)));
+    let real = &servers[0].real_servers[0];
+    assert_eq!((real.up, &*real.admin, real.table_weight), (Some(false), "drain", Some(0)));
+    assert_eq!((&*real.checks[0].kind, real.checks[0].reason.as_deref()), ("TCP", Some("refused")));
+}

@@ -188,7 +188,10 @@ fn clocks_are_compared_by_adverts_that_both_saw() {
 #[test]
 fn a_timeline_says_whose_clock_and_shows_adverts_near_transitions() {
     let text = super::merge::render(&merge(&pair(312, &[])));
-    assert!(text.starts_with("Times are those of a.\nb's clock is 312.0 ms ahead, by 40 adverts that both saw"), "{text}");
+    assert!(
+        text.starts_with("Times are those of a.\nb's clock is 312.0 ms ahead, by 40 adverts that both saw"),
+        "{text}"
+    );
     let lines: Vec<_> = text.lines().skip(3).collect();
     // 138 s and 139 s, twice each, and the transition at 142.6 s.
     assert_eq!(lines.len(), 5, "{text}");

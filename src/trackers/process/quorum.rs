@@ -26,6 +26,8 @@ pub struct Quorum {
 struct Change {
     to: TrackerStatus,
     at: Instant,
+    /// More processes brought it.
+    more: bool,
 }
 
 impl Quorum {
@@ -52,6 +54,11 @@ impl Quorum {
         self.count
     }
 
+    /// Whether `fork_delay` runs (`Some(true)`) or `terminate_delay` (`Some(false)`), if one of them does.
+    pub fn delay_after_more(&self) -> Option<bool> {
+        self.change.map(|change| change.more)
+    }
+
     /// Takes a number; `Some` when the status changes by it. Changes [`Self::poll_timeout`].
     pub fn record(&mut self, count: u32, now: Instant) -> Option<TrackerStatus> {
         let before = self.count.replace(count);
@@ -72,7 +79,11 @@ impl Quorum {
             return Some(self.enter(status));
         }
         // What is under way keeps its time.
-        self.change.get_or_insert(Change { to: status, at: now + delay });
+        self.change.get_or_insert(Change {
+            to: status,
+            at: now + delay,
+            more: before.is_some_and(|before| count > before),
+        });
         None
     }
 

@@ -371,7 +371,7 @@ async fn what_cannot_be_read_is_unknown_after_some_tries() {
     let (sender, mut updates) = mpsc::channel(4);
     let wanted = BTreeMap::from([("p".to_owned(), program.named())]);
     let (_orders, receiver) = watch::channel(Order { wanted, known: BTreeMap::new() });
-    let mut watcher = Watcher::new(sender, receiver, None);
+    let mut watcher = Watcher::new(sender, Counts::default(), receiver, None);
     watcher.obey();
     for _ in 0..MOST_FAILURES {
         assert!(updates.try_recv().is_err());

@@ -50,14 +50,8 @@ fn records_survive_their_writer_and_the_next_goes_on() {
     let recorded = read(&file);
     assert_eq!(recorded.notes, [Stamped { number: 1, at_us: 1_000_000, what: Note::Started { adopts: false } }]);
     let source = "fe80::1:2:3:4".parse().expect("literal");
-    let line = |priority, late_us| AdvertLine {
-        interface: u32::MAX,
-        family: Family::V6,
-        vrid: 7,
-        source,
-        priority,
-        late_us,
-    };
+    let line =
+        |priority, late_us| AdvertLine { interface: u32::MAX, family: Family::V6, vrid: 7, source, priority, late_us };
     let what: Vec<_> = recorded.adverts.into_iter().map(|record| record.what).collect();
     let expected = [
         AdvertRecord::Sent(line(100, None)),

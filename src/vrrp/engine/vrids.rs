@@ -57,7 +57,8 @@ impl VrrpEngine {
     }
 
     pub(super) fn end_surveys(&mut self, now: Instant) {
-        let due: Vec<_> = self.surveys.0.iter().filter(|(_, survey)| survey.until <= now).map(|(key, _)| *key).collect();
+        let due: Vec<_> =
+            self.surveys.0.iter().filter(|(_, survey)| survey.until <= now).map(|(key, _)| *key).collect();
         for key in &due {
             let Some(Survey { heard, clashes, .. }) = self.surveys.0.remove(key) else { continue };
             for Clash { instance, peer, addresses } in clashes {

@@ -231,7 +231,11 @@ impl Host {
             "timeout" => self.timeout(),
             "lose" => self.lose(&words[1..]),
             "unlink" => self.unlink(&words[1..]),
-            "announced" => self.input(Input::Announced { interface: link.index, address: ip(words[1]), hardware: Some([2, 0, 0, 0, 0, 0x99]) }),
+            "announced" => self.input(Input::Announced {
+                interface: link.index,
+                address: ip(words[1]),
+                hardware: Some([2, 0, 0, 0, 0, 0x99]),
+            }),
             "overflow" => self.input(Input::AdvertsLost(SocketKey { interface: Some(link.index), family: Family::V4 })),
             "maintenance" => self.input(Input::Maintenance(words[1] == "on")),
             "failover" => {

@@ -37,7 +37,9 @@ fn a_second_master_is_told_after_a_contest_and_again_at_growing_distances() {
     assert_eq!((dual.peer, dual.lasted.as_secs()), (Some(ip("10.0.0.3")), 5));
     assert_eq!(dual.reason, DualReason::OneWay { priority: 50, ours: 100 });
     // After 5, 10, 20, 40, 60, 60 … seconds more.
-    for (after, told) in [(4, 1), (1, 2), (9, 2), (1, 3), (19, 3), (1, 4), (39, 4), (1, 5), (59, 5), (1, 6), (59, 6), (1, 7)] {
+    for (after, told) in
+        [(4, 1), (1, 2), (9, 2), (1, 3), (19, 3), (1, 4), (39, 4), (1, 5), (59, 5), (1, 6), (59, 6), (1, 7)]
+    {
         others(&mut host, after);
         assert_eq!(news(&host).len(), told, "{:?}", news(&host));
     }

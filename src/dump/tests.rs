@@ -1,0 +1,4 @@
+#![allow(clippy::disallowed_methods, reason = "tests of a shell wait for real files")]
+
+mod files;
+mod tables;
