@@ -161,14 +161,14 @@ fn rehearses(daemon: &[&str]) {
 
 /// What the log of the new master and `holdfast why` on each node name as the cause of each fault.
 fn named_causes(rows: &[serde_json::Value], errors: &str) {
-    let preempts = "preempting 10.77.0.12 (priority 100) with priority 150";
-    let better = "10.77.0.11 (priority 150) is better than ours, 100";
+    let preempts = "preempting 10.77.0.202 (priority 100) with priority 150";
+    let better = "10.77.0.201 (priority 150) is better than ours, 100";
     let expected: [(&str, &[(&str, &str)]); 7] = [
-        ("crash", &[("two", "no advert from 10.77.0.11 (priority 150) for ")]),
+        ("crash", &[("two", "no advert from 10.77.0.201 (priority 150) for ")]),
         ("boots again", &[("one", preempts), ("two", better)]),
-        ("clean stop", &[("one", "stopping"), ("two", "10.77.0.11 resigned with priority 0")]),
+        ("clean stop", &[("one", "stopping"), ("two", "10.77.0.201 resigned with priority 0")]),
         ("starts again", &[("one", preempts), ("two", better)]),
-        ("link cut", &[("one", "interface quick0 is down"), ("two", "no advert from 10.77.0.11 (priority 150) for ")]),
+        ("link cut", &[("one", "interface quick0 is down"), ("two", "no advert from 10.77.0.201 (priority 150) for ")]),
         ("link mended", &[("one", preempts), ("two", better)]),
         ("reload", &[]),
     ];

@@ -90,7 +90,8 @@ fn instance(
             trackers: config.tracks.iter().map(|track| effect(track, table)).collect(),
         },
         source: snapshot.source.or(known.source),
-        peers: snapshot.peers.iter().map(|peer| show_peer(peer, config)).collect(),
+        peers: snapshot.peers.iter().map(peer).collect(),
+        unlisted_peers: snapshot.unlisted_peers,
         dual_master: snapshot.dual_master.as_ref().map(|dual| DualMaster {
             peer: dual.peer,
             reason: dual.reason.to_string(),
@@ -102,14 +103,13 @@ fn instance(
     }
 }
 
-fn show_peer(peer: &PeerSnapshot, config: &InstanceConfig) -> Peer {
-    let ours = || config.addresses.iter().map(|address| address.address).collect();
+fn peer(peer: &PeerSnapshot) -> Peer {
     Peer {
         address: peer.address,
         priority: Some(peer.priority),
         version: Some(peer.version),
         advert_interval_ms: peer.interval.map(|interval| millis(interval.duration())),
-        addresses: peer.addresses.clone().unwrap_or_else(ours),
+        addresses: peer.addresses.clone().unwrap_or_default(),
         last_heard_ms: Some(millis(peer.last_seen)),
         jitter_ms: Some(millis(peer.late_mean)),
         refused: peer.refusal.as_ref().filter(|_| peer.is_refused).map(ToString::to_string),

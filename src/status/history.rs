@@ -131,6 +131,22 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
             shown.details.insert("priority".to_owned(), priority.to_string());
             shown
         }
+        E::DualMaster { instance, peer, reason, lasted, .. } => {
+            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: {who} is master too, for {} ms: {reason}", lasted.as_millis());
+            vrrp("dual_master", instance, text)
+        }
+        E::DualMasterEnded { instance, peer, lasted, end } => {
+            let who = peer.map_or_else(|| "the other router".to_owned(), |peer| peer.to_string());
+            let text = format!("{instance}: no second master any more after {} ms ({who}): {end}", lasted.as_millis());
+            vrrp("dual_master_ended", instance, text)
+        }
+        E::VridTaken { instance, vrid, peer, addresses, free } => {
+            let theirs: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let free = free.map(|free| format!("; VRID {free} is free")).unwrap_or_default();
+            let text = format!("{instance}: {peer} uses VRID {vrid} for other addresses ({}){free}", theirs.join(", "));
+            vrrp("vrid_taken", instance, text)
+        }
         E::Renamed { instance, was, state } => vrrp("renamed", instance, format!("{was} is {instance} now ({state})")),
         E::GroupChanged { group, to, cause } => {
             let shown = vrrp("group_changed", group, format!("sync group {group}: {to}: {cause}"));
@@ -150,20 +166,6 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
             let text = format!("{whose}advert of {peer} {what}: {error}");
             event("vrrp", "advert_flawed", instance.as_deref(), text)
         }
-        E::DualMaster { instance, peer, reason, lasted, .. } => {
-            let who = peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
-            let text = format!("{instance}: dual master: {who} is master too, for {} s: {reason}", lasted.as_secs());
-            with_peer(vrrp("dual_master", instance, text), *peer)
-        }
-        E::DualMasterEnded { instance, peer, lasted, end } => {
-            let text = format!("{instance}: dual master ended after {} s: {end}", lasted.as_secs());
-            with_peer(vrrp("dual_master_ended", instance, text), *peer)
-        }
-        E::VridTaken { instance, vrid, peer, free, .. } => {
-            let advice = free.map(|free| format!("; {free} is free")).unwrap_or_default();
-            let text = format!("{instance}: virtual_router_id {vrid} is spoken by {peer} for other addresses{advice}");
-            with_peer(vrrp("vrid_taken", instance, text), Some(*peer))
-        }
         E::AddressFailed { instance, message } => vrrp("address_failed", instance, format!("{instance}: {message}")),
         E::TimerLate { instance, by } => {
             vrrp("timer_late", instance, format!("{instance}: our timer was {} ms late", by.as_millis()))
@@ -179,11 +181,6 @@ fn of_vrrp(happened: &VrrpEvent) -> model::Event {
         }
         E::Warning { instance, message } => vrrp("warning", instance, format!("{instance}: {message}")),
     }
-}
-
-fn with_peer(mut shown: model::Event, peer: Option<std::net::IpAddr>) -> model::Event {
-    shown.details.extend(peer.map(|peer| ("peer".to_owned(), peer.to_string())));
-    shown
 }
 
 fn of_balancer(happened: &BalancerEvent) -> model::Event {

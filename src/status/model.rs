@@ -279,7 +279,9 @@ pub struct Instance {
     pub others_heard: bool,
     /// The other routers of its VRID that have been heard.
     pub peers: Vec<Peer>,
-    /// Another router is master of the same addresses, for longer than a contest takes.
+    /// Packets of further peers, for which there was no room.
+    pub unlisted_peers: u32,
+    /// Another router is master of the same addresses.
     pub dual_master: Option<DualMaster>,
     /// keepalived's counters and ours.
     pub counters: Counters,
@@ -315,6 +317,18 @@ pub struct Transition {
     pub cause: String,
     /// So often.
     pub count: u64,
+}
+
+/// Two masters at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; unknown when only ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// What a priority is made of.
@@ -383,13 +397,13 @@ pub struct Peer {
     /// The interval in its last advert.
     #[serde(default)]
     pub advert_interval_ms: Option<u64>,
-    /// The addresses in its last advert.
+    /// The addresses in its last advert, when they are not ours.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
     /// How long ago it was last heard.
     #[serde(default)]
     pub last_heard_ms: Option<u64>,
-    /// How far its adverts come from their time.
+    /// How late its adverts come, on average.
     #[serde(default)]
     pub jitter_ms: Option<u64>,
     /// Its last advert was refused, and why.

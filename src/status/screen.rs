@@ -196,14 +196,14 @@ fn instance(screen: &mut Screen, instance: &Instance, detailed: bool) {
     if instance.handing_over {
         screen.plain("  ").put(Paint::Warn, "handing over: its addresses stay until the successor has them").end();
     }
-    if let Some(dual) = &instance.dual_master {
-        let who = dual.peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
-        let text = format!("DUAL MASTER: {who} is master too, for {}: {}", age(dual.for_ms), dual.reason);
-        screen.plain("  ").put(Paint::Bad, &text).end();
-    }
     if let Some(master) = &instance.master {
         screen.plain("  ").put(Paint::Dim, "master: ");
         screen.plain(&format!("{} (priority {})", master.address, master.priority)).end();
+    }
+    if let Some(dual) = &instance.dual_master {
+        let who = dual.peer.map_or_else(|| "another router".to_owned(), |peer| peer.to_string());
+        let text = format!("TWO MASTERS for {}: {who}: {}", age(dual.for_ms), dual.reason);
+        screen.plain("  ").put(Paint::Bad, &text).end();
     }
     for peer in instance.peers.iter().filter(|peer| instance.master.as_ref().is_none_or(|m| m.address != peer.address))
     {
@@ -219,14 +219,13 @@ fn instance(screen: &mut Screen, instance: &Instance, detailed: bool) {
 }
 
 fn tracker(screen: &mut Screen, effect: &Effect) {
-    let (status, mark) = match &*effect.status {
-        "up" => (Paint::Good, ""),
-        "down" | "unknown" => (Paint::Bad, ""),
-        "pending" => (Paint::Warn, ""),
-        _ => (Paint::Plain, ""),
+    let status = match &*effect.status {
+        "up" => Paint::Good,
+        "down" | "unknown" => Paint::Bad,
+        "pending" => Paint::Warn,
+        _ => Paint::Plain,
     };
     screen.plain("  ").put(Paint::Dim, "tracks: ").plain(&format!("{} ", effect.tracker)).put(status, &effect.status);
-    screen.plain(mark);
     if effect.fault {
         screen.put(Paint::Bad, ": FAULT");
     } else if effect.adds != 0 {
@@ -323,7 +322,7 @@ pub fn event(event: &Event, style: &Style, clock: Clock<'_>) -> String {
     let mut screen = Screen::new(*style);
     let paint = match (&*event.kind, event.to.as_deref()) {
         ("state_changed" | "group_changed", Some("MASTER")) | (_, Some("UP")) => Paint::Good,
-        (_, Some("FAULT" | "DOWN")) | ("events_lost" | "events_missed" | "child_died", _) => Paint::Bad,
+        (_, Some("FAULT" | "DOWN")) | ("dual_master" | "events_lost" | "events_missed" | "child_died", _) => Paint::Bad,
         ("advert_flawed" | "address_failed" | "timer_late" | "warning" | "maintenance", _) => Paint::Warn,
         _ => Paint::Plain,
     };

@@ -680,7 +680,7 @@ impl MainProcess {
         };
         let chosen: Vec<_> = all.iter().filter(|(_, address, label)| is_named(address, label)).collect();
         if chosen.is_empty() {
-            let names: Vec<String> = all.iter().map(|(_, address, _)| address.to_string()).collect();
+            let names: Vec<String> = all.iter().flat_map(|(_, a, _)| [a.to_string(), a.ip.to_string()]).collect();
             let of = server.map(|server| format!(" of {server}")).unwrap_or_default();
             return Outcome {
                 did_you_mean: nearest(name, names.iter().map(String::as_str)),
