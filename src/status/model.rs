@@ -319,18 +319,6 @@ pub struct Transition {
     pub count: u64,
 }
 
-/// Two masters at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DualMaster {
-    /// The other one; unknown when only ARP was seen.
-    pub peer: Option<IpAddr>,
-    /// The likely reason.
-    pub reason: String,
-    /// For how long.
-    pub for_ms: u64,
-}
-
 /// What a priority is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
