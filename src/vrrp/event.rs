@@ -272,6 +272,8 @@ impl Cause {
                     | Self::Preempting { .. }
                     | Self::AddressOwner
                     | Self::Adopted
+                    // A reload put it into a group whose members are masters.
+                    | Self::SyncGroup { .. }
             ),
             Backup if from == Master => {
                 matches!(self, Self::BetterMaster { .. } | Self::SyncGroup { .. } | Self::Failover | Self::Maintenance)

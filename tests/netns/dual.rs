@@ -43,10 +43,10 @@ fn a_one_way_path_is_named_on_both_sides_and_healed() {
     let ended = wait_line(b, 0, "dual master with another router has ended");
     assert!(ended.contains("we are master no more"), "{ended}");
 
-    let why = |last: u32| sh(b, &format!("{HOLDFAST} why VI_1 --last {last}"));
-    wait_until("b knows why", || why(1).contains("MASTER → BACKUP"));
-    assert!(why(1).contains("cause: 10.9.0.11 (priority 150) is better than ours, 100"), "{}", why(1));
-    let both = why(2);
+    let why = |last: &str| b.ask(&["why", "VI_1", "--last", last]).expect("it runs");
+    wait_until("b knows why", || why("1").contains("MASTER → BACKUP"));
+    assert!(why("1").contains("cause: 10.9.0.11 (priority 150) is better than ours, 100"), "{}", why("1"));
+    let both = why("2");
     assert!(both.contains("BACKUP → MASTER") && both.contains("cause: no advert from 10.9.0.11"), "{both}");
     assert!(both.contains("advert of 10.9.0.11, priority 150"), "the last adverts are evidence: {both}");
     one_timeline(&rig);
@@ -57,7 +57,7 @@ fn one_timeline(rig: &Rig) {
     let directory = tempfile::tempdir().expect("a directory");
     let files = [0, 1].map(|n| {
         let path = directory.path().join(format!("{n}.json"));
-        std::fs::write(&path, sh(rig.node(n), &format!("{HOLDFAST} why --export -"))).expect("written");
+        std::fs::write(&path, rig.node(n).ask(&["why", "--export", "-"]).expect("it runs")).expect("written");
         path
     });
     let output = Command::new(HOLDFAST).args(["why", "--json", "--merge"]).args(&files).output().expect("it runs");

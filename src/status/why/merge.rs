@@ -159,7 +159,7 @@ fn compare(first: &Record, other: &Record, node: &str) -> NodeClock {
 }
 
 fn middle(votes: &[i64]) -> i64 {
-    votes.get(votes.len() / 2).copied().unwrap_or(0)
+    votes.get(votes.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
 
 /// Heard minus sent, of every pair that may be the same advert.
