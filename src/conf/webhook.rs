@@ -31,7 +31,8 @@ pub fn webhooks(
     found: &mut BTreeMap<String, WebhookConfig>,
     reporter: &mut Reporter,
 ) {
-    for keyword in ["notify_webhook", "cloud_address"] {
+    let keywords = ["notify_webhook", "cloud_address"];
+    for keyword in keywords.into_iter().filter(|keyword| section.block.find(keyword).is_some()) {
         for block in section.sections(keyword) {
             let Some(name) = block.name else { continue };
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };
@@ -53,7 +54,8 @@ pub fn webhooks(
 fn webhook(section: &Section<'_>, only: Option<&About>, reporter: &mut Reporter) -> Option<WebhookConfig> {
     let cloud = section.block.name == "cloud_address";
     let request = request(section, "POST", reporter)?;
-    let body = match (body(section, reporter), section.word("preset").map(|word| word.text.as_ref())) {
+    let preset = if cloud { None } else { section.word("preset").map(|word| word.text.as_ref()) };
+    let body = match (body(section, reporter), preset) {
         (Some(body), _) => body,
         (None, _) if cloud => WebhookBody::Empty,
         (None, Some("cloudevents")) => WebhookBody::CloudEvents,
@@ -116,7 +118,8 @@ fn request(section: &Section<'_>, method: &str, reporter: &mut Reporter) -> Opti
         reporter.error(section.span, format!("`{method}` is not a request method: the block is left out"));
         return None;
     }
-    let token = section.sections("token").next().map(|section| token(section, reporter));
+    let has_token = section.block.find("token").is_some();
+    let token = has_token.then(|| section.sections("token").next()).flatten().map(|section| token(section, reporter));
     Some(RequestConfig {
         url,
         method,
