@@ -129,10 +129,13 @@ impl World {
     }
 }
 
+/// When each connection began, and who answered it.
+type Seen = Vec<(Instant, Option<String>)>;
+
 /// Clients that ask one address again and again, each time by a new connection, and what they got.
 struct Load {
     stop: Arc<AtomicBool>,
-    seen: Arc<Mutex<Vec<(Instant, Option<String>)>>>,
+    seen: Arc<Mutex<Seen>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
