@@ -176,6 +176,8 @@ impl Outbox {
         let Some(mut worker) = worker else { return };
         if timeout(limit, &mut worker).await.is_err() {
             worker.abort();
+            // Its end, so that nothing is sent after this; an aborted task ends at its next await.
+            let _ = worker.await;
             let left = self.shared.waiting().len() as u64;
             self.shared.abandoned.fetch_add(left, Ordering::Relaxed);
             warn!("{}: {left} notices could not be delivered in time and are given up", self.shared.name);
