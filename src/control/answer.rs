@@ -98,6 +98,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
         Endpoint::Status => Request::Status,
         Endpoint::Metrics => return metrics(caller, by).await,
         Endpoint::Events => return events(caller, &query).await,
+        Endpoint::Why => Request::Why,
         Endpoint::OpenApi => return Ok(json(200, Bytes::from_static(OPENAPI.as_bytes()))),
         Endpoint::Failover => Request::Failover { instance: name },
         Endpoint::Maintenance => Request::Maintenance(
@@ -115,6 +116,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
     Ok(match ask(&caller.handle, request, by).await? {
         Answer::Status(status) => of(200, &*status),
         Answer::Events { events, .. } => of(200, &events),
+        Answer::Why(record) => of(200, &*record),
         Answer::Outcome(outcome) => of_outcome(&outcome),
     })
 }

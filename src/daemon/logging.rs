@@ -252,7 +252,9 @@ struct Lines {
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        // Libraries talk of every connection; only their warnings are news.
+        let ours = metadata.module_path().is_some_and(|path| path.starts_with(env!("CARGO_PKG_NAME")));
+        *metadata.level() <= if ours { self.level } else { self.level.min(LevelFilter::WARN) }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

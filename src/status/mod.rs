@@ -13,3 +13,4 @@ pub mod page;
 pub mod screen;
 pub mod tally;
 pub mod time;
+pub mod why;

@@ -289,10 +289,22 @@ pub struct Instance {
     pub garp_delay_ms: u64,
     /// Changes of its state since the daemon started, by where to and why.
     pub transitions: Vec<Transition>,
-    /// How often there began to be two masters since the daemon started.
+    /// How often two routers began to be master at once since the daemon started.
     pub dual_masters: u64,
     /// How late its timers were in all, when they were late by more than an advert interval.
     pub timers_late_ms: u64,
+}
+
+/// Two routers are master of the same addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DualMaster {
+    /// The other one; unknown when only ARP was seen.
+    pub peer: Option<IpAddr>,
+    /// The likely reason, in one sentence.
+    pub reason: String,
+    /// For how long.
+    pub for_ms: u64,
 }
 
 /// How often an instance came into a state for one kind of cause.
@@ -305,18 +317,6 @@ pub struct Transition {
     pub cause: String,
     /// So often.
     pub count: u64,
-}
-
-/// Two masters at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DualMaster {
-    /// The other one; unknown when only ARP was seen.
-    pub peer: Option<IpAddr>,
-    /// The likely reason.
-    pub reason: String,
-    /// For how long.
-    pub for_ms: u64,
 }
 
 /// What a priority is made of.

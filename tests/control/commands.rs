@@ -103,6 +103,7 @@ fn maintenance_is_refused_without_a_peer_outlives_restarts_and_ends_by_itself() 
     wait_state(rig.node(1), "VI_1", "BACKUP");
     // Now `b` has been heard. It ends when its time is over.
     let mark = wire.mark();
+    wire.wait_master(mark, "a");
     done(rig.node(0), &["maintenance", "on", "--for", "2s"]);
     wire.wait_master(mark, "b");
     wait_line(rig.node(0), log, "maintenance has ended by itself");

@@ -196,6 +196,11 @@ impl Control {
         control
     }
 
+    /// Where files of this daemon go that are not for long.
+    pub(super) fn directory(&self) -> &Path {
+        self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    }
+
     fn restore_maintenance(&mut self) {
         let text = match fs::read_to_string(&self.maintenance_file) {
             Ok(text) => text,
@@ -351,6 +356,11 @@ impl MainProcess {
                 let history = &self.control.history;
                 let events = history.after(after).take(most).map(|entry| entry.show()).collect();
                 let _ = answer.send(Answer::Events { events, lost: history.lost_after(after) });
+                return;
+            }
+            Request::Why => {
+                let record = self.black_box.record(self.vrrp.recorder(), &self.config.vrrp, "asked");
+                let _ = answer.send(Answer::Why(Arc::new(record)));
                 return;
             }
             _ if self.stopping.is_some() => refused(Refused::Stopping, "the daemon is stopping"),
