@@ -309,8 +309,8 @@ impl Peers {
     /// A stranger with our VRID that is to be told of now: none of its addresses is ours. To be asked after [`Self::note`].
     pub fn stranger(&mut self, now: Instant, seen: &Sighting<'_>) -> Option<PeerNews> {
         let peer = self.list.iter_mut().find(|peer| peer.address == seen.address && peer.is_stranger(seen))?;
-        let known = |told: &Box<Instant>| now.saturating_duration_since(**told) < STRANGER_AGAIN;
-        if peer.stranger_told.as_ref().is_some_and(known) {
+        let known = |told: &Instant| now.saturating_duration_since(*told) < STRANGER_AGAIN;
+        if peer.stranger_told.as_deref().is_some_and(known) {
             return None;
         }
         let addresses = peer.addresses.as_ref()?.to_vec();
