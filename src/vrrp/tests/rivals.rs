@@ -88,8 +88,8 @@ fn a_contest_is_no_second_master() {
 }
 
 type Given = fn(&mut VrrpConfig);
-/// What is refused, the base configuration, what is changed in it, what the other one sends, the reason that is told.
-type Refused = (&'static str, fn() -> VrrpConfig, Given, fn(&mut Wire), &'static str);
+/// What, the configuration, what differs from it and from its adverts, and the reason that is told.
+type Refusal = (&'static str, fn() -> VrrpConfig, Given, fn(&mut Wire), &'static str);
 
 #[test]
 #[rustfmt::skip] // A table.
@@ -97,7 +97,7 @@ fn adverts_that_are_refused_make_a_second_master_with_the_reason() {
     fn password(config: &mut VrrpConfig) { a(config).auth = Auth::Pass(*b"secret\0\0"); }
     fn owner(config: &mut VrrpConfig) { a(config).priority = super::host::prio(255); a(config).owner_ignore_adverts = true; }
     fn strict(config: &mut VrrpConfig) { a(config).addresses = vips(&["10.0.0.100", "10.0.0.101"]); a(config).strict = true; }
-    let rows: [Refused; 8] = [
+    let rows: [Refusal; 8] = [
         ("wrong password", v2, password, |w| w.auth = Auth::Pass(*b"other\0\0\0"), "wrong password (auth_pass)"),
         ("no password", v2, password, |w| w.auth = Auth::None, "authentication type 0, ours is 1"),
         ("another version", v3, as_is, |w| w.version = Version::V2, "VRRP version 2, ours is 3"),
