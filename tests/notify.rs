@@ -1,6 +1,6 @@
 //! Telling people, end to end: a receiver of webhooks that fails, hangs and goes away; a real mail server with TLS and
 //! logins; FIFOs beside keepalived's own; and a failover while all of them are broken.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::disallowed_methods)]
 
 #[allow(dead_code)]
 #[path = "checkers/certificate.rs"]
@@ -48,7 +48,7 @@ fn node() -> Node {
 
 /// Changes of state of some instances, in turn.
 fn notice(sequence: u64) -> Arc<Notice> {
-    let to = if sequence % 2 == 0 { StateName::Master } else { StateName::Backup };
+    let to = if sequence.is_multiple_of(2) { StateName::Master } else { StateName::Backup };
     let about = About::Instance(format!("VI_{}", sequence % 10));
     let at = Duration::from_secs(1_700_000_000 + sequence);
     let what = What::State { to, priority: 100 };
