@@ -15,6 +15,7 @@ use clap::Parser;
 pub use args::{CheckArgs, ChildKind, DaemonArgs, DoctorArgs, NotifyTestArgs, PlanArgs};
 
 use crate::checkers::genhash::GenhashArgs;
+use crate::daemon::why::WhyArgs;
 use crate::lab::LabArgs;
 
 /// The keepalived release whose behaviour and version number we show to tools that ask.
@@ -33,6 +34,8 @@ pub enum Invocation {
     Plan(PlanArgs),
     /// `holdfast doctor`.
     Doctor(DoctorArgs),
+    /// `holdfast why`.
+    Why(Box<WhyArgs>),
     /// `holdfast sweep`.
     Sweep(Box<DaemonArgs>),
     /// `holdfast lab`.
@@ -109,6 +112,9 @@ enum Subcommand {
     Genhash(Box<GenhashArgs>),
     /// Rehearse failures of two directors on this machine, in network namespaces of their own.
     Lab(Box<LabArgs>),
+    /// Show the last changes of state, each with its cause and the evidence; make one timeline of several machines'.
+    #[command(args_override_self = true)]
+    Why(Box<WhyArgs>),
     /// Take off the virtual addresses that killed processes have left. Takes the daemon's own options.
     #[command(args_override_self = true)]
     Sweep(Box<DaemonArgs>),
@@ -154,6 +160,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             Some(Subcommand::Notify(NotifyCommand::Test(args))) => Invocation::NotifyTest(args),
             Some(Subcommand::Genhash(args)) => Invocation::Genhash(args),
             Some(Subcommand::Lab(args)) => Invocation::Lab(args),
+            Some(Subcommand::Why(args)) => Invocation::Why(args),
             Some(Subcommand::Sweep(args)) => Invocation::Sweep(args),
             Some(Subcommand::Control(command)) => Invocation::Control(command),
             Some(Subcommand::Ipvsadm { arguments }) => {
@@ -232,7 +239,11 @@ fn answer_at_once(args: &DaemonArgs, as_keepalived: bool) -> Result<(), Leave> {
 pub fn version_text(as_keepalived: bool) -> String {
     let own = env!("CARGO_PKG_VERSION");
     if as_keepalived {
-        format!("Keepalived v{KEEPALIVED_VERSION} (holdfast {own})\n\nholdfast {own}, build {}\n", crate::BUILD_ID)
+        // An exporter looks for the option before it asks for JSON.
+        format!(
+            "Keepalived v{KEEPALIVED_VERSION} (holdfast {own})\n\nholdfast {own}, build {}\n\nconfigure options: --enable-json\n",
+            crate::BUILD_ID
+        )
     } else {
         format!("holdfast {own} (for keepalived {KEEPALIVED_VERSION})\n\nbuild {}\n", crate::BUILD_ID)
     }

@@ -9,7 +9,7 @@
 //!  ┌───────────── main ──────▼────────────┐  typed configuration, differences,   ┌────────── vrrp ───────────┐
 //!  │ daemon    supervises, reloads, exec  │  tracker statuses                    │ vrrp::process  the loop   │
 //!  │ trackers  scripts, files, processes  │ ───────────────────────────────────▶ │ vrrp::engine   decides    │
-//!  │ notify    scripts                    │ ◀─────────────────────────────────── │ net            sockets,   │
+//!  │ notify    scripts, FIFOs, mail, web  │ ◀─────────────────────────────────── │ net            sockets,   │
 //!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
 //!  └──────────────────┬───────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
 //!                     │ typed configuration, masters, outcomes of commands       ┌───────── balancer ────────┐
@@ -24,17 +24,18 @@
 //! |---|---|---|
 //! | [`conf`] | pure, but for reading files | keepalived.conf → [`conf::config::Config`] and diagnostics |
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
-//! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `log` | the protocol: packets, checks, states, trackers, groups |
+//! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `blackbox`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
-//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
-//! | [`ipvsadm`] | pure, but for its shells `execute` and `names` | the kernel's virtual server table in an administrator's hands |
+//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
+//! | [`ipvsadm`] | pure, but for its shells `execute`, `restore` and `names` | the kernel's virtual server table in an administrator's hands |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
-//! | [`notify`] | pure: `plan`; shell: `script` | telling people |
+//! | [`notify`] | pure: `address`, `config`, `node`, `notice`, `plan`, `render`, `sign`; shell: `script`, `outbox`, `fifo`, `email`, `webhook`, `secret` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
 //! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
-//! | [`status`] | pure | what is shown: the JSON of `status`, the history of events |
+//! | [`status`] | pure, but for its shell `page::server` | what is shown: the JSON of `status`, the history of events, why a state changed, metrics, the status page |
+//! | [`dump`] | pure, but for its shell `writer` | keepalived's state files |
 //! | [`cli`] | pure | keepalived's flags and our subcommands |
 //! | [`lab`] | shell | a cluster in network namespaces on one machine, and the library of the tests that need one |
 //!

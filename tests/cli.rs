@@ -33,6 +33,7 @@ fn version_is_on_stderr_and_parses_as_keepalived_s() {
     let stderr = text(&output.stderr);
     let version = stderr.lines().next().and_then(|l| l.split(' ').nth(1)).and_then(|v| v.strip_prefix('v'));
     assert!(version.is_some_and(|v| v.split('.').all(|n| n.parse::<u32>().is_ok())), "{stderr}");
+    assert!(stderr.contains("--enable-json"), "{stderr}");
     assert!(text(&run("holdfast", &["-v"]).stderr).starts_with("holdfast "));
 }
 

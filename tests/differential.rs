@@ -1,6 +1,6 @@
 //! Debian's keepalived and we read the same files: the samples of its package, a few hundred files made from the schema,
 //! and those of the folder that `HOLDFAST_CORPUS` names. For each file both verdicts, and whether each message of
-//! keepalived has a counterpart of ours at its place. Every difference that stays is a row of `docs/differences.md`.
+//! keepalived has a counterpart of ours at its place that means the same. Every difference that stays is a row of `docs/differences.md`.
 //!
 //! Needs root, for a network namespace with the interfaces eth0 to eth5, and keepalived. `HOLDFAST_DIFFERENTIAL=all` takes
 //! every generated file rather than a sample.
@@ -8,6 +8,8 @@
 mod common;
 #[path = "differential/files.rs"]
 mod files;
+#[path = "differential/meanings.rs"]
+mod meanings;
 #[path = "differential/rows.rs"]
 mod rows;
 #[path = "differential/verdict.rs"]
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use common::{needs_keepalived, needs_root};
 use files::Case;
+use meanings::Meanings;
 use rows::Rows;
 use verdict::{Interfaces, ours, theirs, unexplained};
 
@@ -29,7 +32,7 @@ const SAMPLE: usize = 400;
 
 /// Compares all cases and panics with what no row explains.
 fn compare(cases: &[Case], interfaces: &Interfaces) {
-    let rows = Rows::read();
+    let (rows, meanings) = (Rows::read(), Meanings::read());
     let folder = tempfile::tempdir().expect("a folder");
     let mut differences: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for case in cases {
@@ -42,7 +45,7 @@ fn compare(cases: &[Case], interfaces: &Interfaces) {
             }
         };
         let (theirs, ours) = (theirs(&path, interfaces), ours(&path));
-        for difference in unexplained(&case.text, &theirs, &ours, &rows) {
+        for difference in unexplained(&case.text, &theirs, &ours, &rows, &meanings) {
             differences.entry(difference).or_default().push(case.name.clone());
         }
     }

@@ -31,7 +31,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use common::needs_keepalived;
+use common::{needs_keepalived, steady};
 use rig::{Make, each};
 use variant::{STRICT, Variant};
 
@@ -50,13 +50,13 @@ fn as_backup_beside_keepalived() {
 #[test]
 fn a_killed_vrrp_process_is_not_missed_beside_keepalived() {
     needs_keepalived!();
-    pair::killed_vrrp(Make::Keepalived);
+    steady(|| pair::killed_vrrp(Make::Keepalived));
 }
 
 #[test]
 fn a_killed_main_process_hands_over_beside_keepalived() {
     needs_keepalived!();
-    pair::killed_main(Make::Keepalived);
+    steady(|| pair::killed_main(Make::Keepalived));
 }
 
 #[test]
@@ -76,25 +76,25 @@ fn of_equals_the_higher_address_stays_beside_keepalived() {
 #[test]
 fn a_lower_priority_in_the_file_is_maintenance_beside_keepalived() {
     needs_keepalived!();
-    pair::maintenance_by_priority(Make::Keepalived);
+    steady(|| pair::maintenance_by_priority(Make::Keepalived));
 }
 
 #[test]
 fn a_sync_group_moves_as_one_beside_keepalived() {
     needs_keepalived!();
-    pair::sync_group(Make::Keepalived);
+    steady(|| pair::sync_group(Make::Keepalived));
 }
 
 #[test]
 fn a_reload_of_nothing_is_not_seen_beside_keepalived() {
     needs_keepalived!();
-    pair::reload_of_nothing(Make::Keepalived);
+    steady(|| pair::reload_of_nothing(Make::Keepalived));
 }
 
 #[test]
 fn an_address_that_only_the_master_has_makes_no_second_one_beside_keepalived() {
     needs_keepalived!();
-    pair::reload_of_one_address(Make::Keepalived, Make::Holdfast);
+    steady(|| pair::reload_of_one_address(Make::Keepalived, Make::Holdfast));
 }
 
 /// keepalived starts scripts at the same time and waits for none; we start the general one after the particular one.
@@ -125,7 +125,7 @@ fn strict_routers_live_the_same_life_beside_keepalived() {
 #[test]
 fn a_vrrp_process_that_stands_still_loses_its_addresses_beside_keepalived() {
     needs_keepalived!();
-    pair::stopped_vrrp(Make::Keepalived);
+    steady(|| pair::held_up_vrrp(Make::Keepalived, pair::HeldUp::Stopped));
 }
 
 #[test]
@@ -138,17 +138,17 @@ fn a_client_does_not_notice_a_planned_stop_beside_keepalived() {
 #[test]
 fn clients_find_keepalived_after_a_contest() {
     needs_keepalived!();
-    ports::late_switch_port(Make::Keepalived, Make::Holdfast);
+    steady(|| ports::late_switch_port(Make::Keepalived, Make::Holdfast));
 }
 
 #[test]
 fn of_two_live_masters_the_better_stays_whatever_nopreempt_says_beside_keepalived() {
     needs_keepalived!();
-    pair::nopreempt_of_two_masters(Make::Keepalived);
+    steady(|| pair::nopreempt_of_two_masters(Make::Keepalived));
 }
 
 #[test]
 fn a_weight_in_a_sync_group_moves_all_its_members_beside_keepalived() {
     needs_keepalived!();
-    pair::sync_group_weight(Make::Keepalived);
+    steady(|| pair::sync_group_weight(Make::Keepalived));
 }

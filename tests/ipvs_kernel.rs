@@ -8,8 +8,14 @@ mod uml;
 #[path = "common/uml_tests.rs"]
 mod uml_tests;
 
+#[path = "ipvs_kernel/directors.rs"]
+mod directors;
+#[path = "ipvs_kernel/foreign.rs"]
+mod foreign;
 #[path = "ipvs_kernel/keepalived.rs"]
 mod keepalived;
+#[path = "ipvs_kernel/kinds.rs"]
+mod kinds;
 #[path = "ipvs_kernel/plane.rs"]
 mod plane;
 #[path = "ipvs_kernel/program.rs"]

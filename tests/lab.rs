@@ -152,8 +152,41 @@ fn rehearses(daemon: &[&str]) {
     // 3 × 1 s + (256 - 100) / 256 × 1 s; an outage well below would mean that nothing was broken.
     assert!((crash["bound_ms"].as_f64().expect("ms") - 3609.375).abs() < 0.01, "{crash}");
     assert!(crash["outage_ms"].as_f64().expect("ms") > 1500.0, "{crash}");
+    if daemon.is_empty() {
+        named_causes(rows, &errors);
+    }
     assert!(!directory.path().join("notified").exists(), "notify scripts are off, and /tmp is private");
     assert_eq!(outside(), before);
+}
+
+/// What the log of the new master and `holdfast why` on each node name as the cause of each fault.
+fn named_causes(rows: &[serde_json::Value], errors: &str) {
+    let preempts = "preempting 10.77.0.202 (priority 100) with priority 150";
+    let better = "10.77.0.201 (priority 150) is better than ours, 100";
+    let expected: [(&str, &[(&str, &str)]); 7] = [
+        ("crash", &[("two", "no advert from 10.77.0.201 (priority 150) for ")]),
+        ("boots again", &[("one", preempts), ("two", better)]),
+        ("clean stop", &[("one", "stopping"), ("two", "10.77.0.201 resigned with priority 0")]),
+        ("starts again", &[("one", preempts), ("two", better)]),
+        ("link cut", &[("one", "interface quick0 is down"), ("two", "no advert from 10.77.0.201 (priority 150) for ")]),
+        ("link mended", &[("one", preempts), ("two", better)]),
+        ("reload", &[]),
+    ];
+    for (row, (what, causes)) in rows.iter().zip(expected) {
+        assert_eq!(row["what"], what);
+        for (node, cause) in causes {
+            let named = row["why"][node].as_str().unwrap_or_default();
+            assert!(named.starts_with(cause), "{what}: {node} names “{named}”, not “{cause}”\n{row}\n{errors}");
+        }
+        if let Some((_, cause)) = causes.last() {
+            let logged = row["cause"].as_str().unwrap_or_default();
+            let master = row["master"].as_str().unwrap_or_default();
+            let of_master = causes.iter().find(|(node, _)| *node == master).map_or(*cause, |(_, cause)| *cause);
+            assert!(logged.starts_with(of_master), "{what}: {row}");
+        } else {
+            assert_eq!(row["why"], serde_json::json!({}), "{what}: {row}");
+        }
+    }
 }
 
 #[test]

@@ -650,6 +650,7 @@ fn announcements_of_others_are_heard_with_their_link() {
     Lan::inside(&lan.a, || {
         let (_, link) = monitor();
         let mut listener = AnnouncementListener::open().expect("packet socket");
+        let mut claims = AnnouncementListener::open_for_claims().expect("packet socket");
         let v6 = |text: &str| match address(text) {
             IpAddr::V6(address) => address,
             IpAddr::V4(_) => unreachable!("a literal"),
@@ -683,11 +684,17 @@ fn announcements_of_others_are_heard_with_their_link() {
             send(&frames, other.index);
         });
         let mut heard = Vec::new();
-        while !heard.iter().any(|(_, heard)| *heard == address("2001:db8::52")) {
+        while !heard.iter().any(|(_, heard, _)| *heard == address("2001:db8::52")) {
             assert!(readable(&listener, PATIENCE), "only {heard:?}");
-            heard.extend(listener.drain().into_iter().map(|(link, address, _)| (link, address)));
+            heard.extend(listener.drain());
         }
-        let expected = ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(|text| (link.index, address(text)));
-        assert_eq!(heard, expected);
+        let by = |text: &str| (link.index, address(text), Some(mac));
+        assert_eq!(heard, ["192.0.2.50", "192.0.2.51", "2001:db8::52"].map(by));
+        let mut claimed = Vec::new();
+        while claimed.is_empty() {
+            assert!(readable(&claims, PATIENCE), "no claim");
+            claimed.extend(claims.drain());
+        }
+        assert_eq!(claimed, [by("192.0.2.50")], "no replies, and nothing else");
     });
 }

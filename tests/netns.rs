@@ -8,6 +8,8 @@ mod addresses;
 #[path = "netns/chaos.rs"]
 mod chaos;
 mod common;
+#[path = "netns/dual.rs"]
+mod dual;
 #[path = "common/forged.rs"]
 mod forged;
 #[path = "common/handover.rs"]
@@ -33,7 +35,7 @@ mod trackers;
 #[path = "common/variant.rs"]
 mod variant;
 
-use common::needs_root;
+use common::{needs_root, steady};
 use rig::{Make, each};
 use variant::{STRICT, Variant};
 
@@ -46,13 +48,13 @@ fn a_pair_elects_survives_a_crash_takes_back_and_hands_over() {
 #[test]
 fn a_killed_vrrp_process_is_not_missed() {
     needs_root!();
-    pair::killed_vrrp(Make::Holdfast);
+    steady(|| pair::killed_vrrp(Make::Holdfast));
 }
 
 #[test]
 fn a_killed_main_process_hands_over() {
     needs_root!();
-    pair::killed_main(Make::Holdfast);
+    steady(|| pair::killed_main(Make::Holdfast));
 }
 
 #[test]
@@ -70,25 +72,25 @@ fn of_equals_the_higher_address_stays() {
 #[test]
 fn a_lower_priority_in_the_file_is_maintenance() {
     needs_root!();
-    pair::maintenance_by_priority(Make::Holdfast);
+    steady(|| pair::maintenance_by_priority(Make::Holdfast));
 }
 
 #[test]
 fn a_sync_group_moves_as_one() {
     needs_root!();
-    pair::sync_group(Make::Holdfast);
+    steady(|| pair::sync_group(Make::Holdfast));
 }
 
 #[test]
 fn a_reload_of_nothing_is_not_seen() {
     needs_root!();
-    pair::reload_of_nothing(Make::Holdfast);
+    steady(|| pair::reload_of_nothing(Make::Holdfast));
 }
 
 #[test]
 fn a_reload_of_one_address_touches_that_one() {
     needs_root!();
-    pair::reload_of_one_address(Make::Holdfast, Make::Holdfast);
+    steady(|| pair::reload_of_one_address(Make::Holdfast, Make::Holdfast));
 }
 
 /// The particular script before the general one, each subject by itself, and no state twice.
@@ -119,7 +121,20 @@ fn strict_routers_live_the_same_life() {
 #[test]
 fn a_vrrp_process_that_stands_still_loses_its_addresses() {
     needs_root!();
-    pair::stopped_vrrp(Make::Holdfast);
+    each(&[pair::HeldUp::Stopped, pair::HeldUp::Spinning], |how| pair::held_up_vrrp(Make::Holdfast, *how));
+}
+
+/// What a suspended machine and a paused container are to the others.
+#[test]
+fn a_daemon_that_is_frozen_and_thawed_does_not_take_over() {
+    needs_root!();
+    steady(|| pair::frozen_backup(Make::Holdfast));
+}
+
+#[test]
+fn a_master_that_is_frozen_and_thawed_is_one_master_again() {
+    needs_root!();
+    steady(|| pair::frozen_master(Make::Holdfast));
 }
 
 #[test]
@@ -131,47 +146,47 @@ fn a_client_does_not_notice_a_planned_stop() {
 #[test]
 fn addresses_are_released_at_once_where_that_is_asked_for() {
     needs_root!();
-    handover::released_at_once();
+    steady(handover::released_at_once);
 }
 
 #[test]
 fn an_address_that_somebody_removes_comes_back() {
     needs_root!();
-    handover::address_removed(Make::Holdfast);
+    steady(|| handover::address_removed(Make::Holdfast));
 }
 
 #[test]
 fn another_prefix_length_is_nobody_else_s_doing() {
     needs_root!();
-    handover::prefix_changed();
+    steady(handover::prefix_changed);
 }
 
 #[test]
 fn clients_find_the_winner_of_a_contest() {
     needs_root!();
-    ports::late_switch_port(Make::Holdfast, Make::Holdfast);
+    steady(|| ports::late_switch_port(Make::Holdfast, Make::Holdfast));
 }
 
 #[test]
 fn a_port_of_our_own_bridge_is_told_where_the_addresses_are() {
     needs_root!();
-    ports::port_of_our_own_bridge();
+    each(&["br0", "top0"], |interface| ports::port_of_our_own_bridge(interface));
 }
 
 #[test]
 fn of_two_live_masters_the_better_stays_whatever_nopreempt_says() {
     needs_root!();
-    pair::nopreempt_of_two_masters(Make::Holdfast);
+    steady(|| pair::nopreempt_of_two_masters(Make::Holdfast));
 }
 
 #[test]
 fn two_owners_are_one_master() {
     needs_root!();
-    pair::two_owners();
+    steady(pair::two_owners);
 }
 
 #[test]
 fn a_weight_in_a_sync_group_moves_all_its_members() {
     needs_root!();
-    pair::sync_group_weight(Make::Holdfast);
+    steady(|| pair::sync_group_weight(Make::Holdfast));
 }

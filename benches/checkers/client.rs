@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::checkers::config::{CheckerConfig, HttpProbe, HttpVersion, Probe, Schedule, Target, UrlConfig};
@@ -38,7 +39,7 @@ pub fn run(kind: Kind, count: usize, port: u16, watched: u16) -> io::Result<()> 
     })
 }
 
-fn checkers(kind: Kind, count: usize, port: u16, watched: u16) -> BTreeMap<CheckerId, CheckerConfig> {
+fn checkers(kind: Kind, count: usize, port: u16, watched: u16) -> BTreeMap<CheckerId, Arc<CheckerConfig>> {
     let one = |number: usize| {
         // The last ones are on the port that will be closed.
         let port = if number < WATCHED { watched } else { port };
@@ -46,7 +47,7 @@ fn checkers(kind: Kind, count: usize, port: u16, watched: u16) -> BTreeMap<Check
         let address = SocketKey::new(Ipv4Addr::from_bits(host).into(), port);
         let service = SocketKey::new(Ipv4Addr::from_bits(0x0a00_0001 + (host & 0xffff) / 10).into(), 80);
         let virtual_server = VirtualServerId::Address { address: service, protocol: Protocol::Tcp };
-        (CheckerId { virtual_server, real_server: address, index: 0 }, checker(kind, address))
+        (CheckerId { virtual_server, real_server: address, index: 0 }, Arc::new(checker(kind, address)))
     };
     (0..count).map(one).collect()
 }

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::place::Place;
@@ -21,6 +20,8 @@ pub const TCP: [u16; 3] = [SHORT, REQUESTS, BULK];
 
 const REQUEST: [u8; 100] = [b'q'; 100];
 const ANSWER: [u8; 200] = [b'a'; 200];
+/// What iperf3 writes and reads at a time.
+const BLOCK: usize = 128 << 10;
 const IDLE: usize = 2000;
 const IN_FLIGHT: usize = 8;
 
@@ -72,18 +73,18 @@ async fn serve(listener: tokio::net::TcpListener, answers: usize) {
     }
 }
 
-/// Takes as much as the first eight bytes say, without looking, and confirms it. Not by half-close: nginx would take
-/// that for the end.
+/// Reads as much as the first eight bytes say, as iperf3 does, and confirms it. Not by half-close: nginx would take that
+/// for the end.
 fn swallow(mut stream: TcpStream) {
     let mut length = [0; 8];
     if stream.read_exact(&mut length).is_err() {
         return;
     }
     let mut left = usize::from_be_bytes(length);
-    let mut room = vec![0; 1 << 20];
+    let mut room = vec![0; BLOCK];
     while left > 0 {
-        match recv(&stream, room.as_mut_slice(), RecvFlags::TRUNC) {
-            Ok((_, count)) if count > 0 => left = left.saturating_sub(count),
+        match stream.read(&mut room) {
+            Ok(count) if count > 0 => left = left.saturating_sub(count),
             _ => return,
         }
     }
@@ -167,7 +168,7 @@ pub fn bulk(place: &Place, ip: IpAddr, port: u16, quick: bool) -> f64 {
     place.client.run(move || {
         let send = move || {
             let mut stream = TcpStream::connect((ip, port)).expect("the proxy accepts");
-            let block = vec![0; 1 << 17];
+            let block = vec![0; BLOCK];
             let blocks = megabytes * 1_000_000 / block.len();
             stream.write_all(&(blocks * block.len()).to_be_bytes()).expect("the proxy takes it");
             for _ in 0..blocks {

@@ -51,13 +51,13 @@ pub enum Probe {
     /// `SMTP_CHECK`.
     Smtp(SmtpProbe),
     /// `DNS_CHECK`.
-    Dns(DnsProbe),
+    Dns(Box<DnsProbe>),
     /// `UDP_CHECK`.
-    Udp(UdpProbe),
+    Udp(Box<UdpProbe>),
     /// `PING_CHECK`; the port is not used.
     Ping(Target),
     /// `MISC_CHECK`.
-    Misc(MiscProbe),
+    Misc(Box<MiscProbe>),
     /// `FILE_CHECK`: a file that main watches, by the name of its `track_file`.
     File(FileProbe),
     /// `BFD_CHECK`: the name of a `bfd_instance`.

@@ -109,7 +109,7 @@ impl CheckEngine {
 
     /// Has exactly these checkers. What stays the same keeps its status and its beat; a checker that changes what it
     /// asks of the same target keeps its status.
-    pub fn set_checkers(&mut self, now: Instant, configs: BTreeMap<CheckerId, CheckerConfig>) {
+    pub fn set_checkers(&mut self, now: Instant, configs: BTreeMap<CheckerId, Arc<CheckerConfig>>) {
         let mut former = std::mem::take(&mut self.subscribers);
         for check in self.checks.values_mut() {
             check.subscribers.clear();
@@ -139,12 +139,11 @@ impl CheckEngine {
         }
     }
 
-    fn add(&mut self, now: Instant, config: CheckerConfig, previous: Option<CheckKey>) -> CheckKey {
+    fn add(&mut self, now: Instant, config: Arc<CheckerConfig>, previous: Option<CheckKey>) -> CheckKey {
         let inherited = previous
             .and_then(|key| self.checks.get(&key))
             .filter(|check| same_question(&check.config.probe, &config.probe))
             .map(|check| CheckStatus::inherited(&check.status.health()));
-        let config = Arc::new(config);
         let due = (!is_event_driven(&config.probe))
             .then(|| first_run(self.epoch, now, config.schedule.warmup, self.random.draw()));
         let mut check = Box::new(Check {

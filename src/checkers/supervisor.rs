@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt;
@@ -83,7 +84,7 @@ impl Supervisor {
     ///
     /// Before its first report a checker counts as up, with `alpha` as down; a checker that had reports counts as its
     /// last one says. Every difference from that is reported.
-    pub fn set_checkers(&mut self, checkers: BTreeMap<CheckerId, CheckerConfig>) {
+    pub fn set_checkers(&mut self, checkers: BTreeMap<CheckerId, Arc<CheckerConfig>>) {
         self.kit.forget();
         self.engine.set_checkers(Instant::now(), checkers);
     }

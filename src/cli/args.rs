@@ -126,6 +126,9 @@ pub struct DaemonArgs {
     /// Flush the log file after each line (it always is).
     #[arg(long = "flush-log-file")]
     pub flush_log_file: bool,
+    /// What log lines look like: text, or one JSON object a line.
+    #[arg(long = "log-format", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub log_format: String,
     /// Do not write to syslog.
     #[arg(short = 'G', long = "no-syslog")]
     pub no_syslog: bool,

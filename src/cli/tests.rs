@@ -163,6 +163,21 @@ fn plan_takes_a_file_and_compares_it_with_the_one_that_runs() {
 }
 
 #[test]
+fn doctor_looks_at_a_director_unless_told_otherwise() {
+    let doctor = |words: &[&str]| match parse(&argv(&[&["holdfast", "doctor"], words].concat())) {
+        Ok(Invocation::Doctor(args)) => args,
+        other => panic!("{other:?}"),
+    };
+    let args = doctor(&[]);
+    assert_eq!((args.real_server, args.no_probe, args.file.as_path()), (false, false, Path::new(args::DEFAULT_FILE)));
+    let args = doctor(&["--real-server", "--strict", "--json", "a.conf"]);
+    assert_eq!(
+        (args.real_server, args.strict, args.json, args.file.as_path()),
+        (true, true, true, Path::new("a.conf"))
+    );
+}
+
+#[test]
 fn ipvsadm_has_a_grammar_of_its_own() {
     let arguments = |words: &[&str]| match parse(&argv(words)) {
         Ok(Invocation::Ipvsadm { program, arguments }) => (program, arguments.join(" ")),

@@ -14,6 +14,7 @@ use super::virtual_server::Surroundings;
 use crate::checkers::config::{
     CheckerConfig, DnsProbe, FileProbe, MiscProbe, Probe, Schedule, SmtpProbe, Target, UdpProbe,
 };
+use crate::checkers::probe;
 use crate::ipvs::types::SocketKey;
 
 /// `delay_loop` when nobody says it.
@@ -37,7 +38,8 @@ impl Inherited {
         let connects = section.block.find("connect_timeout").is_some();
         let connect_timeout = connects.then(|| section.duration("connect_timeout")).flatten();
         Self {
-            retry: section.int("retry").or(self.retry),
+            // `fall` is the same in the words of a tracker: the failure that counts is the last of so many.
+            retry: section.int("retry").or(section.int("fall").map(|fall: u32| fall.saturating_sub(1))).or(self.retry),
             delay_before_retry: section.duration("delay_before_retry").or(self.delay_before_retry),
             warmup: section.duration("warmup").or(self.warmup),
             connect_timeout: connect_timeout.or(self.connect_timeout),
@@ -122,14 +124,14 @@ fn checker(
     let (probe, retry, delay) = match section.block.name {
         "TCP_CHECK" => (Probe::Tcp(target(section, server, &inherited, reporter)?), 1, second),
         "PING_CHECK" => (Probe::Ping(ping(section, server, &inherited)), 1, second),
-        "UDP_CHECK" => (Probe::Udp(udp(section, server, &inherited, reporter)?), 1, second),
-        "DNS_CHECK" => (Probe::Dns(dns(section, server, &inherited, reporter)?), 3, inherited.delay_loop()),
+        "UDP_CHECK" => (Probe::Udp(Box::new(udp(section, server, &inherited, reporter)?)), 1, second),
+        "DNS_CHECK" => (Probe::Dns(Box::new(dns(section, server, &inherited, reporter)?)), 3, inherited.delay_loop()),
         "HTTP_GET" | "SSL_GET" => {
             let target = target(section, server, &inherited, reporter)?;
             (Probe::Http(Box::new(pages::probe(section, server, target, reporter)?)), 1, 3 * second)
         }
         "SMTP_CHECK" => return smtp(section, server, inherited, around, reporter),
-        "MISC_CHECK" => (Probe::Misc(misc(section, server, reporter)?), 0, second),
+        "MISC_CHECK" => (Probe::Misc(Box::new(misc(section, server, reporter)?)), 0, second),
         "FILE_CHECK" => (Probe::File(file(section, around, reporter)?), 0, second),
         "BFD_CHECK" => (Probe::Bfd(bfd(section, around, reporter)?), 0, second),
         _ => return None,
@@ -238,8 +240,8 @@ fn dns(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     let mut record_type = "SOA".to_owned();
     if let Some(word) = section.word("type") {
         let upper = word.text.to_ascii_uppercase();
-        let number = upper.strip_prefix("TYPE").and_then(|digits| digits.parse::<u16>().ok());
-        if RECORD_TYPES.contains(&upper.as_str()) || number.is_some() {
+        let number = upper.strip_prefix("TYPE").is_some_and(|digits| digits.parse::<u16>().is_ok());
+        if (RECORD_TYPES.contains(&upper.as_str()) || number) && probe::dns::record_type(&upper).is_some() {
             record_type = upper;
         } else {
             let message =
@@ -247,7 +249,16 @@ fn dns(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
             reporter.error(word.span, message).help("the line is left out; the default is SOA");
         }
     }
-    let name = section.word("name").map_or(".", |word| word.text.as_ref()).to_owned();
+    let mut name = ".".to_owned();
+    if let Some(word) = section.word("name") {
+        match probe::dns::is_name(&word.text) {
+            Ok(()) => name = word.text.to_string(),
+            Err(error) => {
+                let message = format!("`{}` is not a name to ask for: {error}", word.text);
+                reporter.error(word.span, message).help("the line is left out; the root is asked for");
+            }
+        }
+    }
     Some(DnsProbe { target, record_type, name })
 }
 

@@ -12,6 +12,7 @@ use super::not_built::NotBuilt;
 use crate::command::{Command, RunAs};
 use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::NotifyConfig;
+use crate::status::page::PageConfig;
 use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
 use crate::vrrp::config::VrrpConfig;
 
@@ -93,6 +94,8 @@ pub struct DaemonConfig {
     pub stats_dump_file: Option<PathBuf>,
     /// Where keepalived.json goes (`json_dump_file`).
     pub json_dump_file: Option<PathBuf>,
+    /// The status page (`status_page`, ours).
+    pub status_page: Option<PageConfig>,
 }
 
 /// Where the marker of a reload is.
@@ -134,6 +137,7 @@ impl Default for DaemonConfig {
             state_dump_file: None,
             stats_dump_file: None,
             json_dump_file: None,
+            status_page: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::enclosing::{self, Enclosing};
 use super::source::{Location, Sources, Span};
 
 /// How bad it is.
@@ -77,6 +78,9 @@ pub struct Diagnostic {
     pub source: Option<String>,
     /// Characters to underline.
     pub width: u32,
+    /// The blocks around it, innermost first.
+    #[serde(default)]
+    pub within: Vec<Enclosing>,
     /// Another place that belongs to it.
     pub note: Option<Note>,
     /// What to do.
@@ -115,6 +119,7 @@ impl Diagnostic {
             message,
             source: Some(mask_secrets(place.text.clone())),
             width: place.width,
+            within: Vec::new(),
             note: None,
             help: None,
         }
@@ -140,6 +145,11 @@ impl Diagnostic {
             let tail = "~".repeat((self.width as usize).min(room).saturating_sub(1));
             writeln!(out, "{:>5} | {shown}", self.line)?;
             writeln!(out, "      | {pad}{tint}^{tail}{reset}")?;
+        }
+        let blocks = self.within.iter().map(|Enclosing { block, line }| format!("`{block}`, opened at line {line}"));
+        let blocks: Vec<String> = blocks.collect();
+        if !blocks.is_empty() {
+            writeln!(out, "      = in {}", printable(&blocks.join(", in ")))?;
         }
         if let Some(note) = &self.note {
             let text = printable(&note.message);
@@ -343,7 +353,18 @@ impl Reporter {
             Place::At(span) => *span,
         });
         let hidden = self.warnings.saturating_sub(MAX_SHOWN) + self.errors.saturating_sub(MAX_SHOWN);
-        let mut list: Vec<Diagnostic> = self.list.into_iter().map(|report| report.locate(sources)).collect();
+        let span = |report: &Report| match &report.place {
+            Place::File(_) => Span::default(),
+            Place::At(span) => *span,
+        };
+        let spans: Vec<Span> = self.list.iter().map(span).collect();
+        let around = enclosing::of(&spans, sources);
+        let mut list: Vec<Diagnostic> = self
+            .list
+            .into_iter()
+            .zip(around)
+            .map(|(report, within)| Diagnostic { within, ..report.locate(sources) })
+            .collect();
         if let Some(mut last) = self.spare.map(|report| report.locate(sources)) {
             last.message = format!("{} (the last of {hidden} more problems that are not shown)", last.message);
             list.push(last);
@@ -391,12 +412,12 @@ impl Report {
         };
         let Self { severity, kind, message, help, .. } = self;
         let code = self.code.map(str::to_owned);
-        Diagnostic { severity, kind, code, file, line, column, message, source, width, note, help }
+        Diagnostic { severity, kind, code, file, line, column, message, source, width, within: Vec::new(), note, help }
     }
 }
 
 /// Messages end in logs and tickets; passwords must not.
-fn mask_secrets(line: String) -> String {
+pub(super) fn mask_secrets(line: String) -> String {
     // Where a secret may stand: `key 1 hex:…` and `password …` begin their lines.
     let begins = |word: &str| {
         let blank = line.len() - line.trim_start().len();

@@ -310,24 +310,19 @@ impl<'a> Expander<'a> {
     /// Takes a line that nothing has to be done to; whether it was one.
     fn plain(&mut self, file: u32, index: usize) -> bool {
         let (text, span) = self.sources.line(file, index);
-        let mut special = false;
-        let mut comment = false;
-        for byte in text.bytes() {
-            special |= matches!(byte, b'$' | b'~' | b'@' | 0);
-            comment |= matches!(byte, b'#' | b'!');
-        }
-        if special || text.len() > MAX_LINE {
+        let classes = lex::classes(text);
+        if classes & lex::EXPANDS != 0 || text.len() > MAX_LINE {
             return false;
         }
-        let end = if comment { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
+        let end = if classes & lex::COMMENT != 0 { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
         let text = &text[..end];
-        let trimmed = text.trim_start_matches(lex::is_blank);
-        let start = span.start + offset(text.len() - trimmed.len());
-        let trimmed = trimmed.trim_end_matches(lex::is_blank);
+        let start = span.start + offset(text.len() - lex::after_blanks(text).len());
+        let trimmed = lex::trim(text);
         if trimmed.is_empty() {
             return true;
         }
-        if trimmed.starts_with("include") || trimmed.starts_with("random_seed") {
+        // Few lines begin with these letters.
+        if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
             return false;
         }
         self.lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span })

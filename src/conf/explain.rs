@@ -210,6 +210,8 @@ pub fn on_reload(block: &Block, keyword: &Keyword) -> &'static str {
             "new ones are put on and announced, removed ones taken off; the state stays"
         }
         ("vrrp_instance", name) if name.starts_with("track_") => "evaluated anew; results stay",
+        ("notify_webhook" | "cloud_address" | "token", _) => "what waits is sent by the new rule",
+        (_, "notify_webhook" | "cloud_address") => "what waits for one that stays is sent; one that is gone gets 30 s",
         ("vrrp_instance" | "vrrp_sync_group", name) if name.starts_with("notify") => "the next event uses it",
         ("vrrp_instance" | "authentication" | "auth_hmac", _) => PLACE,
         ("vrrp_sync_group", _) => "members keep their states; the group settles on one",

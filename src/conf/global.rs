@@ -12,6 +12,7 @@ use super::lex;
 use super::parse::{Section, Value};
 use super::tree::Word;
 use crate::command::RunAs;
+use crate::status::page::PageConfig;
 use crate::vrrp::config::VrrpGlobal;
 use crate::vrrp::types::Family;
 
@@ -133,6 +134,18 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.state_dump_file, absolute(section, "state_dump_file", reporter));
     set_some(&mut daemon.stats_dump_file, absolute(section, "stats_dump_file", reporter));
     set_some(&mut daemon.json_dump_file, absolute(section, "json_dump_file", reporter));
+    if let Some(words) = section.words("status_page") {
+        let texts: Vec<&str> = words.iter().map(|word| &*word.text).collect();
+        match PageConfig::parse(&texts) {
+            Ok(page) => daemon.status_page = Some(page),
+            Err(error) => {
+                let span = words.first().map_or(section.span, |word| word.span);
+                reporter
+                    .error(span, format!("{error}: there is no status page"))
+                    .help("for example `status_page 127.0.0.1:8410`, or `status_page [::]:8410 token_file /etc/keepalived/page.token`");
+            }
+        }
+    }
     if let Some(word) = section.word("umask") {
         match umask(&word.text) {
             Some(mask) => daemon.umask = Some(mask),

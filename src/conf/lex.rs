@@ -43,9 +43,27 @@ impl<'a> Iterator for Tokens<'a> {
     type Item = (Token<'a>, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let input = self.rest.trim_start_matches(is_blank);
+        let input = after_blanks(self.rest);
+        if input.is_empty() {
+            return None;
+        }
         let start = self.line.len() - input.len();
-        // Every first character has a branch, so this fails only at the end of the line.
+        // Nearly all tokens are plain words and braces: they are taken at one look, and the parser never sees them.
+        let plain = input.bytes().position(|byte| class(byte) & (BLANK | SPECIAL) != 0).unwrap_or(input.len());
+        let after = input.as_bytes().get(plain).copied();
+        let quick = match after {
+            _ if plain > 0 && !matches!(after, Some(b'\\' | b'$')) => {
+                input.split_at_checked(plain).map(|(word, rest)| (rest, Token::Word(Cow::Borrowed(word))))
+            }
+            Some(b'{') if plain == 0 => Some((input.get(1..).unwrap_or_default(), Token::Open)),
+            Some(b'}') if plain == 0 => Some((input.get(1..).unwrap_or_default(), Token::Close)),
+            _ => None,
+        };
+        if let Some((rest, token)) = quick {
+            self.rest = rest;
+            return Some((token, start..self.line.len() - rest.len()));
+        }
+        // Every first character has a branch.
         let (rest, token) = token(input).ok()?;
         self.rest = rest;
         Some((token, start..self.line.len() - rest.len()))
@@ -78,6 +96,59 @@ fn bare_word(input: &str) -> IResult<&str, Cow<'_, str>> {
         input = rest;
     }
     Ok((input, word))
+}
+
+/// What a byte is to a line. All that are not plain are ASCII, so that a line may be cut before and after them.
+static CLASSES: [u8; 256] = {
+    let mut classes = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte as usize] = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | 0xb | 0xc => BLANK,
+            b'"' | b'{' | b'}' | b'\\' => SPECIAL,
+            b'$' => SPECIAL | EXPANDS,
+            b'~' | b'@' | 0 => EXPANDS,
+            b'#' | b'!' => COMMENT,
+            _ => PLAIN,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+/// Part of a word, whatever stands around it.
+const PLAIN: u8 = 0;
+/// Separates words.
+const BLANK: u8 = 1;
+/// Has a meaning of its own within a block.
+const SPECIAL: u8 = 2;
+/// A line with it may have to be expanded, or is dropped.
+pub const EXPANDS: u8 = 4;
+/// May begin a comment.
+pub const COMMENT: u8 = 8;
+
+/// There is one for every byte.
+#[inline]
+fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
+/// The classes of all bytes of a line.
+pub fn classes(line: &str) -> u8 {
+    line.bytes().fold(PLAIN, |seen, byte| seen | class(byte))
+}
+
+/// Without the blanks at the beginning.
+pub fn after_blanks(line: &str) -> &str {
+    let blanks = line.bytes().take_while(|byte| class(*byte) == BLANK).count();
+    line.get(blanks..).unwrap_or_default()
+}
+
+/// Without the blanks around it.
+pub fn trim(line: &str) -> &str {
+    let line = after_blanks(line);
+    let blanks = line.bytes().rev().take_while(|byte| class(*byte) == BLANK).count();
+    line.get(..line.len() - blanks).unwrap_or_default()
 }
 
 /// What separates words.

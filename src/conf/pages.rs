@@ -11,6 +11,7 @@ use super::parse::{Section, Value};
 use super::schema::{self, REGEX_OPTIONS};
 use super::tree::Word;
 use crate::checkers::config::{HttpProbe, HttpVersion, RegexConfig, Sni, Target, TlsConfig, UrlConfig};
+use crate::checkers::http::regex::Regex;
 
 /// The probe of a block; `None`, reported, when it has no page.
 pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporter: &mut Reporter) -> Option<HttpProbe> {
@@ -183,14 +184,23 @@ fn regex(section: &Section<'_>, reporter: &mut Reporter) -> Option<RegexConfig> 
     {
         reporter.error(entry.span, format!("no match can start at {min} or after and {max} or before"));
     }
-    Some(RegexConfig {
+    let config = RegexConfig {
         pattern: pattern.to_owned(),
         no_match: section.flag("regex_no_match"),
         options,
         min_offset,
         max_offset,
         stack: stack(section, reporter),
-    })
+    };
+    // The checker compiles it again; what PCRE2 refuses is said here, where the place is known.
+    if let Err(error) = Regex::new(&config) {
+        let span = section.entry("regex").map_or(section.span, |entry| entry.span);
+        reporter
+            .error(span, format!("{error}: the line is left out"))
+            .help("the page counts as good whatever it says; try the pattern with `pcre2test` or `grep -P`");
+        return None;
+    }
+    Some(config)
 }
 
 fn stack(section: &Section<'_>, reporter: &mut Reporter) -> Option<(u64, u64)> {

@@ -183,6 +183,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A command, for where few have one.
+    pub fn boxed_script(&self, keyword: &str) -> Option<Box<Command>> {
+        self.script(keyword).cloned().map(Box::new)
+    }
+
     /// A command.
     pub fn script(&self, keyword: &str) -> Option<&Command> {
         match &self.entry(keyword)?.value {

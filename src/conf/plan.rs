@@ -1,17 +1,18 @@
 //! What a reload would do, before it is done: `holdfast plan FILE`.
 //!
-//! Pure. Two typed configurations become blocks, and blocks lines, so that a setting which a release adds shows up here
-//! by itself. Names are those of the file where they differ from the types'. Passwords are never shown.
+//! Pure. Two typed configurations become blocks, and blocks the lines that would say them (`lines`, `servers`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::Serialize;
-use serde_json::Value;
 
+use self::lines::{beyond_defaults, blocks};
 use super::config::Config;
-use crate::vrrp::config::{InstanceConfig, TrackerKey, renames};
-use crate::vrrp::types::Vrid;
+use crate::vrrp::config::{TrackerKey, renames};
+
+mod lines;
+mod servers;
 
 /// What would become of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,10 +145,11 @@ impl Plan {
             for LineChange { keyword, old, new } in lines {
                 let keyword = printable(keyword);
                 if let Some(old) = old {
-                    let _ = writeln!(text, "    {red}- {keyword} {}{reset}", printable(old));
+                    let _ = writeln!(text, "    {red}{}{reset}", format!("- {keyword} {}", printable(old)).trim_end());
                 }
                 if let Some(new) = new {
-                    let _ = writeln!(text, "    {green}+ {keyword} {}{reset}", printable(new));
+                    let _ =
+                        writeln!(text, "    {green}{}{reset}", format!("+ {keyword} {}", printable(new)).trim_end());
                 }
             }
         }
@@ -197,6 +199,8 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
             held => format!("counts from then on; {} at the next start only", held.join(", ")),
         },
         (Block::Server, Change::Added) => "a new service".to_owned(),
+        (Block::ServerGroup, Change::Added) => "for the virtual servers that name it".to_owned(),
+        (Block::ServerGroup, Change::Removed) => "its addresses are served no more".to_owned(),
         (Block::Server, Change::Removed) => "the service goes, with its connections".to_owned(),
         (Block::Server | Block::ServerGroup, _) => "edited in place; the health of what stays is kept".to_owned(),
     }
@@ -236,18 +240,6 @@ fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &C
     }
 }
 
-/// What a block says beyond what everyone has who says nothing.
-fn beyond_defaults(block: Block, lines: &Lines) -> Lines {
-    let mut defaults = Lines::new();
-    if let (Block::Instance, Some(vrid)) = (block, Vrid::new(1)) {
-        flatten(block, "", &json(&InstanceConfig::new("", vrid)), &mut defaults);
-        defaults.remove("virtual_router_id");
-        defaults.remove("priority");
-    }
-    let says = |(keyword, value): &(&String, &Vec<String>)| defaults.get(*keyword) != Some(*value);
-    lines.iter().filter(says).map(|(keyword, value)| (keyword.clone(), value.clone())).collect()
-}
-
 fn difference(before: &Lines, after: &Lines) -> Vec<LineChange> {
     let empty = Vec::new();
     let keywords: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -273,192 +265,6 @@ fn difference(before: &Lines, after: &Lines) -> Vec<LineChange> {
         }
     }
     changes
-}
-
-/// A configuration as blocks of lines.
-fn blocks(config: &Config) -> Blocks {
-    let mut blocks = Blocks::new();
-    let mut put = |block: Block, name: &str, prefix: &str, value: Value| {
-        let lines = blocks.entry((block, name.to_owned())).or_default();
-        flatten(block, prefix, &value, lines);
-    };
-    put(Block::Globals, "", "", json(&config.daemon));
-    put(Block::Globals, "", "vrrp", json(&config.vrrp.global));
-    put(Block::Globals, "", "", json(&config.balancer.global));
-    if !config.vrrp.static_addresses.is_empty() {
-        put(Block::StaticAddress, "", "address", json(&config.vrrp.static_addresses));
-    }
-    config.scripts.iter().for_each(|(name, script)| put(Block::Script, name, "", json(script)));
-    config.files.iter().for_each(|(name, file)| put(Block::File, name, "", json(file)));
-    config.processes.iter().for_each(|(name, process)| put(Block::Process, name, "", json(process)));
-    config.vrrp.groups.iter().for_each(|(name, group)| put(Block::Group, name, "", json(group)));
-    config.vrrp.instances.iter().for_each(|(name, instance)| put(Block::Instance, name, "", json(instance)));
-    // A group or instance without scripts has no entry there, and one with them has its block.
-    config.notify.groups.iter().for_each(|(name, scripts)| put(Block::Group, name, "notify", json(scripts)));
-    config.notify.instances.iter().for_each(|(name, scripts)| put(Block::Instance, name, "notify", json(scripts)));
-    config.balancer.groups.iter().for_each(|(name, group)| put(Block::ServerGroup, name, "", json(group)));
-    config.balancer.services.iter().for_each(|(id, server)| put(Block::Server, &id.to_string(), "", json(server)));
-    blocks
-}
-
-fn json<T: Serialize>(value: &T) -> Value {
-    // All of these are plain data; what has no JSON form at all shows as nothing rather than as a panic.
-    let value = serde_json::to_value(value);
-    debug_assert!(value.is_ok(), "{value:?}");
-    value.unwrap_or(Value::Null)
-}
-
-fn flatten(block: Block, path: &str, value: &Value, lines: &mut Lines) {
-    match value {
-        _ if is_secret(path) => {
-            // Different passwords must differ, and not be readable.
-            if let Some(mark) = secret(value) {
-                lines.insert(keyword(block, path), vec![mark]);
-            }
-        }
-        Value::Object(fields) if leaf(fields).is_none() && !fields.is_empty() => {
-            for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}_{name}") };
-                flatten(block, &path, value, lines);
-            }
-        }
-        Value::Array(entries) => {
-            let texts: Vec<String> = entries.iter().map(text).collect();
-            if !texts.is_empty() {
-                lines.insert(keyword(block, path), texts);
-            }
-        }
-        Value::Null => {}
-        value => drop(lines.insert(keyword(block, path), vec![text(value)])),
-    }
-}
-
-fn is_secret(path: &str) -> bool {
-    let last = path.rsplit('_').next().unwrap_or(path);
-    matches!(last, "auth" | "password" | "passphrase" | "secret") || path.ends_with("auth_hmac")
-}
-
-/// A password is shown as a number that tells two of them apart, no more.
-fn secret(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::Null => return None,
-        Value::String(text) if text == "None" => return Some("none".to_owned()),
-        other => other.to_string(),
-    };
-    // 16 bits of FNV-1a: enough to see a change, far too little to find eight bytes again.
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    Some(format!("******** (#{:04x})", (hash >> 16) ^ (hash & 0xffff)))
-}
-
-/// An object that people write as one value.
-fn leaf(fields: &serde_json::Map<String, Value>) -> Option<String> {
-    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
-    let string = |name: &str| fields.get(name).and_then(Value::as_str);
-    if let (Some(secs), Some(nanos), 2) = (number("secs"), number("nanos"), fields.len()) {
-        return Some(seconds(secs, u32::try_from(nanos).unwrap_or(0)));
-    }
-    if let (Some(centiseconds), 1) = (number("centiseconds"), fields.len()) {
-        return Some(seconds(centiseconds / 100, u32::try_from(centiseconds % 100).unwrap_or(0) * 10_000_000));
-    }
-    if let (Some(command), Some(_)) = (string("text"), fields.get("form")) {
-        let user = fields.get("user").filter(|user| !user.is_null()).map(|user| format!(" as {}", text(user)));
-        return Some(format!("\"{command}\"{}", user.unwrap_or_default()));
-    }
-    if let (Some(address), Some(length)) = (string("address"), number("prefix_len")) {
-        let rest = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "address" | "prefix_len"));
-        return Some(format!(
-            "{address}/{length}{}",
-            rest.filter_map(|(name, value)| option(name, value)).collect::<String>()
-        ));
-    }
-    if let (Some(tracker), true) = (fields.get("tracker"), fields.contains_key("weight")) {
-        let rest = fields.iter().filter(|(name, _)| *name != "tracker");
-        return Some(format!(
-            "{}{}",
-            text(tracker),
-            rest.filter_map(|(name, value)| option(name, value)).collect::<String>()
-        ));
-    }
-    None
-}
-
-fn seconds(secs: u64, nanos: u32) -> String {
-    let seconds = std::time::Duration::new(secs, nanos).as_secs_f64();
-    format!("{seconds} s")
-}
-
-/// One more word of a line; nothing for what is the default everywhere.
-fn option(name: &str, value: &Value) -> Option<String> {
-    match value {
-        Value::Null | Value::Bool(false) => None,
-        Value::Bool(true) => Some(format!(" {name}")),
-        Value::Number(number) if number.as_i64() == Some(0) && name != "weight" => None,
-        Value::Array(entries) if entries.is_empty() => None,
-        value => Some(format!(" {name} {}", text(value))),
-    }
-}
-
-/// A value on one line.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(entries) => entries.iter().map(text).collect::<Vec<_>>().join(" "),
-        Value::Object(fields) => leaf(fields).unwrap_or_else(|| {
-            let part = |(name, value): (&String, &Value)| {
-                if is_secret(name) { secret(value).map(|mark| format!("{name} {mark}")) } else { option(name, value) }
-            };
-            let parts: Vec<String> = fields.iter().filter_map(part).map(|part| part.trim().to_owned()).collect();
-            parts.join(" ")
-        }),
-    }
-}
-
-/// The file's word for a setting.
-fn keyword(block: Block, path: &str) -> String {
-    let word = match (block, path) {
-        (Block::Instance, "vrid") => "virtual_router_id",
-        (Block::Instance, "advert_interval") => "advert_int",
-        (Block::Instance, "addresses") => "virtual_ipaddress",
-        (Block::Instance, "excluded") => "virtual_ipaddress_excluded",
-        (Block::Instance, "source") => "unicast_src_ip",
-        (Block::Instance, "track_source") => "track_src_ip",
-        (Block::Instance, "strict") => "strict_mode",
-        (Block::Instance, "auth") => "authentication",
-        (Block::Instance, "receive_buffer") => "kernel_rx_buf_size",
-        (Block::Instance, "tracks") => "track",
-        (Block::Instance, "transport_Multicast_group") => "mcast_dst_ip",
-        (Block::Instance, "transport_Unicast_peers") => "unicast_peer",
-        (Block::Instance, "transport_Unicast_ttl") => "unicast_ttl",
-        (Block::Instance, "transport_Unicast_check_source") => "check_unicast_src",
-        (Block::Instance, "garp_delay") => "garp_master_delay",
-        (Block::Instance, "garp_repeat") => "garp_master_repeat",
-        (Block::Instance, "garp_refresh") => "garp_master_refresh",
-        (Block::Instance, "garp_refresh_repeat") => "garp_master_refresh_repeat",
-        (Block::Instance | Block::Group, "notify_any") => "notify",
-        (Block::Instance, "notify_deleted") => "notify_deleted",
-        (Block::Group, "members") => "group",
-        (Block::Script, "command") => "script",
-        (Block::File, "path") => "file",
-        (Block::Process, "pattern_Name" | "pattern_CommandLine_program") => "process",
-        (Block::Server, "scheduler") => "lb_algo",
-        (Block::Server, "method") => "lb_kind",
-        (Block::Server, "real_servers") => "real_server",
-        (Block::Globals, "script_security") => "enable_script_security",
-        (Block::Globals, "child_wait") => "child_wait_time",
-        (Block::Globals, "vrrp_filter_table") => "nftables",
-        (Block::Globals, "vrrp_filter_priority") => "nftables_priority",
-        (Block::Globals, "vrrp_filter_counters") => "nftables_counters",
-        (Block::Globals, "vrrp_nice") => "vrrp_priority",
-        (Block::Globals, path) => path
-            .strip_prefix("vrrp_")
-            .filter(|p| matches!(*p, "log_unknown_vrids" | "dynamic_interfaces"))
-            .unwrap_or(path),
-        (_, path) => path,
-    };
-    word.to_owned()
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn balancer(
     let mut services = VirtualServers::default();
     later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
     notify.webhooks.append(&mut services.webhooks);
-    let services = services.services;
+    let services = services.finish(reporter);
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {
         Probe::File(file) => Some(&file.file),

@@ -43,28 +43,37 @@ pub struct Surroundings<'a> {
 /// The virtual servers that have been read.
 #[derive(Debug, Default)]
 pub struct VirtualServers {
-    /// By identity.
-    pub services: BTreeMap<VirtualServerId, VirtualServerConfig>,
     /// Theirs.
     pub webhooks: BTreeMap<String, WebhookConfig>,
-    spans: BTreeMap<VirtualServerId, Span>,
+    /// In the order of the file.
+    services: Vec<(VirtualServerId, Span, VirtualServerConfig)>,
 }
 
 impl VirtualServers {
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
         let Some((id, config)) = virtual_server(section, around, reporter) else { return };
-        let about = || About::VirtualServer(id.to_string());
         if section.entry("notify_webhook").is_some() {
-            webhooks(section, Some(&about()), &mut self.webhooks, reporter);
+            let about = About::VirtualServer(id.to_string());
+            webhooks(section, Some(&about), &mut self.webhooks, reporter);
         }
-        if let Some(first) = self.spans.get(&id) {
-            let message = format!("there is a virtual server {id} already: this one is left out");
-            reporter.error(section.span, message).note(*first, "the first one");
-            return;
-        }
-        self.spans.insert(id.clone(), section.span);
-        self.services.insert(id, config);
+        self.services.push((id, section.span, config));
+    }
+
+    /// All of them by identity: of two with the same one the first counts.
+    pub fn finish(mut self, reporter: &mut Reporter) -> BTreeMap<VirtualServerId, VirtualServerConfig> {
+        // Stable, so that the first of the file is the first here.
+        self.services.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        self.services.dedup_by(|(id, span, _), (kept, kept_span, _)| {
+            let is_second = id == kept;
+            if is_second {
+                let message = format!("there is a virtual server {id} already: this one is left out");
+                reporter.error(*span, message).note(*kept_span, "the first one");
+            }
+            is_second
+        });
+        // A map that is made of sorted entries has full nodes.
+        self.services.into_iter().map(|(id, _, config)| (id, config)).collect()
     }
 }
 
@@ -194,8 +203,8 @@ fn virtual_server(
         omega: section.flag("omega"),
         quorum,
         hysteresis,
-        quorum_up: section.script("quorum_up").cloned(),
-        quorum_down: section.script("quorum_down").cloned(),
+        quorum_up: section.boxed_script("quorum_up"),
+        quorum_down: section.boxed_script("quorum_down"),
         smtp_alert: section.bool("smtp_alert").or(around.defaults.smtp_alert).unwrap_or(false),
         sorry_server,
         real_servers,
@@ -331,5 +340,6 @@ fn proxy(section: &Section<'_>) -> ProxyConfig {
             _ => ProxyProtocol::V2,
         }),
         transparent: section.bool("proxy_transparent").unwrap_or(default.transparent),
+        reset_close: section.bool("proxy_reset_close").unwrap_or(default.reset_close),
     }
 }

@@ -31,7 +31,8 @@ pub fn webhooks(
     found: &mut BTreeMap<String, WebhookConfig>,
     reporter: &mut Reporter,
 ) {
-    for keyword in ["notify_webhook", "cloud_address"] {
+    // Not every section has both.
+    for keyword in ["notify_webhook", "cloud_address"].into_iter().filter(|k| section.block.find(k).is_some()) {
         for block in section.sections(keyword) {
             let Some(name) = block.name else { continue };
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };
@@ -53,7 +54,8 @@ pub fn webhooks(
 fn webhook(section: &Section<'_>, only: Option<&About>, reporter: &mut Reporter) -> Option<WebhookConfig> {
     let cloud = section.block.name == "cloud_address";
     let request = request(section, "POST", reporter)?;
-    let body = match (body(section, reporter), section.word("preset").map(|word| word.text.as_ref())) {
+    let preset = if cloud { None } else { section.word("preset").map(|word| word.text.as_ref()) };
+    let body = match (body(section, reporter), preset) {
         (Some(body), _) => body,
         (None, _) if cloud => WebhookBody::Empty,
         (None, Some("cloudevents")) => WebhookBody::CloudEvents,
@@ -116,7 +118,8 @@ fn request(section: &Section<'_>, method: &str, reporter: &mut Reporter) -> Opti
         reporter.error(section.span, format!("`{method}` is not a request method: the block is left out"));
         return None;
     }
-    let token = section.sections("token").next().map(|section| token(section, reporter));
+    let has_token = section.block.find("token").is_some();
+    let token = has_token.then(|| section.sections("token").next()).flatten().map(|section| token(section, reporter));
     Some(RequestConfig {
         url,
         method,
@@ -150,7 +153,22 @@ fn body(section: &Section<'_>, reporter: &mut Reporter) -> Option<WebhookBody> {
         }
         reporter.error(word.span, format!("`body_file` takes an absolute path, not `{}`", word.text));
     }
-    section.text("body_template").map(|text| WebhookBody::Template(text.to_owned()))
+    let word = section.word("body_template")?;
+    let kind = words(section, "header")
+        .find(|words| words.first().is_some_and(|name| name.text.eq_ignore_ascii_case("content-type")));
+    if kind.is_some_and(|words| words.iter().all(|word| !word.text.contains("json"))) {
+        return Some(WebhookBody::Template(word.text.to_string()));
+    }
+    // A quoted text of this language cannot have double quotes.
+    let text = word.text.replace('\'', "\"");
+    // Inside quotes or not, a number is legal.
+    let sample = PLACES.iter().fold(text.clone(), |text, place| text.replace(&format!("{{{{{place}}}}}"), "1"));
+    if let Err(why) = serde_json::from_str::<serde_json::Value>(&sample) {
+        reporter
+            .warning(word.span, format!("this text is no JSON: {why}"))
+            .help("`'` stands for a double quote; what is no JSON needs `header Content-Type …`");
+    }
+    Some(WebhookBody::Template(text))
 }
 
 fn events(section: &Section<'_>, reporter: &mut Reporter) -> BTreeSet<String> {

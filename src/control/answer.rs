@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::api::{self, Answer, Endpoint, MaintenanceOrder, Method, RealServerOrder, Refused, Request, refused};
 use super::handle::{Handle, Unanswered};
 use super::server::{Access, Caller, CountPanics};
+use crate::status::metrics;
 use crate::status::model::{self, Event, Outcome};
 
 /// Bytes of a body that is read.
@@ -95,7 +96,9 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
     let by = caller.peer.to_string();
     let request = match route.endpoint {
         Endpoint::Status => Request::Status,
+        Endpoint::Metrics => return metrics(caller, by).await,
         Endpoint::Events => return events(caller, &query).await,
+        Endpoint::Why => Request::Why,
         Endpoint::OpenApi => return Ok(json(200, Bytes::from_static(OPENAPI.as_bytes()))),
         Endpoint::Failover => Request::Failover { instance: name },
         Endpoint::Maintenance => Request::Maintenance(
@@ -113,8 +116,19 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
     Ok(match ask(&caller.handle, request, by).await? {
         Answer::Status(status) => of(200, &*status),
         Answer::Events { events, .. } => of(200, &events),
+        Answer::Why(record) => of(200, &*record),
         Answer::Outcome(outcome) => of_outcome(&outcome),
     })
+}
+
+async fn metrics(caller: &Caller, by: String) -> Result<Response, Outcome> {
+    match ask(&caller.handle, Request::Status, by).await? {
+        Answer::Status(status) => {
+            let text = metrics::render(&status);
+            Ok(response(200, metrics::CONTENT_TYPE, Body::Whole(Full::new(text.into()))))
+        }
+        _ => Err(refused(Refused::Internal, "an answer to something else")),
+    }
 }
 
 async fn ask(handle: &Handle, request: Request, by: String) -> Result<Answer, Outcome> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipvs::event::AdminState;
 use crate::status::model::{self, Event, Outcome, Status};
+use crate::status::why::Record;
 
 /// What main is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Request {
         /// At most.
         most: usize,
     },
+    /// Everything that `why` is told from.
+    Why,
     /// Hand an instance over.
     Failover {
         /// Its name.
@@ -89,6 +92,8 @@ pub enum Answer {
         /// So many before the first of them are no longer kept.
         lost: u64,
     },
+    /// To [`Request::Why`].
+    Why(Arc<Record>),
     /// To a command.
     Outcome(Outcome),
 }
@@ -203,8 +208,12 @@ pub enum Endpoint {
     Status,
     /// `/v1/events`.
     Events,
+    /// `/v1/why`.
+    Why,
     /// `/v1/openapi.json`.
     OpenApi,
+    /// `/metrics`, for Prometheus.
+    Metrics,
     /// `/v1/instances/NAME/failover`.
     Failover,
     /// `/v1/maintenance`.
@@ -238,7 +247,8 @@ pub const ROUTES: &[Route] = &[
     route(Method::Get,  "/v1/status", Endpoint::Status),
     route(Method::Get,  "/v1/events", Endpoint::Events),
     route(Method::Get,  "/v1/openapi.json", Endpoint::OpenApi),
-    // The places of `/v1/why`, `/metrics` and the status page: a row here, an arm in `answer::answer`.
+    route(Method::Get,  "/v1/why", Endpoint::Why),
+    route(Method::Get,  "/metrics", Endpoint::Metrics),
     route(Method::Post, "/v1/instances/{instance}/failover", Endpoint::Failover),
     route(Method::Post, "/v1/maintenance", Endpoint::Maintenance),
     route(Method::Post, "/v1/real-servers/{address}/drain", Endpoint::RealServer(AdminState::Drain)),

@@ -83,7 +83,8 @@ pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
 /// # Errors
 /// The file cannot be written.
 pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u8> {
-    let loaded = load(args);
+    // Nothing is kept, so nothing is packed.
+    let loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
     let text = loaded.diagnostics.render(false);
     match output {
         Some(path) => fs::write(path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?,

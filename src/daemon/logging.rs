@@ -47,6 +47,8 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// What is worth a line.
     pub level: LevelFilter,
+    /// Lines are JSON (`--log-format json`).
+    pub json: bool,
 }
 
 /// LOG_DAEMON.
@@ -75,6 +77,7 @@ impl LogOptions {
                 1 => LevelFilter::DEBUG,
                 _ => LevelFilter::TRACE,
             },
+            json: args.log_format == "json",
         }
     }
 }
@@ -110,7 +113,7 @@ pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
         // Empty until now.
         let _ = suffix.set(text.as_str().into());
     }
-    let lines = Lines { level: options.level, queues: queues.clone(), suffix: Arc::clone(&suffix) };
+    let lines = Lines { level: options.level, json: options.json, queues: queues.clone(), suffix: Arc::clone(&suffix) };
     // A second call (tests in one process) keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(lines);
     Ok(Logging { queues, stderr: options.stderr, suffix })
@@ -159,6 +162,14 @@ impl Logging {
     }
 }
 
+/// Lines that a sink has lost, all of them together.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of this process that were lost since its start because a reader was too slow or a disk full.
+pub fn lines_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
 enum Item {
     Line(Arc<Record>),
     Flush(SyncSender<()>),
@@ -187,6 +198,7 @@ impl Queue {
         if full || self.sender.send(Item::Line(Arc::clone(record))).is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -204,22 +216,25 @@ fn start(sink: Box<dyn Sink>) -> std::io::Result<Queue> {
 #[allow(clippy::disallowed_methods, reason = "a shell: stamps the notice of dropped lines")]
 fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, waiting: &AtomicUsize, dropped: &AtomicU64) {
     while let Ok(item) = receiver.recv() {
-        match item {
+        let json = match item {
             Item::Line(record) => {
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 if sink.write(&record).is_err() {
                     dropped.fetch_add(1, Ordering::Relaxed);
+                    DROPPED.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
+                record.fields.is_some()
             }
             Item::Flush(done) => {
                 let _ = done.try_send(());
                 continue;
             }
-        }
+        };
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let notice = Record::new(tracing::Level::WARN, SystemTime::now(), format!("{lost} log lines dropped"));
+            let mut notice = Record::new(tracing::Level::WARN, SystemTime::now(), format!("{lost} log lines dropped"));
+            notice.fields = json.then(|| Box::new(format::Structured::lost(lost)));
             if sink.write(&notice).is_err() {
                 dropped.fetch_add(lost, Ordering::Relaxed);
             }
@@ -230,13 +245,16 @@ fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, waiting: &Ato
 /// Lines only: nobody here looks at spans.
 struct Lines {
     level: LevelFilter,
+    json: bool,
     queues: Vec<Queue>,
     suffix: Arc<OnceLock<Arc<str>>>,
 }
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level
+        // Libraries talk of every connection; only their warnings are news.
+        let ours = metadata.module_path().is_some_and(|path| path.starts_with(env!("CARGO_PKG_NAME")));
+        *metadata.level() <= if ours { self.level } else { self.level.min(LevelFilter::WARN) }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -247,6 +265,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let text = format::render(event);
         let mut record = Record::new(*event.metadata().level(), SystemTime::now(), text);
+        record.fields = self.json.then(|| Box::new(format::fields(event)));
         let child = CHILDREN.iter().find(|(target, _)| *target == event.metadata().target());
         record.child = child.map_or("", |(_, child)| child);
         record.suffix = self.suffix.get().cloned().unwrap_or_default();

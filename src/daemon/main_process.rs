@@ -9,6 +9,7 @@ mod apply;
 mod balancer;
 mod control;
 mod dump;
+mod page;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::black_box::BlackBox;
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
 use super::notices::{DRAIN_LIMIT, Notices};
@@ -198,6 +200,7 @@ struct MainProcess {
     control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
+    black_box: BlackBox,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
     statuses: BTreeMap<TrackerKey, TrackerStatus>,
@@ -211,6 +214,7 @@ struct MainProcess {
     notices: Notices,
     told: Told,
     dumps: dump::Dumps,
+    page: page::PageSide,
     announced: bool,
     loading: Option<Loading>,
     /// A reload was asked for so soon after the last one that it waits a moment, for others like it.
@@ -259,6 +263,8 @@ enum Wake {
     Notified,
     /// Time to say who is master still.
     Reassert,
+    /// It is time to write the black box.
+    BlackBox,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -292,6 +298,7 @@ impl MainProcess {
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
             maintenance: control.is_in_maintenance(),
+            black_box: BlackBox::new(control.directory().to_owned()),
             control,
             untidy: false,
             vrrp_pid_path,
@@ -306,6 +313,7 @@ impl MainProcess {
             notices: Notices::default(),
             told: Told::default(),
             dumps: dump::Dumps::default(),
+            page: page::PageSide::default(),
             announced: false,
             loading: None,
             reload_at: None,
@@ -333,6 +341,7 @@ impl MainProcess {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
         }
         self.schedule.apply(&self.config.daemon);
+        self.apply_page();
         if self.needs_vrrp() {
             self.lock_vrrp_pid_file();
             if self.vrrp_pid_file.is_some() {
@@ -373,6 +382,7 @@ impl MainProcess {
             wake = control::wait(&mut self.control) => Wake::Control(wake),
             () = self.notify.turn() => Wake::Notified,
             () = self.notices.due() => Wake::Reassert,
+            () = self.black_box.turn() => Wake::BlackBox,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
@@ -400,6 +410,7 @@ impl MainProcess {
             Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::Reassert => self.notices.reassert(),
+            Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -466,6 +477,9 @@ impl MainProcess {
             FromVrrp::Event { event, at } => {
                 self.control.vrrp_event(&event, at);
                 self.untidy = true;
+                self.black_box.note(at, &event);
+                self.dumps.on_event(&event, at);
+                self.page.tally.on_event(&event);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
@@ -514,8 +528,8 @@ impl MainProcess {
     }
 
     fn on_death(&mut self, death: Death) {
-        self.control_child_died("vrrp", death.status);
         self.forget_dumps_of_vrrp();
+        self.control_child_died("vrrp", death.status);
         if std::mem::take(&mut self.killed_stuck) {
             self.sweep_addresses();
         }
@@ -534,6 +548,7 @@ impl MainProcess {
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
+        self.black_box.crashed(&status.to_string());
         error!("the vrrp process died: {status}");
         match status.code() {
             // keepalived's codes for "starting again will not help".
@@ -563,6 +578,7 @@ impl MainProcess {
     fn sweep_addresses(&mut self) {
         apply::sweep(&self.config.vrrp);
         self.tell_balancer_of_sweep();
+        self.notices.on_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
@@ -640,7 +656,11 @@ impl MainProcess {
         self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
         self.files.apply(&BTreeMap::new(), &BTreeMap::new());
         self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
-        tokio::join!(self.notify.drain(DRAIN_LIMIT), self.notices.finish());
+        tokio::join!(
+            self.notify.drain(DRAIN_LIMIT),
+            self.notices.finish(),
+            self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp),
+        );
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
         let counters = self.notify.counters();

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod backoff;
+pub mod black_box;
 pub mod check;
 pub mod detach;
 pub mod doctor;
@@ -34,3 +35,4 @@ pub mod supervise;
 pub mod sweep;
 pub mod trackers;
 pub mod watchdog;
+pub mod why;

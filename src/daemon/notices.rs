@@ -2,7 +2,7 @@
 //!
 //! Wiring, owned by main's loop, in which nothing here ever waits: every target has a task and a bounded queue of its
 //! own ([`crate::notify::outbox`]). A reload changes targets in place; what waits for one that stays is not lost, and
-//! one that is gone gets [`LEAVE_LIMIT`] for what it was promised.
+//! one that is gone gets a while for what it was promised.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -226,6 +226,11 @@ impl Notices {
         if let Some(reader) = reader {
             self.leaving.spawn(reader.end());
         }
+    }
+
+    /// The addresses were taken off: nobody here is said to be master still.
+    pub fn on_sweep(&mut self) {
+        self.states.retain(|_, (state, _)| *state != StateName::Master);
     }
 
     /// Tells of what VRRP says.

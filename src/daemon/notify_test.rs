@@ -127,7 +127,7 @@ fn scripts<'a>(notify: &'a NotifyConfig, config: &'a Config) -> Vec<(String, &'a
     let servers = config.balancer.services.iter().flat_map(|(id, server)| {
         let real = server.real_servers.iter().flat_map(|real| real.notify_up.iter().chain(&real.notify_down));
         let all = server.quorum_up.iter().chain(&server.quorum_down).chain(real);
-        all.map(move |command| (format!("virtual server {id}"), command))
+        all.map(move |command| (format!("virtual server {id}"), &**command))
     });
     let readers = notify.fifos.iter().filter_map(|fifo| Some((fifo.name(), fifo.script.as_ref()?)));
     let hooks = config.daemon.startup_script.iter().map(|command| ("startup_script".to_owned(), command));

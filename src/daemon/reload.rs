@@ -10,7 +10,7 @@ use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
 use crate::notify::config::{NotifyConfig, of_virtual_servers};
 use crate::notify::notice::About;
-use crate::vrrp::config::{ConfigDiff, VrrpConfig, renames};
+use crate::vrrp::config::{ConfigDiff, renames};
 
 /// The errors that the running configuration was started with, wherever they stand in the file.
 ///
@@ -52,9 +52,9 @@ fn identity(error: &Diagnostic) -> (Kind, String) {
     (error.kind, error.message.clone())
 }
 
-/// Counts of instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+/// What became of the blocks of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
     /// In both, different.
     pub changed: usize,
     /// Only in the new configuration.
@@ -63,22 +63,64 @@ pub struct Summary {
     pub removed: usize,
     /// In both, the same: not touched.
     pub unchanged: usize,
+}
+
+impl Counts {
+    /// Of blocks that are known by their keys.
+    fn of<K: Ord, V: PartialEq>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
+        let mut counts = Self::default();
+        for (key, value) in new {
+            match old.get(key) {
+                Some(before) if before == value => counts.unchanged += 1,
+                Some(_) => counts.changed += 1,
+                None => counts.added += 1,
+            }
+        }
+        counts.removed = old.len() - counts.changed - counts.unchanged;
+        counts
+    }
+
+    fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    fn differs(self) -> bool {
+        self.changed + self.added + self.removed > 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { changed, added, removed, unchanged } = self;
+        write!(f, "{changed} changed, {added} added, {removed} removed, {unchanged} unchanged")
+    }
+}
+
+/// What a reload changes, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// `vrrp_instance` blocks.
+    pub instances: Counts,
+    /// `virtual_server` blocks.
+    pub virtual_servers: Counts,
     /// Something else of the configuration differs too.
     pub others: bool,
 }
 
 impl Summary {
-    /// Of the step from `old` to `new`, which `diff` describes.
-    pub fn of(old: &VrrpConfig, new: &VrrpConfig, diff: &ConfigDiff, others: bool) -> Self {
-        let renamed = renames(&old.instances, &new.instances).len();
-        let changed = diff.instances.keys().filter(|name| old.instances.contains_key(*name)).count() + renamed;
-        Self {
+    /// Of the step from `old` to `new`; `diff` is what the vrrp process is told of it.
+    pub fn of(old: &Config, new: &Config, diff: &ConfigDiff) -> Self {
+        let renamed = renames(&old.vrrp.instances, &new.vrrp.instances).len();
+        let changed = diff.instances.keys().filter(|name| old.vrrp.instances.contains_key(*name)).count() + renamed;
+        let instances = Counts {
             changed,
             added: diff.instances.len() - changed,
             removed: diff.removed_instances.len() - renamed,
-            unchanged: new.instances.len() - diff.instances.len(),
-            others,
-        }
+            unchanged: new.vrrp.instances.len() - diff.instances.len(),
+        };
+        let virtual_servers = Counts::of(&old.balancer.services, &new.balancer.services);
+        let others = instances.differs() || virtual_servers.differs() || old != new;
+        Self { instances, virtual_servers, others }
     }
 
     /// The log line.
@@ -89,9 +131,15 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { changed, added, removed, unchanged, others } = self;
-        write!(f, "{changed} changed, {added} added, {removed} removed, {unchanged} unchanged")?;
-        if *others && changed + added + removed == 0 { f.write_str(", other settings changed") } else { Ok(()) }
+        let Self { instances, virtual_servers, others } = *self;
+        write!(f, "{instances}")?;
+        if !virtual_servers.is_empty() {
+            write!(f, "; virtual servers: {virtual_servers}")?;
+        }
+        if others && !instances.differs() && !virtual_servers.differs() {
+            f.write_str(", other settings changed")?;
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +220,7 @@ pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
 mod tests {
     use super::*;
     use crate::notify::config::NotifyScripts;
-    use crate::vrrp::config::InstanceConfig;
+    use crate::vrrp::config::{InstanceConfig, VrrpConfig};
     use crate::vrrp::types::Vrid;
 
     fn config(instances: &[(&str, u8)]) -> VrrpConfig {
@@ -208,21 +256,52 @@ mod tests {
         assert_eq!((diagnostics.has_errors(), diagnostics.count(Severity::Warning)), (false, 2), "{diagnostics:?}");
     }
 
+    fn summary(old: &Config, new: &Config) -> Summary {
+        Summary::of(old, new, &ConfigDiff::between(&old.vrrp, &new.vrrp))
+    }
+
     #[test]
-    fn summary() {
-        let old = config(&[("same", 1), ("changed", 2), ("gone", 3)]);
-        let new = config(&[("same", 1), ("changed", 9), ("new", 4), ("newer", 5)]);
-        let diff = ConfigDiff::between(&old, &new);
-        let line = Summary::of(&old, &new, &diff, true).line(Duration::from_micros(4321));
+    fn instances_are_counted() {
+        let of = |instances| Config { vrrp: config(instances), ..Config::default() };
+        let old = of(&[("same", 1), ("changed", 2), ("gone", 3)]);
+        let new = of(&[("same", 1), ("changed", 9), ("new", 4), ("newer", 5)]);
+        let line = summary(&old, &new).line(Duration::from_micros(4321));
         assert_eq!(line, "reload: 1 changed, 2 added, 1 removed, 1 unchanged, 4 ms");
-        let renamed = config(&[("same", 1), ("another name", 2), ("gone", 3)]);
-        let diff = ConfigDiff::between(&old, &renamed);
-        let line = Summary::of(&old, &renamed, &diff, true).to_string();
-        assert_eq!(line, "1 changed, 0 added, 0 removed, 2 unchanged");
-        let none = ConfigDiff::between(&new, &new);
+        let renamed = of(&[("same", 1), ("another name", 2), ("gone", 3)]);
+        assert_eq!(summary(&old, &renamed).to_string(), "1 changed, 0 added, 0 removed, 2 unchanged");
+        assert_eq!(summary(&new, &new).to_string(), "0 changed, 0 added, 0 removed, 4 unchanged");
+        let mut other = new.clone();
+        other.daemon.script_security = true;
         assert_eq!(
-            Summary::of(&new, &new, &none, true).to_string(),
+            summary(&new, &other).to_string(),
             "0 changed, 0 added, 0 removed, 4 unchanged, other settings changed"
+        );
+    }
+
+    #[test]
+    fn virtual_servers_are_counted() {
+        let of = |ports: &[u16], algo: &str| {
+            let server = |port| {
+                format!("virtual_server 192.0.2.1 {port} {{\n lb_algo {algo}\n lb_kind NAT\n protocol TCP\n}}\n")
+            };
+            let text: String = ports.iter().map(server).collect();
+            crate::conf::load_text("k.conf".as_ref(), text.as_bytes(), &Default::default()).config.unwrap()
+        };
+        let old = of(&[80, 81, 82], "rr");
+        let none = "0 changed, 0 added, 0 removed, 0 unchanged";
+        let line = |new: &Config| summary(&old, new).to_string();
+        assert_eq!(line(&old), format!("{none}; virtual servers: 0 changed, 0 added, 0 removed, 3 unchanged"));
+        assert_eq!(
+            line(&of(&[81, 82, 83, 84], "rr")),
+            format!("{none}; virtual servers: 0 changed, 2 added, 1 removed, 2 unchanged")
+        );
+        assert_eq!(
+            line(&of(&[80, 81, 82], "wlc")),
+            format!("{none}; virtual servers: 3 changed, 0 added, 0 removed, 0 unchanged")
+        );
+        assert_eq!(
+            line(&Config::default()),
+            format!("{none}; virtual servers: 0 changed, 0 added, 3 removed, 0 unchanged")
         );
     }
 

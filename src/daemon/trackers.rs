@@ -47,6 +47,7 @@ pub fn commands(config: &Config) -> Vec<&Command> {
     });
     let hooks = config.daemon.startup_script.iter().chain(&config.daemon.shutdown_script);
     let readers = config.notify.fifos.iter().filter_map(|fifo| fifo.script.as_ref());
+    let servers = servers.map(|command| &**command);
     scripts.chain(notify).chain(hooks).chain(readers).chain(servers).chain(checks(&config.balancer)).collect()
 }
 

@@ -19,7 +19,7 @@ pub struct Watchdog {
 impl Watchdog {
     /// For a process with this configuration.
     pub fn new(now: Instant, config: &VrrpConfig) -> Self {
-        let limit = stall_limit(config);
+        let limit = stall_limit(config.instances.values());
         Self { limit, look_at: now + limit / 4 }
     }
 
@@ -54,7 +54,7 @@ mod tests {
         let mut config = VrrpConfig::default();
         let instance = InstanceConfig::new("eth0", Vrid::new(1).expect("legal"));
         config.instances.insert("VI_1".to_owned(), instance);
-        let limit = stall_limit(&config);
+        let limit = stall_limit(config.instances.values());
         assert_eq!(limit.as_micros(), 1_804_687);
         (Watchdog::new(now, &config), limit)
     }

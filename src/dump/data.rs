@@ -58,7 +58,6 @@ fn instance(
     out: &mut String,
 ) -> fmt::Result {
     let Verdict { adjustment, faults, .. } = table.evaluate(&config.tracks);
-    let own = facts.config.not_built.instances.get(name);
     let interface = config.interface.as_deref();
     writeln!(out, " VRRP Instance = {name}")?;
     writeln!(out, "   VRRP Version = {}", config.version.value())?;
@@ -89,7 +88,7 @@ fn instance(
     writeln!(out, "   Number of config faults = 0")?;
     writeln!(out, "   Number of interface and track script faults = {faults}")?;
     writeln!(out, "   Number of track scripts init = {}", waiting.count())?;
-    writeln!(out, "   Last transition = {}", moment(facts.last_transition(shown), &facts.host))?;
+    writeln!(out, "   Last transition = {}", moment(facts.last_transition(name, shown), &facts.host))?;
     match shown.next_deadline {
         Some(left) => writeln!(out, "   Read timeout = {}", moment(facts.snapshot.at + left, &facts.host))?,
         None => writeln!(out, "   Read timeout = DISABLED")?,
@@ -155,7 +154,7 @@ fn instance(
     addresses(config, shown, out)?;
     unicast(config, out)?;
     tracked(&config.tracks, out)?;
-    let mails = facts.mails(own.and_then(|own| own.settings.get("smtp_alert")));
+    let mails = facts.mail().is_some_and(|mail| mail.instances.contains(name));
     writeln!(out, "   Using smtp notification = {}", either(mails, "yes", "no"))?;
     writeln!(out, "   Notify deleted = {}", either(config.notify_deleted, "Deleted", "Fault"))?;
     if let Some(scripts) = facts.config.notify.instances.get(name) {
@@ -261,7 +260,11 @@ fn groups(facts: &Facts<'_>, out: &mut String) -> fmt::Result {
         for member in &group.members {
             writeln!(out, "     {member}")?;
         }
-        writeln!(out, "   Using smtp notification = {}", either(facts.mails(None), "yes", "no"))?;
+        writeln!(
+            out,
+            "   Using smtp notification = {}",
+            either(facts.mail().is_some_and(|mail| mail.groups.contains(name)), "yes", "no")
+        )?;
         if let Some(scripts) = facts.config.notify.groups.get(name) {
             notify(facts, scripts, out)?;
         }

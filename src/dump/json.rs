@@ -225,7 +225,6 @@ fn entry(facts: &Facts<'_>, name: &str, config: &InstanceConfig, shown: &Instanc
     let garp = Garp::of(config);
     let interface = config.interface.as_deref();
     let line = |one: &AddressConfig| address(one, interface, shown.held.contains(&one.address), !config.accept);
-    let own = facts.config.not_built.instances.get(name);
     let state = state_number(shown.state);
     let named = |name: fn(&TrackerKey) -> Option<&String>| {
         config.tracks.iter().filter_map(move |track| name(&track.tracker)).cloned()
@@ -239,7 +238,7 @@ fn entry(facts: &Facts<'_>, name: &str, config: &InstanceConfig, shown: &Instanc
         vmac_ifname: "",
         ifp_ifname: interface.unwrap_or_default().to_owned(),
         master_priority: shown.master.map_or(0, |master| master.priority),
-        last_transition: Micros(facts.last_transition(shown)),
+        last_transition: Micros(facts.last_transition(name, shown)),
         garp_delay: garp.delay,
         garp_refresh: garp.refresh,
         garp_rep: garp.repeat,
@@ -261,7 +260,7 @@ fn entry(facts: &Facts<'_>, name: &str, config: &InstanceConfig, shown: &Instanc
         state,
         wantstate: state,
         version: config.version.value(),
-        smtp_alert: facts.mails(own.and_then(|own| own.settings.get("smtp_alert"))),
+        smtp_alert: facts.mail().is_some_and(|mail| mail.instances.contains(name)),
         notify_deleted: config.notify_deleted,
         scripts: notify(facts, name),
         vips: config.addresses.iter().map(line).collect(),

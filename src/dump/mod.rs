@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::command::Command;
 use crate::conf::config::Config;
+use crate::notify::config::EmailConfig;
 use crate::trackers::process::ProcessCount;
 use crate::vrrp::event::StateName;
 use crate::vrrp::snapshot::{Counters, InstanceSnapshot, Snapshot};
@@ -34,6 +35,8 @@ pub struct Facts<'a> {
     pub snapshot: &'a Snapshot,
     /// The counters of each instance when they were last cleared (STATS_CLEAR).
     pub cleared: &'a BTreeMap<String, Counters>,
+    /// When each instance changed its state last, as far as that was heard (CLOCK_REALTIME).
+    pub transitions: &'a BTreeMap<String, Duration>,
     /// The `vrrp_script`s that run at this moment.
     pub running: &'a BTreeSet<String>,
     /// What the `vrrp_track_process`es have counted.
@@ -73,24 +76,22 @@ impl<'a> Facts<'a> {
         all.filter_map(move |(name, config)| Some((name.as_str(), config, shown.get(name)?)))
     }
 
+    fn mail(&self) -> Option<&'a EmailConfig> {
+        self.config.notify.email.as_ref()
+    }
+
     /// What was counted since the counters were cleared.
     fn counters(&self, name: &str, shown: &InstanceSnapshot) -> Counters {
         self.cleared.get(name).map_or(shown.counters, |before| since(shown.counters, *before))
     }
 
     /// The moment at which an instance came into its state (CLOCK_REALTIME).
-    fn last_transition(&self, shown: &InstanceSnapshot) -> Duration {
-        self.snapshot.at.saturating_sub(shown.since)
-    }
-
-    /// Whether mail is sent of an instance's or a group's changes.
-    fn mails(&self, own: Option<&crate::conf::not_built::Setting>) -> bool {
-        use crate::conf::not_built::Setting;
-        let global = |name: &str| self.config.not_built.settings.get(name);
-        match own.or_else(|| global("smtp_alert_vrrp")).or_else(|| global("smtp_alert")) {
-            Some(Setting::Bool(on)) => *on,
-            other => other.is_some(),
-        }
+    ///
+    /// What was heard then is the same each time; what is calculated now differs by microseconds, and alerts are made
+    /// of changes.
+    fn last_transition(&self, name: &str, shown: &InstanceSnapshot) -> Duration {
+        let calculated = || self.snapshot.at.saturating_sub(shown.since);
+        self.transitions.get(name).copied().unwrap_or_else(calculated)
     }
 }
 

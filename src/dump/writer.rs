@@ -30,11 +30,26 @@ pub struct Job {
     pub mode: u32,
 }
 
+/// How a file is written.
+type Replace = Arc<dyn Fn(&Path, &Job) -> io::Result<()> + Send + Sync>;
+
 /// The thread, which ends with its owner.
-#[derive(Debug, Default)]
 pub struct Writer {
     shared: Arc<Shared>,
+    replace: Replace,
     running: bool,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::writing_with(replace)
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("running", &self.running).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +65,17 @@ struct State {
 }
 
 impl Writer {
+    /// One that writes in another way, for a test.
+    pub fn writing_with(replace: impl Fn(&Path, &Job) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { shared: Arc::default(), replace: Arc::new(replace), running: false }
+    }
+
     /// Has a file written, soon. What waits under that name is replaced.
     pub fn write(&mut self, path: PathBuf, job: Job) {
         if !self.running {
-            let shared = Arc::clone(&self.shared);
+            let (shared, replace) = (Arc::clone(&self.shared), Arc::clone(&self.replace));
             let thread = std::thread::Builder::new().name("dump".to_owned()).stack_size(STACK);
-            match thread.spawn(move || write_files(&shared)) {
+            match thread.spawn(move || write_files(&shared, &*replace)) {
                 Ok(_) => self.running = true,
                 Err(error) => return warn!("{} cannot be written: {error}", path.display()),
             }
@@ -74,7 +94,7 @@ impl Drop for Writer {
     }
 }
 
-fn write_files(shared: &Shared) {
+fn write_files(shared: &Shared, replace: &(dyn Fn(&Path, &Job) -> io::Result<()> + Send + Sync)) {
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if let Some((path, job)) = state.waiting.pop_first() {

@@ -16,9 +16,10 @@ mod virtual_server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::{BalancerConfig, VirtualServerConfig, VirtualServerId};
+use super::config::{BalancerConfig, BalancerGlobal, GroupConfig, VirtualServerConfig, VirtualServerId};
 use super::event::{AdminState, Cause, CheckerKind, Event};
 use super::groups;
 use super::snapshot::{CheckerSnapshot, RealServerSnapshot, Snapshot, VirtualServerSnapshot};
@@ -76,7 +77,8 @@ pub enum Effect {
 /// The balancer.
 #[derive(Debug)]
 pub struct Balancer {
-    config: BalancerConfig,
+    global: BalancerGlobal,
+    groups: BTreeMap<String, GroupConfig>,
     virtual_servers: BTreeMap<VirtualServerId, VirtualServer>,
     owners: BTreeMap<ServiceKey, VirtualServerId>,
     masters: BTreeSet<String>,
@@ -92,7 +94,8 @@ impl Balancer {
     /// Starts with a configuration. `masters`: the instances that are master now.
     pub fn new(now: Instant, config: BalancerConfig, masters: BTreeSet<String>) -> Self {
         let mut balancer = Self {
-            config: BalancerConfig::default(),
+            global: BalancerGlobal::default(),
+            groups: BTreeMap::new(),
             virtual_servers: BTreeMap::new(),
             owners: BTreeMap::new(),
             masters,
@@ -151,9 +154,14 @@ impl Balancer {
         &self.desired
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &BalancerConfig {
-        &self.config
+    /// The process-wide settings in force.
+    pub fn global(&self) -> &BalancerGlobal {
+        &self.global
+    }
+
+    /// Whether the addresses of this host are of interest (`ha_suspend`).
+    pub fn follows_addresses(&self) -> bool {
+        self.virtual_servers.values().any(|server| server.config.ha_suspend)
     }
 
     /// The virtual server whose service this is.
@@ -188,8 +196,18 @@ impl Balancer {
     }
 
     /// Every checker that should run.
-    pub fn checkers(&self) -> BTreeMap<CheckerId, CheckerConfig> {
-        checkers(&self.config)
+    pub fn checkers(&self) -> BTreeMap<CheckerId, Arc<CheckerConfig>> {
+        let real_servers = self
+            .virtual_servers
+            .iter()
+            .flat_map(|(id, server)| server.real_servers.values().map(move |real| (id, real)));
+        let checkers = real_servers.flat_map(|(id, real)| {
+            (0..).zip(&real.checkers).map(move |(index, checker)| {
+                let id = CheckerId { virtual_server: id.clone(), real_server: real.config.address, index };
+                (id, Arc::clone(checker))
+            })
+        });
+        checkers.collect()
     }
 
     /// The virtual servers whose checks rest.
@@ -207,7 +225,7 @@ impl Balancer {
         let Some(server) = self.virtual_servers.get_mut(&id) else { return };
         let name = server.name(real_server);
         let Some(real) = server.real_servers.get_mut(&real_server) else { return };
-        let Some(kind) = real.config.checkers.get(usize::from(index)).map(|c| CheckerKind::from(&c.probe)) else {
+        let Some(kind) = real.checkers.get(usize::from(index)).map(|c| CheckerKind::from(&c.probe)) else {
             return;
         };
         let up = matches!(health, Health::Up { .. });
@@ -280,24 +298,25 @@ impl Balancer {
         let mut events = Vec::new();
         let init_notifies = config.global.rs_init_notifies;
         let mut before = std::mem::take(&mut self.virtual_servers);
-        for (id, virtual_server) in &config.services {
-            let server = match before.remove(id) {
+        for (id, virtual_server) in config.services {
+            let server = match before.remove(&id) {
                 Some(mut server) => {
-                    server.reconfigure(now, virtual_server.clone(), init_notifies, &mut events);
+                    server.reconfigure(now, virtual_server, init_notifies, &mut events);
                     server
                 }
-                None => VirtualServer::start(id.clone(), virtual_server.clone(), init_notifies, &mut events),
+                None => VirtualServer::start(id.clone(), virtual_server, init_notifies, &mut events),
             };
-            self.virtual_servers.insert(id.clone(), server);
+            self.virtual_servers.insert(id, server);
         }
         before.values().for_each(|gone| gone.say_farewell(&Cause::Removed, &mut events));
-        self.config = config;
+        self.global = config.global;
+        self.groups = config.groups;
         self.assign_services(&mut events);
         self.effects.extend(events.into_iter().map(Effect::Emit));
         let owners = &self.owners;
-        let had = self.desired.services.len();
         self.desired.services.retain(|key, _| owners.contains_key(key));
-        self.changed |= self.desired.services.len() != had;
+        // Return paths (`masquerade`) are no part of the table, and what was refused is to be tried again.
+        self.changed = true;
         self.climbing.clear();
         let was_active: BTreeSet<VirtualServerId> = self.virtual_servers.keys().cloned().collect();
         self.look_at_each(now, starting, &was_active);
@@ -307,7 +326,7 @@ impl Balancer {
     fn assign_services(&mut self, events: &mut Vec<Event>) {
         self.owners.clear();
         for (id, server) in &mut self.virtual_servers {
-            let expansion = groups::expand(id, &server.config, &self.config.groups);
+            let expansion = groups::expand(id, &server.config, &self.groups);
             let mut warn = |message| events.push(Event::Warning { virtual_server: Some(id.clone()), message });
             if let Some(remark) = expansion.remark {
                 warn(remark);
@@ -366,20 +385,6 @@ impl Balancer {
         self.desired.services.clear();
         self.changed = true;
     }
-}
-
-/// Every checker of a configuration.
-pub fn checkers(config: &BalancerConfig) -> BTreeMap<CheckerId, CheckerConfig> {
-    let mut checkers = BTreeMap::new();
-    for (id, server) in &config.services {
-        for real in &server.real_servers {
-            for (index, checker) in (0..).zip(&real.checkers) {
-                let id = CheckerId { virtual_server: id.clone(), real_server: real.address, index };
-                checkers.insert(id, checker.clone());
-            }
-        }
-    }
-    checkers
 }
 
 /// `ha_suspend`, which works for addresses only.

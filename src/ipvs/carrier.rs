@@ -76,6 +76,8 @@ pub struct Carrier {
     retries: u32,
     retry_at: Option<Instant>,
     look_at: Option<Instant>,
+    /// The table could not be read, which was said.
+    unreadable: bool,
 }
 
 impl fmt::Debug for Carrier {
@@ -96,6 +98,7 @@ impl Carrier {
             retries: 0,
             retry_at: None,
             look_at: (keeps == Keeps::KernelSettings).then(|| now + LOOK_EVERY),
+            unreadable: false,
         }
     }
 
@@ -112,14 +115,21 @@ impl Carrier {
     /// Takes over what a predecessor left there: of its services those that are ours.
     #[must_use]
     pub fn adopt(&mut self, ours: &BTreeSet<ServiceKey>) -> Vec<Remark> {
-        match self.dataplane.dump() {
+        match self.dump() {
             Ok(mut table) => {
                 table.services.retain(|key, _| ours.contains(key));
                 self.applied = table;
                 Vec::new()
             }
-            Err(error) => vec![Remark::Unreadable(error)],
+            Err(remarks) => remarks,
         }
+    }
+
+    /// What is there now; a failure is said once.
+    fn dump(&mut self) -> Result<ServiceTable, Vec<Remark>> {
+        let result = self.dataplane.dump();
+        let said = std::mem::replace(&mut self.unreadable, result.is_err());
+        result.map_err(|error| if said { Vec::new() } else { vec![Remark::Unreadable(error)] })
     }
 
     /// Brings it in step with `desired`.
@@ -165,14 +175,14 @@ impl Carrier {
     }
 
     fn heal(&mut self, now: Instant) -> Vec<Remark> {
-        match self.dataplane.dump() {
+        match self.dump() {
             Ok(table) => {
                 self.believe(table);
                 self.step(now)
             }
-            Err(error) => {
+            Err(remarks) => {
                 self.wait(now);
-                vec![Remark::Unreadable(error)]
+                remarks
             }
         }
     }
@@ -258,9 +268,9 @@ impl Carrier {
         if self.retry_at.is_some() {
             return Vec::new();
         }
-        let table = match self.dataplane.dump() {
+        let table = match self.dump() {
             Ok(table) => table,
-            Err(error) => return vec![Remark::Unreadable(error)],
+            Err(remarks) => return remarks,
         };
         let mut lost = missing(&table, &self.desired);
         lost.retain(|operation| !self.is_hopeless(operation));

@@ -234,9 +234,9 @@ pub struct VirtualServerConfig {
     /// Margin around it (`hysteresis`), below the quorum.
     pub hysteresis: u32,
     /// On gaining quorum (`quorum_up`).
-    pub quorum_up: Option<Command>,
+    pub quorum_up: Option<Box<Command>>,
     /// On losing it (`quorum_down`).
-    pub quorum_down: Option<Command>,
+    pub quorum_down: Option<Box<Command>>,
     /// E-mail on a change of quorum (`smtp_alert`).
     pub smtp_alert: bool,
     /// `sorry_server`.
@@ -315,6 +315,9 @@ pub struct ProxyConfig {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Connect to real servers from the client's address (`proxy_transparent`).
     pub transparent: bool,
+    /// A connection that its real server has ended first is reset there when the client has ended it too
+    /// (`proxy_reset_close`): one packet less, and no port in TIME_WAIT. Not for servers that go on reading.
+    pub reset_close: bool,
 }
 
 impl Default for ProxyConfig {
@@ -327,6 +330,7 @@ impl Default for ProxyConfig {
             drain_timeout: None,
             proxy_protocol: None,
             transparent: false,
+            reset_close: false,
         }
     }
 }
@@ -395,9 +399,9 @@ pub struct RealServerConfig {
     /// Down until its checkers have succeeded (`alpha`).
     pub alpha: bool,
     /// `notify_up`.
-    pub notify_up: Option<Command>,
+    pub notify_up: Option<Box<Command>>,
     /// `notify_down`.
-    pub notify_down: Option<Command>,
+    pub notify_down: Option<Box<Command>>,
     /// E-mail on a change of state (`smtp_alert`).
     pub smtp_alert: bool,
     /// Label (`snmp_name`).

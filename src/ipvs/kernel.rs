@@ -210,8 +210,12 @@ impl Kernel {
         }
     }
 
-    /// Sends these, all in one go; the refusals by place.
-    fn batch(&mut self, requests: &[Request]) -> Result<BTreeMap<usize, CallError>, CallError> {
+    /// Carries these out in their order, many to a send; the refusals by place. One that is refused does not hold up the
+    /// next ones.
+    ///
+    /// # Errors
+    /// The kernel has no IPVS.
+    pub fn batch(&mut self, requests: &[Request]) -> Result<BTreeMap<usize, CallError>, CallError> {
         let refused = self.client()?.batch(requests);
         if refused.iter().any(|(_, error)| matches!(error, CallError::Lost(_))) {
             self.client = None;

@@ -2,20 +2,43 @@
 //!
 //! Shell: writes to `tracing`. The message is keepalived's own where it has one; the cause is a field.
 
+use super::config::VirtualServerId;
 use super::event::{Event, QuorumPhrase, threshold};
 
 /// The tracing target of what the balancer process reports, whoever writes it down.
 pub const TARGET: &str = "healthcheckers";
 
 /// Logs one event.
+///
+/// The fields under `json` are for lines in JSON: people read them in the text.
 pub fn log_event(event: &Event) {
+    let (kind, subject) = facts(event);
+    let subject = subject.map(ToString::to_string);
+    let subject = subject.as_deref();
     for Line { warn, cause, text } in lines(event) {
-        match (warn, cause) {
-            (true, Some(cause)) => tracing::warn!(target: "healthcheckers", cause, "{text}"),
-            (true, None) => tracing::warn!(target: "healthcheckers", "{text}"),
-            (false, Some(cause)) => tracing::info!(target: "healthcheckers", cause, "{text}"),
-            (false, None) => tracing::info!(target: "healthcheckers", "{text}"),
+        let cause = cause.as_deref();
+        if warn {
+            tracing::warn!(target: "healthcheckers", cause, json.kind = kind, json.subject = subject, "{text}");
+        } else {
+            tracing::info!(target: "healthcheckers", cause, json.kind = kind, json.subject = subject, "{text}");
         }
+    }
+}
+
+/// Kind and virtual server, under the names that they have in the JSON of `/v1/events`.
+fn facts(event: &Event) -> (&'static str, Option<&VirtualServerId>) {
+    match event {
+        Event::RealServer { virtual_server, .. } => ("real_server", Some(virtual_server)),
+        Event::Checker { virtual_server, .. } => ("check", Some(virtual_server)),
+        Event::Quorum { virtual_server, .. } => ("quorum", Some(virtual_server)),
+        Event::SorryServer { virtual_server, .. } => ("sorry_server", Some(virtual_server)),
+        Event::Weight { virtual_server, .. } => ("weight", Some(virtual_server)),
+        Event::Admin { virtual_server, .. } => ("admin", Some(virtual_server)),
+        Event::Panic { virtual_server, .. } => ("panic", Some(virtual_server)),
+        Event::Active { virtual_server, .. } => ("active", Some(virtual_server)),
+        Event::Checks { virtual_server, .. } => ("checks", Some(virtual_server)),
+        Event::Warning { virtual_server, .. } => ("warning", virtual_server.as_ref()),
+        Event::Note { .. } => ("note", None),
     }
 }
 
@@ -96,7 +119,6 @@ fn lines(event: &Event) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipvs::config::VirtualServerId;
     use crate::ipvs::event::{Cause, RealServerName};
     use crate::ipvs::types::{Protocol, SocketKey};
 

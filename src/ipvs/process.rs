@@ -245,6 +245,8 @@ impl Process {
         process.warn(remarks);
         process.settle(now);
         process.main.push(&FromBalancer::Ready);
+        // The configuration came in one large frame.
+        crate::net::sys::release_free_memory();
         Ok(process)
     }
 
@@ -301,7 +303,7 @@ impl Process {
             Wake::Addresses => self.on_addresses(now),
             Wake::Timer => {
                 self.balancer.handle_timeout(now);
-                let remarks = self.planes.handle_timeout(now);
+                let remarks = self.planes.handle_timeout(now, &self.balancer);
                 self.warn(remarks);
             }
             Wake::Term => self.stop_by = Some(now + TERM_PATIENCE),
@@ -312,7 +314,7 @@ impl Process {
     fn on_message(&mut self, now: Instant, message: ToBalancer) {
         match message {
             ToBalancer::Reconfigure(config) => {
-                let old = self.balancer.config().global.clone();
+                let old = self.balancer.global().clone();
                 settings::apply(&config.global, &old);
                 if config.global.ssl != old.ssl {
                     self.supervisor.set_ssl(config.global.ssl.clone());
@@ -328,6 +330,7 @@ impl Process {
                 self.watch_addresses(now);
                 let remarks = self.planes.follow(&self.balancer);
                 self.warn(remarks);
+                crate::net::sys::release_free_memory();
             }
             ToBalancer::Instance { name, master } => {
                 self.balancer.handle_input(now, Input::Instance { name, master });
@@ -387,7 +390,7 @@ impl Process {
 
     /// The addresses of this host are of interest while somebody has `ha_suspend`.
     fn watch_addresses(&mut self, now: Instant) {
-        let wanted = self.balancer.config().services.values().any(|server| server.ha_suspend);
+        let wanted = self.balancer.follows_addresses();
         match (wanted, self.addresses.is_some()) {
             (false, _) => self.addresses = None,
             (true, true) => {}

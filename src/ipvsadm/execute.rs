@@ -8,7 +8,7 @@ use super::address::Names;
 use super::command::{self, Command, List, Shown};
 use super::names::SystemNames;
 use super::source::{Entry, NoForwarder, Source};
-use super::{Leave, connections, help, json, list, save, sort};
+use super::{Leave, connections, help, json, list, restore, save, sort};
 use crate::ipvs::genl::{KernelDestination, KernelService, Request};
 use crate::ipvs::kernel::{CallError, Kernel};
 use crate::ipvs::types::ServiceKey;
@@ -52,7 +52,7 @@ pub fn main(program: &str, arguments: &[String]) -> u8 {
 pub fn run(arguments: &[String], around: &mut Surroundings<'_>) -> u8 {
     let mut kernel = Kernel::default();
     let result = match command::parse(around.program, arguments, around.names) {
-        Ok(Command::Restore) => restore(&mut kernel, around),
+        Ok(Command::Restore) => restore::run(&mut kernel, around),
         Ok(command) => carry_out(&command, &mut kernel, around),
         Err(leave) => Err(leave),
     };
@@ -71,38 +71,7 @@ pub fn run(arguments: &[String], around: &mut Surroundings<'_>) -> u8 {
     code
 }
 
-/// Each line is a command line. A mistake ends it; what the kernel refuses is said, and the next line comes. The exit code
-/// is the last line's.
-fn restore(kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
-    let mut last = Ok(());
-    loop {
-        let mut line = Vec::new();
-        match around.input.read_until(b'\n', &mut line) {
-            Ok(0) => return last,
-            Ok(_) => {}
-            Err(error) => return Err(Leave::refusal(format!("standard input: {error}"))),
-        }
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        if words.first().is_some_and(|word| word == "ipvsadm") {
-            words.remove(0);
-        }
-        if words.is_empty() {
-            continue;
-        }
-        match command::parse(around.program, &words, around.names)? {
-            Command::Restore => {}
-            command => {
-                last = carry_out(&command, kernel, around).map_err(|leave| {
-                    let _ = writeln!(around.errors, "{}", leave.text);
-                    Leave { text: String::new(), code: leave.code }
-                });
-            }
-        }
-    }
-}
-
-fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
+pub(super) fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
     let request = match command {
         Command::Help => return show(around, &help::usage(around.program)),
         Command::Version => return show(around, &help::version()),
@@ -113,17 +82,12 @@ fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'
             let text = save::table(&entries, *numeric, around.names);
             return show(around, &text);
         }
-        Command::AddService(service) => Request::new_service(service),
-        Command::EditService(service) => Request::set_service(service),
-        Command::DeleteService(key) => Request::del_service(key),
-        Command::AddServer(key, to) => Request::new_destination(key, to),
-        Command::EditServer(key, to) => Request::set_destination(key, to),
-        Command::DeleteServer(key, to) => Request::del_destination(key, *to),
-        Command::Clear => Request::flush(),
-        Command::Zero(key) => Request::zero(key.as_ref()),
-        Command::Set(timeouts) => Request::set_timeouts(*timeouts),
         Command::StartDaemon(daemon) => Request::start_daemon(daemon),
         Command::StopDaemon(state) => Request::stop_daemon(*state),
+        command => match change(command) {
+            Some(request) => request,
+            None => return Ok(()),
+        },
     };
     // Whether there is IPVS at all is another question than what the kernel says to a command.
     kernel.reach().map_err(|error| no_kernel(&error))?;
@@ -133,6 +97,28 @@ fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Surroundings<'
         Err(error) if error.errno() == Some(libc::EINTR) && matches!(command, Command::StopDaemon(_)) => Ok(()),
         Err(error) => Err(Leave::refusal(refusal(command, &error))),
     }
+}
+
+/// What changes the table. It is answered at once, so that many can be sent together.
+pub(super) fn change(command: &Command) -> Option<Request> {
+    Some(match command {
+        Command::AddService(service) => Request::new_service(service),
+        Command::EditService(service) => Request::set_service(service),
+        Command::DeleteService(key) => Request::del_service(key),
+        Command::AddServer(key, to) => Request::new_destination(key, to),
+        Command::EditServer(key, to) => Request::set_destination(key, to),
+        Command::DeleteServer(key, to) => Request::del_destination(key, *to),
+        Command::Clear => Request::flush(),
+        Command::Zero(key) => Request::zero(key.as_ref()),
+        Command::Set(timeouts) => Request::set_timeouts(*timeouts),
+        Command::Help
+        | Command::Version
+        | Command::Restore
+        | Command::List(_)
+        | Command::Save { .. }
+        | Command::StartDaemon(_)
+        | Command::StopDaemon(_) => return None,
+    })
 }
 
 fn show_list(list: &List, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
@@ -220,7 +206,7 @@ fn show(around: &mut Surroundings<'_>, text: &str) -> Result<(), Leave> {
     }
 }
 
-fn no_kernel(error: &CallError) -> Leave {
+pub(super) fn no_kernel(error: &CallError) -> Leave {
     let why = match error.errno() {
         Some(libc::EPERM) => "Permission denied (you must be root)".to_owned(),
         Some(libc::ENOENT) => "Protocol not available".to_owned(),
@@ -232,7 +218,7 @@ fn no_kernel(error: &CallError) -> Leave {
 }
 
 /// As ipvsadm says it.
-fn refusal(command: &Command, error: &CallError) -> String {
+pub(super) fn refusal(command: &Command, error: &CallError) -> String {
     use Command::{
         AddServer, AddService, DeleteServer, DeleteService, EditServer, EditService, StartDaemon, StopDaemon, Zero,
     };

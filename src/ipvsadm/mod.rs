@@ -3,14 +3,15 @@
 //!
 //! The grammar, the output, the messages and the exit codes are those of ipvsadm 1.31, byte for byte, so that scripts go
 //! on working; `--json` is ours. [`words`] understands the command line, [`command`] what is meant by it, and
-//! [`execute`] does it; [`list`], [`save`], [`connections`] and [`json`] write what is shown. All but [`execute`] and
-//! [`names`] are pure.
+//! [`execute`] does it; [`list`], [`save`], [`connections`] and [`json`] write what is shown. All but [`execute`],
+//! [`restore`] and [`names`] are pure.
 //!
 //! `-L` lists the services of the userspace forwarder too, by way of [`source::Source`]; every other command is about the
 //! kernel's.
 //!
 //! Kept differently from ipvsadm 1.31: a destination's counters are shown in 64 bits (there they wrap at 4 G
-//! connections and packets), and in `--rate` its large numbers are rounded like a service's.
+//! connections and packets), in `--rate` its large numbers are rounded like a service's, and what is wrong with a line of
+//! `-R` names the line.
 
 pub mod address;
 pub mod command;
@@ -20,6 +21,7 @@ pub mod help;
 pub mod json;
 pub mod list;
 pub mod names;
+pub mod restore;
 pub mod save;
 pub mod sort;
 pub mod source;

@@ -283,5 +283,5 @@ fn restore_ends_at_a_line_that_is_wrong() {
         },
     );
     assert_eq!((code, output.len()), (2, 0));
-    assert_eq!(String::from_utf8(errors).unwrap(), "illegal virtual server address[:port] specified\n");
+    assert_eq!(String::from_utf8(errors).unwrap(), "line 3: illegal virtual server address[:port] specified\n");
 }

@@ -24,6 +24,8 @@ use super::server::Server;
 use super::sniffer::Sniffer;
 use super::survey::{Instance, Survey};
 use super::world::{CALM, Happening, World};
+use crate::status::time::Time;
+use crate::status::why::{Answer, Explained};
 
 /// What a real server's interface is called.
 const REAL_INTERFACE: &str = "eth0";
@@ -64,6 +66,8 @@ pub struct Cluster {
     pub plan: Plan,
     /// What was seen so far.
     pub world: World,
+    /// The daemons are of our own make, and can be asked why.
+    pub can_explain: bool,
     inbox: Receiver<Happening>,
     outbox: Sender<Happening>,
     print: Box<dyn FnMut(&str)>,
@@ -136,6 +140,7 @@ impl Cluster {
             nodes,
             plan,
             world,
+            can_explain: false,
             inbox,
             outbox,
             print: Box::new(print),
@@ -222,6 +227,15 @@ impl Cluster {
             (self.print)(&entry.to_string());
         }
         self.printed = self.world.entries.len();
+    }
+
+    /// The latest change of an instance on a node with its evidence, if it is later than `since` (CLOCK_REALTIME).
+    pub fn why(&self, node: usize, instance: &str, since: Time) -> Option<Explained> {
+        let director = self.directors.get(node).filter(|_| self.can_explain)?;
+        let text = director.ask(&["why", instance, "--last", "1", "--json"]).ok()?;
+        let answer: Answer = serde_json::from_str(&text).ok()?;
+        let latest = answer.instances.into_values().flatten().next()?;
+        (latest.transition.at >= since).then_some(latest)
     }
 
     /// Starts a node's daemon.

@@ -4,8 +4,9 @@
 
 #![allow(clippy::disallowed_methods)] // A shell: it measures.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -14,6 +15,8 @@ use super::cluster::Cluster;
 use super::mounts::PRIVATE;
 use super::report::Row;
 use super::survey::{Instance, Track, TrackKind};
+use crate::status::time::Time;
+use crate::status::why::Explained;
 
 /// What a rehearsal can break, in the order in which it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -69,6 +72,9 @@ pub const ALL: [Fault; 11] = [
 
 /// Beyond the bound, to be sure that something does not happen rather than happens late.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Between two questions to a daemon that does not know its last change yet.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A `preempt_delay` longer than this is not waited for.
 const LONGEST_PREEMPT_DELAY: Duration = Duration::from_secs(30);
@@ -299,20 +305,61 @@ impl Scene {
         Ok(row)
     }
 
-    fn measure(&self, cluster: &Cluster, what: &str, at: Instant, settled: bool) -> Row {
+    fn measure(&self, cluster: &mut Cluster, what: &str, at: Instant, settled: bool) -> Row {
         let mut masters = cluster.world.masters(&self.instance.name).into_iter();
         let master = masters.next().filter(|_| masters.next().is_none());
         let since = master.as_ref().and_then(|master| cluster.world.master_since(master, &self.instance.name));
         let since = since.filter(|since| *since >= at);
         let cause = since.and(master.as_ref()).and_then(|master| cluster.world.cause(master, &self.instance.name));
+        let (requests, lost) = cluster.world.lost(at, Instant::now());
         Row {
+            requests,
+            lost,
             takeover: since.map(|since| since - at),
             cause,
             outage: Some(cluster.world.outage(at, Instant::now())),
+            why: self.explain(cluster, what, at, since.and(master.as_deref())),
             master,
             settled,
             ..empty_row(what, &self.name)
         }
+    }
+
+    /// Shows why each node changed its state since then. What happened to the successor, and to the one that was broken
+    /// and lives, is known by now, or soon.
+    fn explain(
+        &self,
+        cluster: &mut Cluster,
+        what: &str,
+        at: Instant,
+        successor: Option<&str>,
+    ) -> BTreeMap<String, String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = Time(now.saturating_sub(at.elapsed()));
+        let mut causes = BTreeMap::new();
+        for node in 0..cluster.nodes.len() {
+            let Some(name) = cluster.nodes.get(node).map(|node| node.name.clone()) else { continue };
+            let is_victim = name == self.name && what != "crash";
+            let knows = successor.is_some_and(|successor| successor == name || is_victim);
+            let deadline = Instant::now() + if knows { GRACE } else { Duration::ZERO };
+            let mut explained = cluster.why(node, &self.instance.name, since);
+            while explained.is_none() && cluster.can_explain && Instant::now() < deadline {
+                std::thread::sleep(ASK_AGAIN);
+                explained = cluster.why(node, &self.instance.name, since);
+            }
+            let Some(Explained { transition, evidence }) = explained else { continue };
+            let head = format!("why {} → {}: {}", transition.from, transition.to, transition.cause);
+            let peers = transition.peers.iter().map(|peer| format!("    {peer}"));
+            let lines = evidence.iter().map(|line| {
+                let before = transition.at.since(line.at).as_millis();
+                format!("    {before} ms before: {}", line.text)
+            });
+            for line in std::iter::once(head).chain(peers).chain(lines) {
+                cluster.note(&name, line);
+            }
+            causes.insert(name, transition.cause);
+        }
+        causes
     }
 
     /// By the priority that the new master itself advertises: trackers may have changed it.
@@ -386,9 +433,12 @@ fn empty_row(what: &str, node: &str) -> Row {
         master: None,
         takeover: None,
         outage: None,
+        requests: 0,
+        lost: 0,
         bound: None,
         settled: false,
         cause: None,
+        why: BTreeMap::new(),
         remark: String::new(),
     }
 }

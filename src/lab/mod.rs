@@ -142,6 +142,7 @@ fn rehearse(args: &LabArgs, nodes: Vec<NodeFile>) -> Result<Report> {
     let to_stderr = args.json;
     let print = move |line: &str| if to_stderr { complain(line) } else { say(line) };
     let mut cluster = Cluster::build(nodes, &program, &options, args.logs, print)?;
+    cluster.can_explain = args.daemon.is_none();
     let _signals = Signals::watch(cluster.outbox())?;
     announce(&mut cluster, &program);
     faults::start(&mut cluster)?;

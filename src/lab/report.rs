@@ -28,6 +28,10 @@ pub struct Row {
     /// Total time that a client got no answer.
     #[serde(serialize_with = "as_millis", rename = "outage_ms")]
     pub outage: Option<Duration>,
+    /// Requests from the fault until all was good again.
+    pub requests: usize,
+    /// Those without an answer.
+    pub lost: usize,
     /// What the RFC allows.
     #[serde(serialize_with = "as_millis", rename = "bound_ms")]
     pub bound: Option<Duration>,
@@ -35,6 +39,8 @@ pub struct Row {
     pub settled: bool,
     /// Why the master is the master, in its daemon's words, when it changed.
     pub cause: Option<String>,
+    /// What `holdfast why` names on each node whose state changed since, for our own daemon.
+    pub why: BTreeMap<String, String>,
     /// A word on what is unusual.
     pub remark: String,
 }
@@ -129,8 +135,8 @@ impl Report {
     }
 }
 
-const HEAD: [&str; 8] =
-    ["what happened", "to", "master then", "takeover ms", "outage ms", "RFC bound ms", "verdict", "why"];
+const HEAD: [&str; 9] =
+    ["what happened", "to", "master then", "takeover ms", "outage ms", "RFC bound ms", "lost", "verdict", "why"];
 
 /// The table as text.
 pub fn render(rows: &[Row]) -> String {
@@ -149,11 +155,12 @@ pub fn render(rows: &[Row]) -> String {
             number(row.takeover),
             number(row.outage),
             number(row.bound),
+            format!("{} of {}", row.lost, row.requests),
             format!("{verdict}{remark}"),
             row.cause.clone().unwrap_or_default(),
         ]);
     }
-    table(&cells, 3..6)
+    table(&cells, 3..7)
 }
 
 /// The first row is the head; the columns in `right` are numbers.
@@ -195,9 +202,12 @@ mod tests {
             master: Some("b".to_owned()),
             takeover: ms(3605),
             outage: ms(3590),
+            requests: 900,
+            lost: 718,
             bound: ms(3609),
             settled: true,
             cause: Some("no advert from a".to_owned()),
+            why: BTreeMap::new(),
             remark: String::new(),
         }
     }
@@ -213,10 +223,10 @@ mod tests {
             ..row()
         };
         let expected = "\
-what happened  to  master then  takeover ms  outage ms  RFC bound ms  verdict              why
--------------  --  -----------  -----------  ---------  ------------  -------------------  ----------------
-crash          a   b                   3605       3590          3609  ok                   no advert from a
-crash          a   -                      -       3590          3609  FAILED, two masters
+what happened  to  master then  takeover ms  outage ms  RFC bound ms        lost  verdict              why
+-------------  --  -----------  -----------  ---------  ------------  ----------  -------------------  ----------------
+crash          a   b                   3605       3590          3609  718 of 900  ok                   no advert from a
+crash          a   -                      -       3590          3609  718 of 900  FAILED, two masters
 ";
         assert_eq!(render(&[row(), lost]), expected);
     }

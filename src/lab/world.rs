@@ -306,6 +306,15 @@ impl World {
         answers.unwrap_or_default()
     }
 
+    /// Requests that were sent from then to then, and those of them without an answer, over all probes.
+    pub fn lost(&self, from: Instant, to: Instant) -> (usize, usize) {
+        let probes = self.probes.iter().map(|probe| {
+            let unanswered = probe.history.unanswered(from, to);
+            (probe.history.answers(from, to).values().sum::<usize>() + unanswered, unanswered)
+        });
+        probes.fold((0, 0), |sum, (all, lost)| (sum.0 + all, sum.1 + lost))
+    }
+
     /// Requests, and unanswered ones, over all probes.
     pub fn totals(&self) -> (usize, usize) {
         let totals = self.probes.iter().map(|probe| probe.history.totals());

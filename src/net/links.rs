@@ -10,6 +10,9 @@ use crate::vrrp::types::{IfIndex, Link, LinkAddress};
 
 use super::rtnl::{AddressFacts, LinkFacts, Notice};
 
+/// Links on top of each other that are looked through.
+const MOST_LAYERS: usize = 8;
+
 /// A change for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkChange {
@@ -17,7 +20,8 @@ pub enum LinkChange {
     Present(Link),
     /// A link that was reported is gone.
     Gone(IfIndex),
-    /// A port of this bridge began to forward: behind it are hosts that have heard nothing so far.
+    /// A port of this bridge, or of the one below this link, began to forward: behind it are hosts that have heard nothing so
+    /// far.
     PortForwards(IfIndex),
 }
 
@@ -108,9 +112,17 @@ impl LinkTable {
                 None => changes.extend(self.reported.remove(&index).map(|_| LinkChange::Gone(index))),
             }
         }
-        let opened = std::mem::take(&mut self.opened).into_iter().filter(|bridge| self.reported.contains_key(bridge));
-        changes.extend(opened.map(LinkChange::PortForwards));
+        let opened = std::mem::take(&mut self.opened);
+        let concerned = self.reported.keys().filter(|link| self.frames_through(**link).any(|on| opened.contains(&on)));
+        changes.extend(concerned.copied().map(LinkChange::PortForwards));
         changes
+    }
+
+    /// A link, and those below it that carry its frames: of a VLAN on a bridge, the bridge.
+    fn frames_through(&self, link: IfIndex) -> impl Iterator<Item = IfIndex> {
+        let below = |link: &IfIndex| self.facts(*link)?.lower;
+        // The ends of a veth pair are each on top of the other.
+        std::iter::successors(Some(link), below).take(MOST_LAYERS)
     }
 
     /// One link with its addresses.

@@ -34,8 +34,10 @@ const IFA_PROTO: u16 = 11;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_BRPORT_STATE: u16 = 1;
 const BR_STATE_FORWARDING: u8 = 3;
 /// Without the bits for nesting and byte order.
@@ -58,6 +60,8 @@ pub struct LinkFacts {
     pub mtu: u32,
     /// Its link-layer address.
     pub hardware: Vec<u8>,
+    /// The link of this host that it is on top of: of a VLAN or macvlan, the one that carries its frames.
+    pub lower: Option<IfIndex>,
 }
 
 /// An address on a link, as far as it concerns us.
@@ -177,6 +181,11 @@ fn link(payload: &[u8]) -> Option<LinkFacts> {
         name: attribute(attributes, IFLA_IFNAME).map(text)?,
         mtu: attribute(attributes, IFLA_MTU).and_then(number).unwrap_or(0),
         hardware: attribute(attributes, IFLA_ADDRESS).map(<[u8]>::to_vec).unwrap_or_default(),
+        // The number is one of another namespace where that is told too.
+        lower: match attribute(attributes, IFLA_LINK_NETNSID) {
+            Some(_) => None,
+            None => attribute(attributes, IFLA_LINK).and_then(number).map(IfIndex),
+        },
     })
 }
 

@@ -296,10 +296,13 @@ impl EmailConfig {
             About::Group(name) => self.groups.contains(name),
             About::VirtualServer(_) | About::RealServer { .. } | About::Node => true,
         };
-        let check = matches!(notice.what, What::Check { .. });
-        let silent = matches!(notice.what, What::Priority { .. } | What::StillMaster { .. });
-        let lower = matches!(notice.what, What::LowerPriorityAdvert { .. });
-        subject && !(fault && self.no_faults) && !(check && self.no_checks) && !silent && !lower
+        let what = match notice.what {
+            What::State { .. } => !(fault && self.no_faults),
+            What::Check { .. } => !self.no_checks,
+            What::Up { .. } | What::Down { .. } | What::Test => true,
+            What::StillMaster { .. } | What::Priority { .. } | What::LowerPriorityAdvert { .. } => false,
+        };
+        subject && what
     }
 }
 
@@ -366,8 +369,8 @@ pub struct RealServerScripts {
 pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, VirtualServerScripts> {
     let services = config.services.iter().map(|(id, server)| {
         let scripts = VirtualServerScripts {
-            quorum_up: server.quorum_up.clone(),
-            quorum_down: server.quorum_down.clone(),
+            quorum_up: server.quorum_up.as_deref().cloned(),
+            quorum_down: server.quorum_down.as_deref().cloned(),
             omega: server.omega,
             mail: server.smtp_alert,
             silent: server.real_servers.iter().filter(|real| !real.smtp_alert).map(|real| real.address).collect(),
@@ -376,7 +379,8 @@ pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, 
                 .iter()
                 .filter(|real| real.notify_up.is_some() || real.notify_down.is_some())
                 .map(|real| {
-                    (real.address, RealServerScripts { up: real.notify_up.clone(), down: real.notify_down.clone() })
+                    let (up, down) = (real.notify_up.as_deref().cloned(), real.notify_down.as_deref().cloned());
+                    (real.address, RealServerScripts { up, down })
                 })
                 .collect(),
         };
@@ -402,4 +406,79 @@ pub struct NotifyScripts {
     pub master_rx_lower_pri: Option<Command>,
     /// `notify`: any state, with four more arguments: `INSTANCE|GROUP`, name, state, priority.
     pub any: Option<Command>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(about: About, what: What) -> Notice {
+        Notice { sequence: 1, at: Duration::ZERO, about, what, cause: None }
+    }
+
+    fn instance(name: &str) -> About {
+        About::Instance(name.to_owned())
+    }
+
+    fn state(to: StateName) -> What {
+        What::State { to, priority: 1 }
+    }
+
+    fn check() -> What {
+        What::Check { up: false, detail: String::new() }
+    }
+
+    fn real_server(of: &str) -> About {
+        About::RealServer { real_server: "[192.0.2.7]:tcp:80".into(), virtual_server: of.into() }
+    }
+
+    #[test]
+    fn who_is_mailed() {
+        let mails = |no_faults, no_checks, about: About, what: What| {
+            let instances = BTreeSet::from(["told".to_owned()]);
+            EmailConfig { instances, no_faults, no_checks, ..EmailConfig::sample() }.wants(&notice(about, what))
+        };
+        assert!(mails(false, false, instance("told"), state(StateName::Fault)));
+        assert!(!mails(true, false, instance("told"), state(StateName::Fault)), "no_email_faults");
+        assert!(mails(true, false, instance("told"), state(StateName::Master)));
+        assert!(!mails(false, false, instance("other"), state(StateName::Master)), "smtp_alert off");
+        assert!(mails(false, false, real_server("v"), check()));
+        assert!(!mails(false, true, real_server("v"), check()), "no_checker_emails");
+        assert!(!mails(false, false, instance("told"), What::StillMaster { priority: 1 }));
+        assert!(!mails(false, false, instance("told"), What::Priority { state: StateName::Master, to: 1 }));
+    }
+
+    fn hook(events: &[&str], only: Option<About>) -> WebhookConfig {
+        let request = RequestConfig {
+            url: Url::Plain(String::new()),
+            method: "POST".into(),
+            headers: Vec::new(),
+            authorization: None,
+            token: None,
+            timeout: Duration::ZERO,
+            status: Vec::new(),
+            ca: None,
+        };
+        let events = events.iter().map(|event| (*event).to_owned()).collect();
+        let (body, sign, retry, reassert) = (WebhookBody::Generic, None, None, None);
+        WebhookConfig { request, body, events, only, sign, retry, reassert, last_state: false }
+    }
+
+    #[test]
+    fn what_webhooks_hear_of() {
+        let (all, faults) = (hook(&[], None), hook(&["FAULT", "CHECK"], None));
+        let of_web = hook(&[], Some(About::VirtualServer("web".into())));
+        let cloud = WebhookConfig { last_state: true, ..hook(&["MASTER"], Some(instance("VI"))) };
+        let hear = |about: About, what: What| {
+            [&all, &faults, &of_web, &cloud].map(|hook| hook.wants(&notice(about.clone(), what.clone())))
+        };
+        assert_eq!(hear(instance("VI"), state(StateName::Fault)), [true, true, false, true]);
+        assert_eq!(hear(instance("VI"), state(StateName::Master)), [true, false, false, true]);
+        assert_eq!(hear(instance("other"), state(StateName::Master)), [true, false, false, false]);
+        assert_eq!(hear(instance("VI"), What::Priority { state: StateName::Master, to: 1 }), [false; 4]);
+        assert_eq!(hear(real_server("web"), What::Down { detail: String::new() }), [true, false, true, false]);
+        assert_eq!(hear(real_server("ftp"), What::Down { detail: String::new() }), [true, false, false, false]);
+        assert_eq!(hear(real_server("web"), check()), [false, true, false, false]);
+        assert!(cloud.asks(&state(StateName::Master)) && !cloud.asks(&state(StateName::Fault)));
+    }
 }

@@ -153,6 +153,7 @@ pub struct FifoReader {
 
 impl FifoReader {
     /// Starts it, once the one before it has ended: two readers would each get a part. Must be called inside the runtime.
+    #[allow(clippy::disallowed_methods, reason = "a shell: this value holds the handle of its task")]
     pub fn start(command: Prepared, name: String, path: &Path, before: Option<Self>) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let args = vec![path.display().to_string()];

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -107,6 +107,7 @@ struct Shared {
 
 impl Outbox {
     /// A queue and its task. `make` makes the target anew after a panic. Must be called inside the runtime.
+    #[allow(clippy::disallowed_methods, reason = "a shell: the queue holds the handle of its task")]
     pub fn start<D: Deliver>(name: String, make: impl Fn() -> D + Send + 'static) -> Self {
         let shared = Arc::new(Shared {
             name,
@@ -175,6 +176,8 @@ impl Outbox {
         let Some(mut worker) = worker else { return };
         if timeout(limit, &mut worker).await.is_err() {
             worker.abort();
+            // Its end, so that nothing is sent after this; an aborted task ends at its next await.
+            let _ = worker.await;
             let left = self.shared.waiting().len() as u64;
             self.shared.abandoned.fetch_add(left, Ordering::Relaxed);
             warn!("{}: {left} notices could not be delivered in time and are given up", self.shared.name);
@@ -214,10 +217,11 @@ impl Shared {
 /// The target's task, begun again after a panic.
 async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
     loop {
-        let ended = tokio::spawn(work(shared.clone(), make())).await;
-        match ended {
-            Ok(()) => return,
-            Err(lost) if lost.is_panic() => {
+        // A task of its own, which ends with this one.
+        let mut task = JoinSet::new();
+        task.spawn(work(shared.clone(), make()));
+        match task.join_next().await {
+            Some(Err(lost)) if lost.is_panic() => {
                 shared.panics.fetch_add(1, Ordering::Relaxed);
                 error!("{}: a defect in this program ended its task, which is begun again: {lost}", shared.name);
                 // The notice that it stumbled over would make it stumble again.
@@ -227,7 +231,7 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
                 }
                 sleep(FIRST_RETRY).await;
             }
-            Err(_) => return,
+            _ => return,
         }
     }
 }
@@ -392,9 +396,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn at_the_end_nobody_waits_for_ever() {
-        let (outbox, _) = start(|_, _| Err(Failure { reason: "down".into(), then: Then::Retry }));
+        let (outbox, log) = start(|_, _| Err(Failure { reason: "down".into(), then: Then::Retry }));
         (1..=3).for_each(|n| outbox.push(notice(n)));
         outbox.drain(Duration::from_secs(5)).await;
         assert_eq!(outbox.counters().abandoned, 3);
+        let attempts = log.attempts.load(Ordering::Relaxed);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(log.attempts.load(Ordering::Relaxed), attempts, "given up is given up");
     }
 }

@@ -204,7 +204,10 @@ async fn ask(
     let url = url(request, fields, token).await.map_err(again)?;
     let mut headers = HeaderMap::new();
     let mut put = |name: &str, value: &str| match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-        (Ok(name), Ok(value)) => Ok(drop(headers.insert(name, value))),
+        (Ok(name), Ok(value)) => {
+            headers.insert(name, value);
+            Ok(())
+        }
         _ => Err(again(format!("its header {name} has a value that no header can have"))),
     };
     if let Some((kind, _)) = &body {

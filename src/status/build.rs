@@ -174,7 +174,13 @@ pub fn trackers(
     let status = |key| said.get(key).or_else(|| statuses.get(key)).copied().unwrap_or(TrackerStatus::Pending);
     let show = |(key, instances)| {
         let (kind, name) = kind_and_name(key);
-        Tracker { kind: kind.to_owned(), name: name.to_owned(), status: status(key).to_string(), instances }
+        Tracker {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            status: status(key).to_string(),
+            instances,
+            running: None,
+        }
     };
     users.into_iter().map(show).collect()
 }

@@ -70,8 +70,28 @@ pub struct Daemon {
     pub events_lost: u64,
     /// The sequence number of the last event; 0 before the first.
     pub last_event: u64,
+    /// Log lines of the main process that were lost since the start because a reader was too slow.
+    pub log_lines_dropped: u64,
+    /// Notify scripts and what else people are told by.
+    pub notifications: Notifications,
+    /// Panics in the status page since the start, each of which ended one connection at the most.
+    pub page_panics: u64,
     /// The control sockets.
     pub control: ControlCounters,
+}
+
+/// What has become of notifications since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notifications {
+    /// That were delivered.
+    pub delivered: u64,
+    /// That failed for good.
+    pub failed: u64,
+    /// That were given up because too many waited.
+    pub dropped: u64,
+    /// That wait.
+    pub waiting: u64,
 }
 
 /// What the control sockets have seen since the start.
@@ -265,18 +285,38 @@ pub struct Instance {
     pub dual_master: Option<DualMaster>,
     /// keepalived's counters and ours.
     pub counters: Counters,
+    /// `garp_master_delay`.
+    pub garp_delay_ms: u64,
+    /// Changes of its state since the daemon started, by where to and why.
+    pub transitions: Vec<Transition>,
+    /// How often two routers began to be master at once since the daemon started.
+    pub dual_masters: u64,
+    /// How late its timers were in all, when they were late by more than an advert interval.
+    pub timers_late_ms: u64,
 }
 
-/// Two masters at once.
+/// Two routers are master of the same addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DualMaster {
     /// The other one; unknown when only ARP was seen.
     pub peer: Option<IpAddr>,
-    /// The likely reason.
+    /// The likely reason, in one sentence.
     pub reason: String,
     /// For how long.
     pub for_ms: u64,
+}
+
+/// How often an instance came into a state for one kind of cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Transition {
+    /// The state.
+    pub to: State,
+    /// The kind of [`Cause`].
+    pub cause: String,
+    /// So often.
+    pub count: u64,
 }
 
 /// What a priority is made of.
@@ -383,6 +423,8 @@ pub struct Tracker {
     pub status: String,
     /// The instances that it counts for.
     pub instances: Vec<String>,
+    /// A script: whether it runs at this moment.
+    pub running: Option<bool>,
 }
 
 /// One `virtual_server`.

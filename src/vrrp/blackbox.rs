@@ -397,9 +397,13 @@ impl Ring {
 fn slots(file: &File, place: Place) -> Vec<(u64, u64, Vec<u8>)> {
     let size = place.slot * usize::try_from(place.slots).unwrap_or(0);
     let mut bytes = vec![0; size];
-    // A file that ends earlier was never written here.
-    if file.read_exact_at(&mut bytes, place.at).is_err() {
-        return Vec::new();
+    // Behind the end of the file nothing was written yet, which is what zeros say.
+    let mut read = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, place.at + read as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => read += n,
+        }
     }
     bytes.chunks_exact(place.slot).filter_map(whole).collect()
 }

@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::accept::AdvertError;
-use super::config::{AddressConfig, ConfigDiff, InstanceConfig, TrackerKey, Transport, VrrpConfig, renames};
+use super::config::{
+    AddressConfig, ConfigDiff, GroupConfig, InstanceConfig, TrackerKey, Transport, VrrpConfig, VrrpGlobal, renames,
+};
 use super::event::{Cause, Event, StateName, TrackerStatus};
 use super::group::{self, Group};
 use super::instance::{Health, Instance, Turn};
@@ -37,7 +39,8 @@ use timers::Timers;
 /// All virtual routers of this host.
 #[derive(Debug)]
 pub struct VrrpEngine {
-    config: VrrpConfig,
+    /// All but the instances, each of which has its own: that map is empty here.
+    shared: VrrpConfig,
     /// Time of the latest input, for what is shown.
     now: Instant,
     phase: Phase,
@@ -93,7 +96,7 @@ impl VrrpEngine {
         // A restarted process has waited before, and its cluster is alive.
         let delay = if adopt.is_empty() { config.global.startup_delay } else { Duration::ZERO };
         let mut engine = Self {
-            config: VrrpConfig::default(),
+            shared: VrrpConfig::default(),
             now,
             phase: Phase::Starting { until: now + delay },
             maintenance: false,
@@ -310,9 +313,30 @@ impl VrrpEngine {
         self.instances.values().flat_map(|instance| instance.lingering_links()).collect()
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &VrrpConfig {
-        &self.config
+    /// The configuration in force, put together: of a thousand instances that is much.
+    pub fn config(&self) -> VrrpConfig {
+        let instances = self.instances.values().map(|instance| (instance.name.clone(), instance.config.clone()));
+        VrrpConfig { instances: instances.collect(), ..self.shared.clone() }
+    }
+
+    /// The process-wide settings in force.
+    pub fn global(&self) -> &VrrpGlobal {
+        &self.shared.global
+    }
+
+    /// The groups that are configured.
+    pub fn group_configs(&self) -> &BTreeMap<String, GroupConfig> {
+        &self.shared.groups
+    }
+
+    /// The configuration of an instance.
+    pub fn instance_config(&self, name: &str) -> Option<&InstanceConfig> {
+        self.ids.get(name).and_then(|id| self.instances.get(id)).map(|instance| &instance.config)
+    }
+
+    /// The configurations of all instances, with their names.
+    pub fn instance_configs(&self) -> impl Iterator<Item = (&str, &InstanceConfig)> {
+        self.instances.values().map(|instance| (instance.name.as_str(), &instance.config))
     }
 
     // ---- conclusions ------------------------------------------------------------------------------------------

@@ -260,6 +260,46 @@ pub enum Cause {
     Removed,
 }
 
+impl Cause {
+    /// Whether this can be why an instance went from one state to another: what the tests hold every change against.
+    pub fn explains(&self, from: StateName, to: StateName) -> bool {
+        use StateName::{Backup, Deleted, Fault, Init, Master, Stop};
+        match to {
+            Master => matches!(
+                self,
+                Self::MasterSilent { .. }
+                    | Self::MasterResigned { .. }
+                    | Self::Preempting { .. }
+                    | Self::AddressOwner
+                    | Self::Adopted
+                    // A reload put it into a group whose members are masters.
+                    | Self::SyncGroup { .. }
+            ),
+            Backup if from == Master => {
+                matches!(self, Self::BetterMaster { .. } | Self::SyncGroup { .. } | Self::Failover | Self::Maintenance)
+            }
+            Backup => matches!(
+                self,
+                Self::Started
+                    | Self::FaultCleared
+                    | Self::Reconfigured
+                    | Self::Tracker { .. }
+                    | Self::SyncGroup { .. }
+                    | Self::Maintenance
+            ),
+            Fault => match self {
+                Self::Fault { reasons } => !reasons.is_empty(),
+                // A reload removed it; scripts are told FAULT unless `notify_deleted` says otherwise.
+                Self::Removed => true,
+                _ => false,
+            },
+            Stop => *self == Self::Stopping,
+            Deleted => *self == Self::Removed,
+            Init => *self == Self::Reconfigured,
+        }
+    }
+}
+
 /// The last advert heard from a master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {

@@ -5,16 +5,62 @@
 
 use super::event::{Cause, Event, StateName};
 
-/// Logs one event.
+/// Logs one event. The fields under `json` are for lines in JSON: people read them in the text.
 pub fn log_event(event: &Event) {
+    let Facts { kind, from, to, peer } = facts(event);
+    let (from, to, peer) = (from.as_deref(), to.as_deref(), peer.as_deref());
     for line in lines(event) {
         let Line { warn, instance, cause, text } = line;
-        match (warn, cause) {
-            (true, Some(cause)) => tracing::warn!(target: "vrrp", instance, cause, "{text}"),
-            (true, None) => tracing::warn!(target: "vrrp", instance, "{text}"),
-            (false, Some(cause)) => tracing::info!(target: "vrrp", instance, cause, "{text}"),
-            (false, None) => tracing::info!(target: "vrrp", instance, "{text}"),
+        let cause = cause.as_deref();
+        if warn {
+            tracing::warn!(
+                target: "vrrp", instance, cause, json.kind = kind, json.from = from, json.to = to, json.peer = peer,
+                "{text}"
+            );
+        } else {
+            tracing::info!(
+                target: "vrrp", instance, cause, json.kind = kind, json.from = from, json.to = to, json.peer = peer,
+                "{text}"
+            );
         }
+    }
+}
+
+/// What programs look for in an event, under the names that it has in the JSON of `/v1/events`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Facts {
+    kind: &'static str,
+    from: Option<String>,
+    to: Option<String>,
+    peer: Option<String>,
+}
+
+fn facts(event: &Event) -> Facts {
+    let kind = |kind| Facts { kind, ..Facts::default() };
+    let changed = |name, from: &dyn ToString, to: &dyn ToString| Facts {
+        from: Some(from.to_string()),
+        to: Some(to.to_string()),
+        ..kind(name)
+    };
+    match event {
+        Event::StateChanged { from, to, .. } => changed("state_changed", from, to),
+        Event::DualMaster { peer, .. } => Facts { peer: peer.map(|peer| peer.to_string()), ..kind("dual_master") },
+        Event::DualMasterEnded { peer, .. } => {
+            Facts { peer: peer.map(|peer| peer.to_string()), ..kind("dual_master_ended") }
+        }
+        Event::VridTaken { peer, .. } => Facts { peer: Some(peer.to_string()), ..kind("vrid_taken") },
+        Event::Renamed { .. } => kind("renamed"),
+        Event::GroupChanged { to, .. } => Facts { to: Some(to.to_string()), ..kind("group_changed") },
+        Event::PriorityChanged { from, to, .. } => changed("priority_changed", from, to),
+        Event::LowerPriorityAdvert { peer, .. } => {
+            Facts { peer: Some(peer.to_string()), ..kind("lower_priority_advert") }
+        }
+        Event::AdvertFlawed { peer, .. } => Facts { peer: Some(peer.to_string()), ..kind("advert_flawed") },
+        Event::AddressFailed { .. } => kind("address_failed"),
+        Event::TimerLate { .. } => kind("timer_late"),
+        Event::MainSilent { .. } => kind("main_silent"),
+        Event::MainBack { .. } => kind("main_back"),
+        Event::Warning { .. } => kind("warning"),
     }
 }
 

@@ -43,7 +43,7 @@ use crate::net::sys::{self, Readiness};
 use crate::net::write_queue::{Announcement, Change, Owner};
 
 use super::blackbox::{self, BlackBox, Note};
-use super::config::{TrackerKey, VrrpConfig};
+use super::config::{InstanceConfig, TrackerKey, VrrpConfig};
 use super::engine::{Effect, Input, Received, Transmit, VrrpEngine};
 use super::event::{Event, StateName, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
@@ -227,8 +227,8 @@ fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn beat_every(config: &VrrpConfig) -> Duration {
-    HEARTBEAT.min(timing::stall_limit(config) / 4)
+fn beat_every<'a>(instances: impl Iterator<Item = &'a InstanceConfig>) -> Duration {
+    HEARTBEAT.min(timing::stall_limit(instances) / 4)
 }
 
 /// What main's words mean for the black box.
@@ -305,7 +305,7 @@ impl Process {
         let delay_after_boot = config.global.delay_after_boot;
         let mut process = Self {
             statics: StaticAddresses::new(config.static_addresses.clone()),
-            beat_every: beat_every(&config),
+            beat_every: beat_every(config.instances.values()),
             engine: VrrpEngine::new(now, config, &records),
             promotion: settings::Promotion::default(),
             monitor,
@@ -454,7 +454,7 @@ impl Process {
         if self.lock_at.is_some_and(|at| at <= now) {
             self.lock_at = None;
             sys::release_free_memory();
-            settings::lock_memory(&self.engine.config().global, &Default::default());
+            settings::lock_memory(self.engine.global(), &Default::default());
         }
         Ok(())
     }
@@ -481,23 +481,24 @@ impl Process {
             // Who gives everything up needs no new settings, and must not install static addresses again.
             ToVrrp::Reconfigure(_) if self.stop_by.is_some() => {}
             ToVrrp::Reconfigure(diff) => {
-                let old = self.engine.config().global.clone();
+                let old = self.engine.global().clone();
                 let (global_changed, statics) = (diff.global.is_some(), diff.static_addresses.clone());
                 self.engine.handle_input(now, Input::Reconfigure(*diff));
                 // The effects wait until the new settings are in force.
-                let config = self.engine.config();
-                self.beat_every = beat_every(config);
+                let instances = || self.engine.instance_configs().map(|(_, config)| config);
+                self.beat_every = beat_every(instances());
+                self.promotion.apply(instances(), self.monitor.table());
                 if global_changed {
-                    settings::apply(&config.global, &old);
-                    settings::lock_memory(&config.global, &old);
-                    self.announcer.set_intervals(config.global.garp_interval, config.global.gna_interval);
-                    self.writer.set_filter(&config.global.filter);
+                    let global = self.engine.global();
+                    settings::apply(global, &old);
+                    settings::lock_memory(global, &old);
+                    self.announcer.set_intervals(global.garp_interval, global.gna_interval);
+                    self.writer.set_filter(&global.filter);
                 }
                 if let Some(addresses) = statics {
                     let change = self.statics.replace(addresses, self.monitor.table());
                     self.writer.sync(Owner::Static, change);
                 }
-                self.promotion.apply(config, self.monitor.table());
                 self.settle();
             }
             ToVrrp::Tracker { key, status } => {
@@ -585,7 +586,8 @@ impl Process {
             return;
         }
         if appeared {
-            self.promotion.apply(self.engine.config(), self.monitor.table());
+            let instances = self.engine.instance_configs().map(|(_, config)| config);
+            self.promotion.apply(instances, self.monitor.table());
         }
         self.sockets.repair(self.monitor.table(), &self.readiness);
         if let Some(change) = self.statics.links_changed(self.monitor.table()) {

@@ -258,11 +258,18 @@ pub struct GarpSchedule {
     pub second: Option<(Instant, u32)>,
     /// The periodic burst.
     pub refresh_at: Option<Instant>,
+    /// The wait that ends then.
+    refresh_wait: Duration,
     /// A burst for which others gave reason so soon after the one before that it waits, and its packets per address.
     pub again: Option<(Instant, u32)>,
     /// Until then it does.
     calm_at: Option<Instant>,
 }
+
+/// The first periodic burst of a new master, if the configured ones are further apart; each wait after it is twice as long as
+/// the one before, up to what is configured. A switch port may begin to forward within half a minute, and a master behind it
+/// that yields without a word (keepalived) leaves its clients to us: nothing else tells us of them.
+const FIRST_REFRESH: Duration = Duration::from_secs(10);
 
 /// Bursts for which others give reason come no closer than this: forged adverts and flapping ports make no storm.
 const CALM_BETWEEN_BURSTS: Duration = Duration::from_secs(1);
@@ -270,8 +277,9 @@ const CALM_BETWEEN_BURSTS: Duration = Duration::from_secs(1);
 impl GarpSchedule {
     /// The schedule of a new master.
     pub fn on_master(now: Instant, config: &GarpConfig) -> Self {
-        let second = after(now, config.delay, config.repeat);
-        Self { second, refresh_at: next_refresh(now, config), again: None, calm_at: None }
+        let mut schedule = Self { second: after(now, config.delay, config.repeat), ..Self::default() };
+        schedule.arm_refresh(now, config, FIRST_REFRESH);
+        schedule
     }
 
     /// Clients may have learned something else: another master was heard, or a link came back. Packets per address to
@@ -297,7 +305,12 @@ impl GarpSchedule {
 
     /// A reload changed the interval of the periodic bursts.
     pub fn on_refresh_changed(&mut self, now: Instant, config: &GarpConfig) {
-        self.refresh_at = next_refresh(now, config);
+        self.arm_refresh(now, config, FIRST_REFRESH);
+    }
+
+    fn arm_refresh(&mut self, now: Instant, config: &GarpConfig, wait: Duration) {
+        self.refresh_wait = wait.min(config.refresh);
+        self.refresh_at = (!config.refresh.is_zero()).then(|| now + self.refresh_wait);
     }
 
     /// The next burst.
@@ -311,7 +324,7 @@ impl GarpSchedule {
         let second = self.second.take_if(|(at, _)| *at <= now).map(|(_, repeat)| repeat);
         let refresh = self.refresh_at.is_some_and(|at| at <= now).then_some(config.refresh_repeat);
         if refresh.is_some() {
-            self.refresh_at = next_refresh(now, config);
+            self.arm_refresh(now, config, self.refresh_wait * 2);
         }
         let again = self.again.take_if(|(at, _)| *at <= now).map(|(_, repeat)| repeat);
         if again.is_some() {
@@ -323,8 +336,4 @@ impl GarpSchedule {
 
 fn after(now: Instant, delay: Duration, repeat: u32) -> Option<(Instant, u32)> {
     (!delay.is_zero() && repeat > 0).then(|| (now + delay, repeat))
-}
-
-fn next_refresh(now: Instant, config: &GarpConfig) -> Option<Instant> {
-    (!config.refresh.is_zero()).then(|| now + config.refresh)
 }

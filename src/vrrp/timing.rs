@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::config::{InstanceConfig, VrrpConfig};
+use super::config::InstanceConfig;
 use super::types::{AdvertInterval, Priority, Version};
 
 /// Skew_Time: the lower the priority, the longer the wait.
@@ -28,9 +28,9 @@ pub fn master_down(version: Version, priority: Priority, master_interval: Advert
 ///
 /// Not below [`SHORTEST_STALL`]: a machine with adverts every 10 ms has stalls of that length, and a restart costs more
 /// than waiting them out.
-pub fn stall_limit(config: &VrrpConfig) -> Duration {
+pub fn stall_limit<'a>(instances: impl Iterator<Item = &'a InstanceConfig>) -> Duration {
     let half = |i: &InstanceConfig| master_down(i.version, i.priority, i.advert_interval, i.down_timer_adverts) / 2;
-    config.instances.values().map(half).min().unwrap_or(LONGEST_STALL).clamp(SHORTEST_STALL, LONGEST_STALL)
+    instances.map(half).min().unwrap_or(LONGEST_STALL).clamp(SHORTEST_STALL, LONGEST_STALL)
 }
 
 /// See [`stall_limit`].

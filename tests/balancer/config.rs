@@ -41,7 +41,12 @@ pub fn tcp_check(address: SocketAddr) -> CheckerConfig {
 
 pub fn misc_check(command: &str) -> CheckerConfig {
     let command = Command::parse(command, None).expect("a command");
-    checker(Probe::Misc(MiscProbe { command, timeout: Duration::from_secs(7), dynamic: true, real_weight: 1 }))
+    checker(Probe::Misc(Box::new(MiscProbe {
+        command,
+        timeout: Duration::from_secs(7),
+        dynamic: true,
+        real_weight: 1,
+    })))
 }
 
 pub fn real_server(address: SocketAddr, checkers: Vec<CheckerConfig>) -> RealServerConfig {

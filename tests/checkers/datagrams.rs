@@ -43,23 +43,23 @@ fn udp(address: SocketAddr, limit: Duration) -> UdpProbe {
 fn dns(address: SocketAddr, limit: Duration) -> Finding {
     let mut target = target(address);
     target.connect_timeout = limit;
-    ask(Probe::Dns(DnsProbe { target, record_type: "SOA".to_owned(), name: ".".to_owned() }))
+    ask(Probe::Dns(Box::new(DnsProbe { target, record_type: "SOA".to_owned(), name: ".".to_owned() })))
 }
 
 #[test]
 fn silence_is_success_unless_a_reply_is_required() {
     let (silent, datagrams) = responder(|_| Vec::new());
-    assert_eq!(ask(Probe::Udp(udp(silent, SHORT))), Ok(0));
+    assert_eq!(ask(Probe::Udp(udp(silent, SHORT).into())), Ok(0));
     assert!(!datagrams.recv_timeout(PATIENT).expect("a datagram").is_empty());
     let required = UdpProbe { require_reply: true, payload: Some(b"ping".to_vec()), ..udp(silent, SHORT) };
-    assert_eq!(reason(ask(Probe::Udp(required))), format!("no reply from {silent} within 3s"));
+    assert_eq!(reason(ask(Probe::Udp(required.into()))), format!("no reply from {silent} within 3s"));
     assert_eq!(datagrams.recv_timeout(PATIENT).expect("a datagram"), b"ping");
 }
 
 #[test]
 fn a_dead_port_is_told_by_icmp() {
     let closed = closed_port();
-    assert_eq!(reason(ask(Probe::Udp(udp(closed, PATIENT)))), format!("connection refused by {closed}"));
+    assert_eq!(reason(ask(Probe::Udp(udp(closed, PATIENT).into()))), format!("connection refused by {closed}"));
     assert_eq!(reason(dns(closed, PATIENT)), format!("connection refused by {closed}"));
 }
 
@@ -74,7 +74,7 @@ fn replies_are_held_against_pattern_and_lengths() {
             max_reply_length: most,
             ..udp(echo, PATIENT)
         };
-        ask(Probe::Udp(probe))
+        ask(Probe::Udp(probe.into()))
     };
     assert_eq!(ask(b"pong!", &[(b'p', 0xff), (0, 0), (b'n', 0xff)], 255), Ok(0));
     assert_eq!(reason(ask(b"pong!", &[(b'q', 0xff)], 255)), "the reply does not begin as require_reply says");

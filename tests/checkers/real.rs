@@ -250,7 +250,7 @@ fn nsd_answers() {
     let Some(nsd) = nsd else { return };
     let dns = |record_type: &str, name: &str| {
         let (record_type, name) = (record_type.to_owned(), name.to_owned());
-        nsd.ask(Probe::Dns(DnsProbe { target: target(local(53)), record_type, name }))
+        nsd.ask(Probe::Dns(Box::new(DnsProbe { target: target(local(53)), record_type, name })))
     };
     for record_type in ["SOA", "A", "NS", "CNAME", "MX", "TXT", "AAAA", "RRSIG", "DNSKEY", "TYPE65500", "any"] {
         assert_eq!(dns(record_type, "example.org"), Ok(0), "{record_type}");

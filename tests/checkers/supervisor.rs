@@ -44,7 +44,8 @@ impl Driver {
     }
 
     fn set(&mut self, checkers: impl IntoIterator<Item = (u16, CheckerConfig)>) {
-        self.supervisor.set_checkers(checkers.into_iter().map(|(number, config)| (id(number), config)).collect());
+        self.supervisor
+            .set_checkers(checkers.into_iter().map(|(number, config)| (id(number), Arc::new(config))).collect());
     }
 
     /// Runs until the next report.
@@ -185,7 +186,7 @@ fn main_runs_the_commands() {
     let misc = |text: &str| {
         let command = Command::parse(text, None).expect("a command");
         let probe = MiscProbe { command, timeout: Duration::from_secs(3), dynamic: true, real_weight: 10 };
-        checker(Probe::Misc(probe))
+        checker(Probe::Misc(Box::new(probe)))
     };
     block_on(async {
         let mut driver = Driver::new(8, [(1, misc("/bin/check a"))]);

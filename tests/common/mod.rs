@@ -2,7 +2,12 @@
 #![allow(dead_code, unused_macros, unused_imports, missing_docs)] // Each test binary uses a part.
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Debian's keepalived, the reference that the interoperability tests run against.
 pub const KEEPALIVED: &str = "/usr/sbin/keepalived";
@@ -33,6 +38,54 @@ pub fn keepalived() -> bool {
         skipped(&format!("needs {KEEPALIVED}"));
     }
     installed
+}
+
+/// A machine that is this late for a thread that wants to sleep for a moment holds up everybody.
+const HELD_UP: Duration = Duration::from_millis(50);
+
+/// Tells a story that has deadlines of the protocol in it. If it ends badly on a machine that was held up meanwhile, that
+/// may be the machine's doing, and it is told again, three times at the most: what is wrong is wrong each time. On a machine
+/// that is in time the first failure counts.
+pub fn steady(story: impl Fn()) {
+    for told in 1.. {
+        let watch = Lateness::watch();
+        let Err(panic) = catch_unwind(AssertUnwindSafe(&story)) else { return };
+        let late = watch.end();
+        if late < HELD_UP || told == 3 {
+            resume_unwind(panic);
+        }
+        eprintln!("failed on a machine that was late by {late:?}: told again");
+    }
+}
+
+/// A thread that finds out how late the machine is.
+struct Lateness {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Lateness {
+    #[allow(clippy::disallowed_methods)] // Measures real time.
+    fn watch() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+                let now = Instant::now();
+                longest = longest.max(now - last);
+                last = now;
+            }
+            longest
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// Ends the calling test, with a word, without root.

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use holdfast::lab::director::Director;
 use nix::sys::signal::Signal;
 
+use crate::common::skipped;
 use crate::rig::{
     Make, Node, PATIENCE, Rig, advert, announced, holds, logged, reload, sh, vrrp_pid, wait_address, wait_line,
     wait_state, wait_until,
@@ -90,25 +92,115 @@ pub fn killed_main(peer: Make) {
     assert_eq!(wire.owners(0, VRID), ["a", "b"]);
 }
 
-/// A vrrp process that is stopped cannot let go: main does it for it, and the peer is never the second owner for long.
-pub fn stopped_vrrp(peer: Make) {
+/// What keeps a vrrp process from its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldUp {
+    /// SIGSTOP.
+    Stopped,
+    /// An endless loop, on a CPU of its own.
+    Spinning,
+}
+
+/// A vrrp process that does not come back to its loop cannot let go: main does it for it, and the peer is never the second
+/// owner for long.
+pub fn held_up_vrrp(peer: Make, how: HeldUp) {
     let variant = Variant::V2;
     // Without preemption what comes of it stays.
     let mut rig = pair(variant, peer, "nopreempt");
     let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
     let (mark, log) = (wire.mark(), a.log_mark());
-    let stopped = vrrp_pid(a);
-    sh(a, &format!("kill -STOP {stopped}"));
+    let held_up = vrrp_pid(a);
+    match how {
+        HeldUp::Stopped => drop(sh(a, &format!("kill -STOP {held_up}"))),
+        HeldUp::Spinning if !spin(a, &held_up) => return,
+        HeldUp::Spinning => {}
+    }
     wait_line(a, log, "killed, its addresses are removed");
     wait_line(a, log, "Entering BACKUP STATE");
-    wait_until("another process", || vrrp_pid(a) != stopped);
+    wait_until("another process", || vrrp_pid(a) != held_up);
     wire.wait_priority(mark, "b", 100);
     wait_address(a, "eth0", variant.vip(), false);
     wait_address(b, "eth0", variant.vip(), true);
     // The new process is good for something.
+    let mark = wire.mark();
     rig.nodes[1].stop(PATIENCE).expect("it ends");
+    wire.wait_priority(mark, "a", 150);
     wait_state(rig.node(0), "VI_1", "MASTER");
     wait_address(rig.node(0), "eth0", variant.vip(), true);
+    wire.wait_adverts(mark, "a", 3);
+    assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
+}
+
+/// Has the process run in a circle from now on: where its system call returns to there is then a jump to itself. `false`,
+/// with a word, where that cannot be done.
+fn spin(node: &Director, pid: &str) -> bool {
+    let jump: &'static [u8] = match std::env::consts::ARCH {
+        "x86_64" => &[0xeb, 0xfe],
+        "aarch64" => &[0, 0, 0, 0x14],
+        other => {
+            skipped(&format!("a jump to itself is not known of {other}"));
+            return false;
+        }
+    };
+    // As the node numbers its processes, and they have a /proc of their own.
+    let inside = format!("cat /proc/{pid}/syscall");
+    let mut written = false;
+    wait_until("the loop waits in a system call", || {
+        let told = sh(node, &inside);
+        let Some(counter) = told.split_whitespace().last().and_then(|word| word.strip_prefix("0x")) else {
+            return false;
+        };
+        let counter = u64::from_str_radix(counter, 16).expect("hexadecimal");
+        let escaped: String = jump.iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let write =
+            format!("printf '{escaped}' | dd of=/proc/{pid}/mem bs=1 seek={counter} conv=notrunc 2>&1 || echo no");
+        let told = sh(node, &write);
+        written = !told.ends_with("no\n");
+        if !written {
+            skipped(&format!("needs write access to the memory of a process: {told}"));
+        }
+        true
+    });
+    written
+}
+
+/// All processes of a daemon, main and its children.
+fn signal_all(node: &Director, signal: &str) {
+    sh(node, &format!("kill -{signal} $(cat /run/lab-main.pid /run/lab-vrrp.pid)"));
+}
+
+/// A backup that was frozen for longer than its master-down interval, main with it, hears first and judges then.
+pub fn frozen_backup(peer: Make) {
+    let rig = pair(Variant::V2, peer, "");
+    let (wire, b) = (rig.wire(), rig.node(1));
+    signal_all(b, "STOP");
+    wire.wait_adverts(wire.mark(), "a", 6);
+    signal_all(b, "CONT");
+    wire.wait_adverts(wire.mark(), "a", 5);
+    assert_eq!(wire.owners(0, VRID), ["a"]);
+    assert!(!logged(b, "Entering MASTER"));
+    assert_eq!(b.state("VI_1").as_deref(), Some("BACKUP"));
+}
+
+/// A master that is frozen with its main is replaced; thawed, it finds another master, and there is one again, which clients
+/// are told.
+pub fn frozen_master(peer: Make) {
+    let variant = Variant::V2;
+    let rig = pair(variant, peer, "");
+    let (wire, a, b) = (rig.wire(), rig.node(0), rig.node(1));
+    let mark = wire.mark();
+    signal_all(a, "STOP");
+    wire.wait_priority(mark, "b", 100);
+    wait_state(b, "VI_1", "MASTER");
+    let mark = wire.mark();
+    signal_all(a, "CONT");
+    wire.wait_priority(mark, "a", 150);
+    wire.wait(mark, "an announcement", |frame| frame.host == "a" && announced(frame) == Some(variant.vip()));
+    wait_state(b, "VI_1", "BACKUP");
+    wait_address(b, "eth0", variant.vip(), false);
+    wait_state(a, "VI_1", "MASTER");
+    wait_address(a, "eth0", variant.vip(), true);
+    wire.wait_adverts(mark, "a", 3);
     assert_eq!(wire.owners(0, VRID), ["a", "b", "a"]);
 }
 
@@ -340,7 +432,7 @@ pub fn sync_group(peer: Make) {
 /// A reload of an unchanged file is not to be seen on the wire, nor is one of a file that is wrong.
 pub fn reload_of_nothing(peer: Make) {
     let variant = Variant::V3;
-    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1\ngarp_master_refresh 0";
     let rig = pair(variant, peer, quiet);
     let (wire, a) = (rig.wire(), rig.node(0));
     announced_twice(&rig, variant);
@@ -377,7 +469,7 @@ fn announced_twice(rig: &Rig, variant: Variant) {
 /// A third address by a reload of the master, and gone again by the next: only that one changes.
 pub fn reload_of_one_address(master: Make, backup: Make) {
     let variant = Variant::V3;
-    let quiet = "garp_master_repeat 1\ngarp_master_delay 1";
+    let quiet = "garp_master_repeat 1\ngarp_master_delay 1\ngarp_master_refresh 0";
     let new = crate::rig::ip("10.9.0.102");
     let two = variant.instance(0, 2, 150, quiet);
     let three = two.replace("10.9.0.101/24", "10.9.0.101/24\n10.9.0.102/24");

@@ -70,16 +70,24 @@ pub fn late_switch_port(behind: Make, beside: Make) {
     assert!(!holds(rig.node(1), "eth0", V.vip()));
 }
 
-/// The interface is a bridge of the router's own. A port that begins to forward has hosts behind it that heard nothing.
-pub fn port_of_our_own_bridge() {
-    let config = V.instance(0, 1, 150, FEW_BURSTS).replace("eth0", "br0");
+/// The interface is a bridge of the router's own, or on top of it. A port that begins to forward has hosts behind it that
+/// heard nothing.
+pub fn port_of_our_own_bridge(interface: &str) {
+    let config = V.quick(&V.instance(0, 1, 150, FEW_BURSTS)).replace("eth0", interface);
     let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, config)]);
     sh(
         rig.node(0),
         "ip addr flush dev eth0 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && \
          ip link set eth0 master br0 && ip link add p0 type veth peer name p1 && ip link set p0 master br0 && \
-         ip link set p0 up && ip link set p1 up && ip addr add 10.9.0.11/24 dev br0",
+         ip link set p0 up && ip link set p1 up",
     );
+    if interface != "br0" {
+        // A VLAN would be the usual case, and not every kernel has them.
+        let line =
+            format!("ip link add link br0 name {interface} type macvlan mode bridge && ip link set {interface} up");
+        sh(rig.node(0), &line);
+    }
+    sh(rig.node(0), &format!("ip addr add 10.9.0.11/24 dev {interface}"));
     let port = |state: &str| sh(rig.node(0), "bridge link show dev p0").contains(&format!("state {state}"));
     wait_until("the port forwards", || port("forwarding"));
     rig.nodes[0].start().expect("it starts");

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use holdfast::lab::director::{Daemon, Director};
 use holdfast::lab::frame::{Advert, Meaning};
@@ -19,7 +19,7 @@ use holdfast::lab::lan::{self, Lan};
 use holdfast::lab::mounts::ExtraFile;
 use holdfast::lab::sniffer::{Frame, Sniffer};
 
-use crate::common::KEEPALIVED;
+use crate::common::{KEEPALIVED, steady};
 
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -210,21 +210,23 @@ impl Wire {
         self.0.1.notify_all();
     }
 
-    /// A place in the capture: frames after it are those of later.
-    pub fn mark(&self) -> usize {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// The time by the capture's clock, in nanoseconds: frames after it are those that come later, whenever they are read.
+    pub fn mark(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        u64::try_from(now.as_nanos()).expect("for long")
     }
 
-    pub fn since(&self, mark: usize) -> Vec<Frame> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)[mark..].to_vec()
+    pub fn since(&self, mark: u64) -> Vec<Frame> {
+        let frames = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        after(&frames, mark).to_vec()
     }
 
     /// The first frame after `mark` of which `wanted` says so; waits for it.
-    pub fn wait(&self, mark: usize, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
+    pub fn wait(&self, mark: u64, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
         let deadline = Instant::now() + PATIENCE;
         let mut frames = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(frame) = frames[mark..].iter().find(|frame| wanted(frame)) {
+            if let Some(frame) = after(&frames, mark).iter().find(|frame| wanted(frame)) {
                 return frame.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -234,30 +236,27 @@ impl Wire {
     }
 
     /// The first advert of `host` after `mark` with this priority.
-    pub fn wait_priority(&self, mark: usize, host: &str, priority: u8) -> Frame {
+    pub fn wait_priority(&self, mark: u64, host: &str, priority: u8) -> Frame {
         self.wait(mark, &format!("an advert of {host} with priority {priority}"), |frame| {
             frame.host == host && advert(frame).is_some_and(|advert| advert.priority == priority)
         })
     }
 
     /// The first advert of `host` after `mark` with any priority above 0.
-    pub fn wait_master(&self, mark: usize, host: &str) -> Frame {
+    pub fn wait_master(&self, mark: u64, host: &str) -> Frame {
         self.wait(mark, &format!("an advert of {host}"), |frame| {
             frame.host == host && advert(frame).is_some_and(|advert| advert.priority > 0)
         })
     }
 
     /// Waits until `host` has sent `count` adverts after `mark`; these.
-    pub fn wait_adverts(&self, mark: usize, host: &str, count: usize) -> Vec<Frame> {
-        let mut from = mark;
-        let mut adverts = Vec::new();
+    pub fn wait_adverts(&self, mark: u64, host: &str, count: usize) -> Vec<Frame> {
+        let mut adverts: Vec<Frame> = Vec::new();
         while adverts.len() < count {
-            let seen = self.since(from);
-            from += seen.len();
-            adverts.extend(seen.into_iter().filter(|frame| frame.host == host && advert(frame).is_some()));
-            if adverts.len() < count {
-                self.wait(from, &format!("more adverts of {host}"), |f| f.host == host && advert(f).is_some());
-            }
+            let last = adverts.last().map_or(mark.saturating_sub(1), nanoseconds);
+            adverts.push(self.wait(last + 1, &format!("more adverts of {host}"), |frame| {
+                frame.host == host && advert(frame).is_some()
+            }));
         }
         adverts
     }
@@ -271,7 +270,7 @@ impl Wire {
 
     /// Who was master of this VRID after `mark`, one after the other. A single advert of the one before, which
     /// crossed the first of the new one on the wire, does not make it master again; more than that does.
-    pub fn owners(&self, mark: usize, vrid: u8) -> Vec<String> {
+    pub fn owners(&self, mark: u64, vrid: u8) -> Vec<String> {
         let mut owners: Vec<(String, usize, bool)> = Vec::new();
         for frame in self.since(mark) {
             if !advert(&frame).is_some_and(|advert| advert.vrid == vrid && advert.priority > 0) {
@@ -285,6 +284,15 @@ impl Wire {
         }
         owners.into_iter().map(|(host, ..)| host).collect()
     }
+}
+
+fn nanoseconds(frame: &Frame) -> u64 {
+    u64::try_from(frame.at.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Frames are captured in the order of their times.
+fn after(frames: &[Frame], mark: u64) -> &[Frame] {
+    &frames[frames.partition_point(|frame| nanoseconds(frame) < mark)..]
 }
 
 /// The advert in a frame.
@@ -376,11 +384,12 @@ pub fn reload(node: &Director, config: &str) {
     node.reload();
 }
 
-/// Runs a story for each case at the same time. All end before the first failure is told.
+/// Tells a story for each case at the same time ([`steady`]). All end before the first failure is told.
 pub fn each<T: std::fmt::Debug + Send + Sync>(cases: &[T], story: impl Fn(&T) + Sync) {
     let failed: Vec<_> = std::thread::scope(|scope| {
         let story = &story;
-        let threads: Vec<_> = cases.iter().map(|case| (case, scope.spawn(move || story(case)))).collect();
+        let tell = |case| scope.spawn(move || steady(|| story(case)));
+        let threads: Vec<_> = cases.iter().map(|case| (case, tell(case))).collect();
         threads.into_iter().filter_map(|(case, thread)| Some((case, thread.join().err()?))).collect()
     });
     if let Some((case, panic)) = failed.into_iter().next() {

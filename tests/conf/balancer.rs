@@ -163,15 +163,14 @@ virtual_server 192.0.2.1 80 {
     let dns = DnsProbe { target: to(), record_type: "SOA".to_owned(), name: ".".to_owned() };
     let smtp = SmtpProbe { targets: vec![to()], helo_name: "smtpchecker.keepalived.org".to_owned() };
     let checkers = &only(&config).real_servers[0].checkers;
-    let Probe::Misc(MiscProbe { command, timeout, dynamic: false, .. }) = &checkers[7].probe else {
-        panic!("{checkers:?}")
-    };
+    let Probe::Misc(misc) = &checkers[7].probe else { panic!("{checkers:?}") };
+    let MiscProbe { command, timeout, dynamic: false, .. } = &**misc else { panic!("{checkers:?}") };
     assert_eq!((command.text.as_str(), *timeout), ("/bin/true", seconds(60)));
     let expected = [
         checker(schedule(1, 1), Probe::Tcp(to())),
         checker(schedule(1, 1), Probe::Ping(to())),
-        checker(schedule(1, 1), Probe::Udp(udp)),
-        checker(schedule(3, 60), Probe::Dns(dns)),
+        checker(schedule(1, 1), Probe::Udp(udp.into())),
+        checker(schedule(3, 60), Probe::Dns(dns.into())),
         checker(schedule(1, 3), web(None)),
         checker(schedule(1, 3), web(Some(TlsConfig::default()))),
         checker(schedule(1, 1), Probe::Smtp(smtp)),
@@ -227,7 +226,7 @@ virtual_server 192.0.2.1 80 {
         inhibit_on_failure no
         virtualhost server.example
         delay_loop 8
-        retry 5
+        fall 6
         delay_before_retry 6
         warmup 0
         connect_timeout 2
@@ -237,6 +236,7 @@ virtual_server 192.0.2.1 80 {
             alpha
             log_all_failures off
             retry 0
+            fall 9
             connect_timeout 9
             rise 1
         }
@@ -283,6 +283,7 @@ virtual_server 192.0.2.1 80 {
         max_latency: Some(seconds(1)),
     };
     assert_eq!(own.schedule, expected);
+    assert_eq!(second.checkers[1].schedule.retry, 5, "`fall 6`: five failures are tried again");
     let Probe::Misc(misc) = &second.checkers[2].probe else { panic!("{second:?}") };
     assert_eq!(misc.timeout, seconds(7), "that of the virtual server");
 }
@@ -329,6 +330,7 @@ virtual_server fwmark 0x10 {
     proxy_drain_timeout 6
     proxy_protocol v2
     proxy_transparent
+    proxy_reset_close
     real_server 2001:db8::3 8080 {
         weight 4
         lvs_method DR
@@ -371,6 +373,7 @@ virtual_server fwmark 0x10 {
         drain_timeout: Some(seconds(6)),
         proxy_protocol: Some(ProxyProtocol::V2),
         transparent: true,
+        reset_close: true,
     };
     assert_eq!(vs.proxy, proxy);
     let server = &vs.real_servers[0];
@@ -540,7 +543,7 @@ virtual_server 192.0.2.1 80 {
         min_reply_length: 2,
         max_reply_length: 9,
     };
-    assert_eq!(checkers[4].probe, Probe::Udp(udp));
+    assert_eq!(checkers[4].probe, Probe::Udp(udp.into()));
     let Probe::Misc(misc) = &checkers[5].probe else { panic!("{checkers:?}") };
     assert_eq!((misc.timeout, misc.dynamic), (seconds(3), true));
     assert_eq!(misc.command.user, Some(RunAs { user: "nobody".to_owned(), group: Some("daemon".to_owned()) }));

@@ -53,7 +53,8 @@ impl Rows {
     }
 }
 
-fn matches(pattern: &str, text: &str) -> bool {
+/// Whether a text has the parts of a pattern in their order.
+pub fn matches(pattern: &str, text: &str) -> bool {
     let mut rest = text;
     pattern.split('…').all(|part| match rest.find(part) {
         Some(at) => {

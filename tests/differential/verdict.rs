@@ -5,6 +5,7 @@ use std::process::Command;
 
 use holdfast::conf::{self, Diagnostic, LoadOptions, Severity};
 
+use crate::meanings::Meanings;
 use crate::rows::Rows;
 
 /// A network namespace with eth0 to eth5, gone when dropped.
@@ -105,7 +106,7 @@ pub fn ours(file: &Path) -> Ours {
 }
 
 /// The differences of one file that no row explains, without what only this file has in them.
-pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows) -> Vec<String> {
+pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows, meanings: &Meanings) -> Vec<String> {
     let mut found = Vec::new();
     if theirs.crashed {
         return found;
@@ -116,7 +117,18 @@ pub fn unexplained(text: &str, theirs: &Theirs, ours: &Ours, rows: &Rows) -> Vec
             || counterparts.iter().any(|d| rows.explains_warning(&d.message)) || rows.explains_warning(&message.text);
         if counterparts.is_empty() {
             found.push(format!("keepalived says, and we do not: {}", message.text));
-        } else if theirs.code != 0 && ours.code == 0 && !warned() {
+            continue;
+        }
+        let said = || counterparts.iter().map(|d| d.message.as_str());
+        if meanings.mean(&message.text, said()) != Some(true) {
+            let said: Vec<&str> = said().take(3).collect();
+            found.push(format!(
+                "keepalived says: {}\n        we say:          {}",
+                message.text,
+                said.join("\n                         ")
+            ));
+        }
+        if theirs.code != 0 && ours.code == 0 && !warned() {
             found.push(format!("keepalived refuses the file for it, and we warn: {}", message.text));
         }
     }

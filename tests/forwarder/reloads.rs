@@ -80,7 +80,7 @@ fn no_stream_notices_a_reload_every_second() {
         lan.wait_host_ready(host, "eth0").expect("a link");
     }
     // Their threads stay in the namespaces in which they begin.
-    let _servers: Vec<Server> = webs
+    let servers: Vec<Server> = webs
         .iter()
         .zip([11, 12])
         .map(|(host, last)| host.run(move || Server::at(SocketAddr::from(([10, 8, 0, last], 7000)), echo)))
@@ -132,4 +132,8 @@ fn no_stream_notices_a_reload_every_second() {
     assert!(rounds > 0 && streams.load(Ordering::Relaxed) >= CLIENTS);
     let changes = director.log().iter().filter(|line| line.state_change().is_some()).count();
     assert_eq!(changes, 2, "BACKUP, then MASTER: VRRP goes on as well");
+    // A server is ended by a connection, which has to come from where it is.
+    for (host, server) in webs.iter().zip(servers) {
+        host.run(move || drop(server));
+    }
 }

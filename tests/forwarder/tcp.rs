@@ -186,6 +186,38 @@ fn silence_ends_a_connection_and_traffic_does_not() {
 }
 
 #[test]
+fn a_reset_closes_only_what_the_server_ended_first_and_where_that_is_asked_for() {
+    let (server, streams) = Server::manual();
+    let ends_first = |settings: &holdfast::ipvs::table::ServiceSettings| {
+        let rig = Rig::new(settings, &[server.address]);
+        let (mut client, mut there) = (rig.connect(), streams.recv_timeout(LIMIT).unwrap());
+        // Everything has arrived before the end.
+        client.write_all(b"question").unwrap();
+        there.read_exact(&mut [0; 8]).unwrap();
+        there.write_all(b"answer").unwrap();
+        there.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer");
+        drop(client);
+        there.read(&mut [0; 1]).map_err(|error| error.kind())
+    };
+    assert_eq!(ends_first(&settings()), Ok(0));
+    let asked_for = proxy(|proxy| proxy.reset_close = true);
+    assert_eq!(ends_first(&asked_for), Err(io::ErrorKind::ConnectionReset));
+    // Who ends first is asked for nothing.
+    let rig = Rig::new(&asked_for, &[server.address]);
+    let (mut client, mut there) = (rig.connect(), streams.recv_timeout(LIMIT).unwrap());
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(there.read(&mut [0; 1]).unwrap(), 0);
+    there.write_all(b"late answer").unwrap();
+    drop(there);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "late answer");
+}
+
+#[test]
 fn the_proxy_protocol_comes_first() {
     for (version, header) in [(ProxyProtocol::V1, 0), (ProxyProtocol::V2, 28)] {
         let (server, streams) = Server::manual();

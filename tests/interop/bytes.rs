@@ -40,7 +40,7 @@ struct Sent {
 
 /// A master alone beside a silent host, from its start to its end.
 fn sent_by(make: Make, variant: Variant) -> Sent {
-    let config = |me| variant.quick(&variant.instance(me, 2, 150, "garp_master_delay 1"));
+    let config = |me| variant.quick(&variant.instance(me, 2, 150, "garp_master_delay 1\ngarp_master_refresh 0"));
     let mut rig = Rig::build(1, vec![Node::new("a", make, config(0)), Node::new("b", make, config(1))]);
     rig.nodes[0].start().expect("it starts");
     wait_state(rig.node(0), "VI_1", "MASTER");

@@ -52,7 +52,7 @@ fn life(variant: Variant, ours: usize) {
         wait_state(rig.node(ours), "VI_1", if master == ours { "MASTER" } else { "BACKUP" });
         wait_address(rig.node(ours), "eth0", vip, master == ours);
     };
-    let announcement = |mark: usize, host: &str| {
+    let announcement = |mark: u64, host: &str| {
         wire.wait(mark, &format!("an announcement of {host}"), |f| f.host == host && announced(f) == Some(vip));
     };
 

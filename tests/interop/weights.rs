@@ -114,7 +114,7 @@ fn set_down(rig: &Rig, kind: Kind, down: bool) {
 }
 
 /// The priority comes, and stays.
-fn see(rig: &Rig, mark: usize, seen: Seen, case: &Case) {
+fn see(rig: &Rig, mark: u64, seen: Seen, case: &Case) {
     let wire = rig.wire();
     match seen {
         Fault => wait_state(rig.node(0), "VI_1", "FAULT"),

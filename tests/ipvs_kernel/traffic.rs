@@ -97,14 +97,14 @@ fn apply(director: &Host, operations: Vec<Operation>) {
     assert!(refusals.is_empty(), "{refusals:?}");
 }
 
-fn sysctl(host: &Host, settings: &[(&str, &str)]) {
+pub fn sysctl(host: &Host, settings: &[(&str, &str)]) {
     let settings: Vec<_> =
         settings.iter().map(|(name, value)| (format!("/proc/sys/{name}"), value.to_string())).collect();
     host.run(move || settings.iter().for_each(|(path, value)| fs::write(path, value).unwrap()));
 }
 
 /// Answers each request with its name, and keeps the connection as long as the client does.
-fn serve(listener: &TcpListener, name: &str) {
+pub fn serve(listener: &TcpListener, name: &str) {
     for stream in listener.incoming() {
         let (Ok(mut stream), name) = (stream, name.to_owned()) else { continue };
         std::thread::spawn(move || {
@@ -123,16 +123,17 @@ fn serve(listener: &TcpListener, name: &str) {
 }
 
 /// One HTTP request over a connection; the body.
-fn request(stream: &mut TcpStream) -> String {
+pub fn request(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n").unwrap();
     let mut answer = String::new();
     let mut bytes = [0; 256];
     loop {
         if let Some((head, body)) = answer.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+            let head = head.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
             if body.len() == length.parse::<usize>().unwrap() {
-                return body.to_owned();
+                return body.trim_end().to_owned();
             }
         }
         let length = stream.read(&mut bytes).unwrap();
@@ -160,7 +161,7 @@ fn scheduled(scheduler: Scheduler) -> ServiceSettings {
     ServiceSettings { scheduler, ..ServiceSettings::default() }
 }
 
-fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize> {
+pub fn counts<const N: usize>(counts: [(&str, usize); N]) -> BTreeMap<String, usize> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 

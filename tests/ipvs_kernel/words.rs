@@ -43,12 +43,18 @@ fn ours(line: &str, words: &[String], input: &str) -> Outcome {
             errors: &mut errors,
         },
     );
-    Outcome {
-        line: line.to_owned(),
-        code: i32::from(code),
-        output: String::from_utf8(output).unwrap(),
-        errors: String::from_utf8(errors).unwrap(),
-    }
+    let errors = String::from_utf8(errors).unwrap();
+    // Ours tells which line of a restored table is wrong; all else is the same.
+    let errors = if line.starts_with("R ") { without_line_numbers(&errors) } else { errors };
+    Outcome { line: line.to_owned(), code: i32::from(code), output: String::from_utf8(output).unwrap(), errors }
+}
+
+fn without_line_numbers(errors: &str) -> String {
+    let bare = |line: &str| {
+        let rest = line.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+        rest.filter(|(number, _)| number.parse::<u32>().is_ok()).map_or(line, |(_, rest)| rest).to_owned() + "\n"
+    };
+    errors.lines().map(bare).collect()
 }
 
 /// Words of a line; `''` is an empty one, and blanks between quotes stay.

@@ -10,7 +10,7 @@ use holdfast::lab::host::Host;
 use nix::sys::signal::Signal;
 
 use self::holds::{Spans, Watch, clock, lateness, watch_address, watch_adverts, watch_machine};
-use crate::common::{needs_keepalived, needs_root};
+use crate::common::{needs_keepalived, needs_root, steady};
 use crate::rig::{Make, Node, PATIENCE, Rig, holds, sh, wait_state, wait_until};
 use crate::variant::Variant;
 
@@ -51,13 +51,17 @@ const ALL: [Misfortune; 11] =
 #[test]
 fn three_routers_survive_misfortune() {
     needs_root!();
-    misfortune([Make::Holdfast; 3]);
+    steady(|| {
+        misfortune([Make::Holdfast; 3]);
+    });
 }
 
 #[test]
 fn two_of_us_and_keepalived_survive_misfortune() {
     needs_keepalived!();
-    misfortune([Make::Holdfast, Make::Keepalived, Make::Holdfast]);
+    steady(|| {
+        misfortune([Make::Holdfast, Make::Keepalived, Make::Holdfast]);
+    });
 }
 
 /// What was done to a node, as far as it matters for judging it.

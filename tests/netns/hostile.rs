@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::needs_root;
+use crate::common::{needs_root, steady};
 use crate::forged::{Forged, GOOD, OURS, flood, send};
 use crate::rig::{Make, Node, Rig, advert, announced, each, logged, wait_line, wait_state};
 use crate::variant::{VRID, Variant};
@@ -65,39 +65,41 @@ fn another_address_list_is_heard_but_not_by_strict_routers() {
 #[test]
 fn a_pair_goes_on_in_a_flood() {
     needs_root!();
-    let rig = pair("");
-    let (a, b) = (rig.node(0), rig.node(1));
-    let (wire, log) = (rig.wire(), a.log_mark());
-    let (begun, pause) = (Instant::now(), Duration::from_millis(5));
-    flood(rig.node(2), &REFUSED, 60_000, pause);
-    undisturbed(&rig);
-    for (node, from) in [(a, log), (b, 0)] {
-        for told in ["wrong password", "TTL 254"] {
-            let lines = node.log().into_iter().skip(from).filter(|line| line.text.contains(told)).count();
-            // Once a minute.
-            let most = 1 + usize::try_from(begun.elapsed().as_secs() / 60).expect("few");
-            assert!((1..=most).contains(&lines), "{}: {told} {lines} times", node.name());
+    steady(|| {
+        let rig = pair("");
+        let (a, b) = (rig.node(0), rig.node(1));
+        let (wire, log) = (rig.wire(), a.log_mark());
+        let (begun, pause) = (Instant::now(), Duration::from_millis(5));
+        flood(rig.node(2), &REFUSED, 60_000, pause);
+        undisturbed(&rig);
+        for (node, from) in [(a, log), (b, 0)] {
+            for told in ["wrong password", "TTL 254"] {
+                let lines = node.log().into_iter().skip(from).filter(|line| line.text.contains(told)).count();
+                // Once a minute.
+                let most = 1 + usize::try_from(begun.elapsed().as_secs() / 60).expect("few");
+                assert!((1..=most).contains(&lines), "{}: {told} {lines} times", node.name());
+            }
         }
-    }
-    let log = a.log_mark();
-    flood(rig.node(2), &[Forged { priority: 255, ..GOOD }], 20_000, pause);
-    wait_line(a, log, "Entering BACKUP STATE");
-    // Each of them that is master answers what is worse, or resigns, at most four times an interval.
-    wait_state(a, "VI_1", "MASTER");
-    let (mark, log, begun) = (wire.mark(), a.log_mark(), Instant::now());
-    flood(rig.node(2), &[GOOD, Forged { priority: 0, ..GOOD }], 60_000, pause);
-    let answers = wire.since(mark).into_iter().filter(|f| f.host == "a");
-    let (adverts, others): (Vec<_>, Vec<_>) = answers.partition(|frame| advert(frame).is_some());
-    let announcements = others.iter().filter_map(announced).count();
-    let most = 4 * (2 + usize::try_from(begun.elapsed().as_secs()).expect("few"));
-    println!("{} adverts, {announcements} announcements, at most {most}", adverts.len());
-    // Five for each of both addresses, once an interval, and the bursts of a new master.
-    assert!(
-        adverts.len() <= most && announcements <= 4 * most + 20,
-        "{} adverts, {announcements} announcements",
-        adverts.len()
-    );
-    wait_line(a, log, "with lower priority 50");
+        let log = a.log_mark();
+        flood(rig.node(2), &[Forged { priority: 255, ..GOOD }], 20_000, pause);
+        wait_line(a, log, "Entering BACKUP STATE");
+        // Each of them that is master answers what is worse, or resigns, at most four times an interval.
+        wait_state(a, "VI_1", "MASTER");
+        let (mark, log, begun) = (wire.mark(), a.log_mark(), Instant::now());
+        flood(rig.node(2), &[GOOD, Forged { priority: 0, ..GOOD }], 60_000, pause);
+        let answers = wire.since(mark).into_iter().filter(|f| f.host == "a");
+        let (adverts, others): (Vec<_>, Vec<_>) = answers.partition(|frame| advert(frame).is_some());
+        let announcements = others.iter().filter_map(announced).count();
+        let most = 4 * (2 + usize::try_from(begun.elapsed().as_secs()).expect("few"));
+        println!("{} adverts, {announcements} announcements, at most {most}", adverts.len());
+        // Five for each of both addresses, once an interval, and the bursts of a new master.
+        assert!(
+            adverts.len() <= most && announcements <= 4 * most + 20,
+            "{} adverts, {announcements} announcements",
+            adverts.len()
+        );
+        wait_line(a, log, "with lower priority 50");
+    });
 }
 
 /// `a` is master, `b` backup, `c` runs no daemon.

@@ -99,7 +99,7 @@ fn another_link_local_address_is_followed() {
         let rig = pair(v, global);
         let (a, b, wire) = (rig.node(0), rig.node(1), rig.wire());
         let before = advert(&wire.wait_master(wire.mark(), "a")).expect("an advert").source;
-        let source_is = |mark: usize, source: &str| {
+        let source_is = |mark: u64, source: &str| {
             wire.wait(mark, &format!("an advert from {source}"), |frame| {
                 frame.host == "a" && advert(frame).is_some_and(|a| a.source == ip(source) && a.priority == 150)
             });

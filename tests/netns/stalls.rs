@@ -10,7 +10,7 @@ use holdfast::lab::host::Process;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use crate::common::needs_root;
+use crate::common::{needs_root, steady};
 use crate::rig::{Make, Node, PATIENCE, Rig, holds, sh, vrrp_pid, wait_address, wait_line, wait_state, wait_until};
 use crate::variant::{VRID, Variant};
 
@@ -34,40 +34,42 @@ fn fails_over_and_back(rig: &Rig) {
 #[test]
 fn a_log_that_nobody_reads() {
     needs_root!();
-    let nodes = vec![
-        Node::new("a", Make::Holdfast, V.instance(0, 2, 150, "")),
-        Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
-    ];
-    let mut rig = Rig::build(1, nodes);
-    rig.nodes[1].start().expect("it starts");
-    wait_state(rig.node(1), "VI_1", "MASTER");
-    let (a, wire) = (rig.node(0), rig.wire());
-    let (process, log) = with_a_small_log(&rig);
-    wire.wait_priority(0, "a", 150);
-    wait_state(rig.node(1), "VI_1", "BACKUP");
-    let waiting = || {
-        let mut bytes: libc::c_int = 0;
-        // How much waits in the pipe, without reading any of it.
-        let _ = fionread(&log, &mut bytes);
-        bytes
-    };
-    wait_until("the pipe is full", || {
-        process.signal(Signal::SIGHUP);
-        waiting() > 3500
+    steady(|| {
+        let nodes = vec![
+            Node::new("a", Make::Holdfast, V.instance(0, 2, 150, "")),
+            Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
+        ];
+        let mut rig = Rig::build(1, nodes);
+        rig.nodes[1].start().expect("it starts");
+        wait_state(rig.node(1), "VI_1", "MASTER");
+        let (a, wire) = (rig.node(0), rig.wire());
+        let (process, log) = with_a_small_log(&rig);
+        wire.wait_priority(0, "a", 150);
+        wait_state(rig.node(1), "VI_1", "BACKUP");
+        let waiting = || {
+            let mut bytes: libc::c_int = 0;
+            // How much waits in the pipe, without reading any of it.
+            let _ = fionread(&log, &mut bytes);
+            bytes
+        };
+        wait_until("the pipe is full", || {
+            process.signal(Signal::SIGHUP);
+            waiting() > 3500
+        });
+        for _ in 0..200 {
+            process.signal(Signal::SIGHUP);
+        }
+        let mark = wire.mark();
+        // Longer than the backup would wait for the next.
+        wire.wait_adverts(mark, "a", 6);
+        assert_eq!(wire.owners(mark, VRID), ["a"]);
+        fails_over_and_back(&rig);
+        process.signal(Signal::SIGTERM);
+        assert!(process.wait(PATIENCE).expect("it ends").success());
+        wait_address(a, "eth0", V.vip(), false);
+        wait_state(rig.node(1), "VI_1", "MASTER");
+        drop(log);
     });
-    for _ in 0..200 {
-        process.signal(Signal::SIGHUP);
-    }
-    let mark = wire.mark();
-    // Longer than the backup would wait for the next.
-    wire.wait_adverts(mark, "a", 6);
-    assert_eq!(wire.owners(mark, VRID), ["a"]);
-    fails_over_and_back(&rig);
-    process.signal(Signal::SIGTERM);
-    assert!(process.wait(PATIENCE).expect("it ends").success());
-    wait_address(a, "eth0", V.vip(), false);
-    wait_state(rig.node(1), "VI_1", "MASTER");
-    drop(log);
 }
 
 /// Starts the daemon of node `a`, its log going into a pipe of one page.
@@ -89,50 +91,58 @@ fn fionread(pipe: &PipeReader, bytes: &mut libc::c_int) -> libc::c_int {
 #[test]
 fn scripts_that_hang() {
     needs_root!();
-    let script = "vrrp_script t {\nscript /etc/keepalived/hang.sh\ninterval 1\ntimeout 2\nweight -10\ninit_fail\n}\n";
-    let tracks = "track_script {\nt\n}\nnotify /etc/keepalived/hang.sh";
-    let nodes = vec![
-        Node::new("a", Make::Holdfast, format!("{script}{}", V.instance(0, 2, 160, tracks)))
-            .script("hang.sh", "#!/bin/sh\ntrap '' TERM\nsleep 1000\n"),
-        Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
-    ];
-    let mut rig = Rig::build(1, nodes);
-    rig.start_in_turn();
-    wait_state(rig.node(1), "VI_1", "BACKUP");
-    wait_line(rig.node(0), 0, "VRRP_Script(t)");
-    fails_over_and_back(&rig);
-    rig.wire().wait_adverts(rig.wire().mark(), "a", 3);
-    assert_eq!(rig.wire().owners(0, VRID), ["a", "b", "a"]);
-    assert!(rig.nodes[0].stop(PATIENCE).expect("it ends").success());
-    wait_address(rig.node(0), "eth0", V.vip(), false);
+    steady(|| {
+        let script =
+            "vrrp_script t {\nscript /etc/keepalived/hang.sh\ninterval 1\ntimeout 2\nweight -10\ninit_fail\n}\n";
+        let tracks = "track_script {\nt\n}\nnotify /etc/keepalived/hang.sh";
+        let nodes = vec![
+            Node::new("a", Make::Holdfast, format!("{script}{}", V.instance(0, 2, 160, tracks)))
+                .script("hang.sh", "#!/bin/sh\ntrap '' TERM\nsleep 1000\n"),
+            Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
+        ];
+        let mut rig = Rig::build(1, nodes);
+        rig.start_in_turn();
+        wait_state(rig.node(1), "VI_1", "BACKUP");
+        wait_line(rig.node(0), 0, "VRRP_Script(t)");
+        fails_over_and_back(&rig);
+        rig.wire().wait_adverts(rig.wire().mark(), "a", 3);
+        assert_eq!(rig.wire().owners(0, VRID), ["a", "b", "a"]);
+        assert!(rig.nodes[0].stop(PATIENCE).expect("it ends").success());
+        wait_address(rig.node(0), "eth0", V.vip(), false);
+    });
 }
 
 /// Of all that is written only the pid files go to a disk.
 #[test]
 fn a_disk_that_is_full() {
     needs_root!();
-    let nodes = vec![
-        Node::new("a", Make::Holdfast, V.instance(0, 2, 150, "")),
-        Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
-    ];
-    let mut rig = Rig::build(1, nodes);
-    rig.start_in_turn();
-    wait_state(rig.node(1), "VI_1", "BACKUP");
-    let a = rig.node(0);
-    let killed = vrrp_pid(a);
-    for directory in ["/run", "/tmp", "/etc/keepalived"] {
-        sh(a, &format!("mount -o remount,size=64k {directory}; cat /dev/zero >{directory}/full 2>/dev/null || true"));
-    }
-    let log = a.log_mark();
-    sh(a, &format!("kill -KILL {killed}"));
-    wait_line(a, log, "Entering MASTER STATE");
-    a.reload();
-    wait_line(a, log, "reload: 0 changed");
-    // Whether it was there before its own deadline is another test's question.
-    wait_state(rig.node(1), "VI_1", "BACKUP");
-    wait_state(a, "VI_1", "MASTER");
-    wait_address(a, "eth0", V.vip(), true);
-    fails_over_and_back(&rig);
-    assert!(rig.nodes[0].stop(PATIENCE).expect("it ends").success());
-    wait_address(rig.node(0), "eth0", V.vip(), false);
+    steady(|| {
+        let nodes = vec![
+            Node::new("a", Make::Holdfast, V.instance(0, 2, 150, "")),
+            Node::new("b", Make::Holdfast, V.instance(1, 2, 100, "")),
+        ];
+        let mut rig = Rig::build(1, nodes);
+        rig.start_in_turn();
+        wait_state(rig.node(1), "VI_1", "BACKUP");
+        let a = rig.node(0);
+        let killed = vrrp_pid(a);
+        for directory in ["/run", "/tmp", "/etc/keepalived"] {
+            sh(
+                a,
+                &format!("mount -o remount,size=64k {directory}; cat /dev/zero >{directory}/full 2>/dev/null || true"),
+            );
+        }
+        let log = a.log_mark();
+        sh(a, &format!("kill -KILL {killed}"));
+        wait_line(a, log, "Entering MASTER STATE");
+        a.reload();
+        wait_line(a, log, "reload: 0 changed");
+        // Whether it was there before its own deadline is another test's question.
+        wait_state(rig.node(1), "VI_1", "BACKUP");
+        wait_state(a, "VI_1", "MASTER");
+        wait_address(a, "eth0", V.vip(), true);
+        fails_over_and_back(&rig);
+        assert!(rig.nodes[0].stop(PATIENCE).expect("it ends").success());
+        wait_address(rig.node(0), "eth0", V.vip(), false);
+    });
 }

@@ -206,7 +206,7 @@ impl Host {
 
     /// The configuration that its engine goes by.
     pub fn config_of(&self, name: &str) -> Option<&InstanceConfig> {
-        self.process.as_ref()?.engine.config().instances.get(name)
+        self.process.as_ref()?.engine.instance_config(name)
     }
 
     /// The process, when it lives and is not stalled.

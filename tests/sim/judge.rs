@@ -37,7 +37,7 @@ impl World {
                 && config.family == waiting.socket.family
                 && segment.map(index) == waiting.socket.interface
         };
-        process.engine.config().instances.iter().find(|(_, config)| on(config)).map(|(name, _)| name.clone())
+        process.engine.instance_configs().find(|(_, config)| on(config)).map(|(name, _)| name.to_owned())
     }
 
     /// How late a deadline may be met by a process that is not stalled.
@@ -110,6 +110,11 @@ impl World {
             let text = format!("host {host} {name} went from {from} to {to} long after the last fault: {cause}");
             self.oracle.broken(Rule::Calm, text);
         }
+        let sentence = cause.to_string();
+        if !cause.explains(from, to) || sentence.is_empty() || sentence.contains("unknown") {
+            let text = format!("host {host} {name} went from {from} to {to}, which “{sentence}” does not explain");
+            self.oracle.broken(Rule::Cause, text);
+        }
         match cause {
             Cause::Adopted => {
                 let process = self.hosts[host].process.as_ref();
@@ -146,7 +151,7 @@ impl World {
         }
         let groups: Vec<_> = match &self.hosts[host].process {
             Some(process) => {
-                process.engine.config().groups.iter().map(|(n, g)| (n.clone(), g.members.clone())).collect()
+                process.engine.group_configs().iter().map(|(n, g)| (n.clone(), g.members.clone())).collect()
             }
             None => return,
         };

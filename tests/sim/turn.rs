@@ -355,8 +355,7 @@ impl World {
 
     /// A reload took addresses away, which are not kept for a successor.
     fn forget_lingering(&mut self, host: HostId) {
-        let config =
-            self.hosts[host].process.as_ref().map(|process| process.engine.config().clone()).unwrap_or_default();
+        let config = self.hosts[host].process.as_ref().map(|process| process.engine.config()).unwrap_or_default();
         let kept: BTreeSet<_> = config
             .instances
             .values()

@@ -49,7 +49,7 @@ impl Story {
     }
 
     fn set(&mut self, checkers: impl IntoIterator<Item = (u8, CheckerConfig)>) {
-        let checkers = checkers.into_iter().map(|(number, config)| (id(number), config)).collect();
+        let checkers = checkers.into_iter().map(|(number, config)| (id(number), Arc::new(config))).collect();
         self.engine.set_checkers(self.now, checkers);
     }
 

@@ -48,6 +48,14 @@ pub fn record_type(name: &str) -> Option<RecordType> {
         .or_else(|| name.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok()).map(RecordType::from))
 }
 
+/// Whether a text is a domain name that can be asked for (RFC 1035 §2.3.4).
+///
+/// # Errors
+/// Why it is none.
+pub fn is_name(text: &str) -> Result<(), String> {
+    Name::from_ascii(text).map(drop).map_err(|error| error.to_string())
+}
+
 fn encode(probe: &DnsProbe, id: u16) -> Result<Vec<u8>, Failure> {
     let name = Name::from_ascii(&probe.name).map_err(|error| Failure::ours(format!("name {}: {error}", probe.name)))?;
     let record_type = record_type(&probe.record_type)

@@ -82,6 +82,9 @@ lints! {
     "script-always-succeeds": "a track script that always succeeds",
         "its last command never fails, so that no failure is ever seen",
         "let the check itself be the last command: no `|| true`, no `; echo …`, no `&`";
+    "script-shell-line": "a shell line where keepalived runs a program",
+        "here a shell runs it; keepalived 2 runs its first word with all others as arguments, or disables the script when that is no program, and goes on as if it were healthy",
+        "put the line in a file that begins with `#!/bin/sh`, or write `/bin/sh -c '…'`";
     "duplicate-vrid": "two instances with one virtual router id on an interface",
         "both answer to the same adverts",
         "give each its own `virtual_router_id`";

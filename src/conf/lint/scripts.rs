@@ -31,6 +31,12 @@ pub(super) fn lint(root: &Section<'_>, config: &Config, host: Option<&dyn Host>,
         if judged.insert(format!("{command:?}"), ()).is_some() {
             continue;
         }
+        if let Some(what) = shell_only(command) {
+            reporter
+                .warning(span, format!("`{keyword}` is a shell line, which keepalived does not run as one: {what}"))
+                .code("script-shell-line")
+                .help("for the day you go back: a file that begins with `#!/bin/sh`, or `/bin/sh -c '…'`");
+        }
         for ScriptProblem { code, message, help } in host.map_or_else(Vec::new, |host| host.judge(command, config)) {
             let report = reporter.warning(span, format!("`{keyword}`: {message}")).code(code);
             if code == "script-unsafe" {
@@ -42,6 +48,27 @@ pub(super) fn lint(root: &Section<'_>, config: &Config, host: Option<&dyn Host>,
         }
     }
 }
+
+/// What keepalived makes of a command that needs a shell; `None` when it runs it as we do.
+fn shell_only(command: &Command) -> Option<String> {
+    let CommandForm::Shell { line, .. } = &command.form else { return None };
+    // A redirection alone is a test that keepalived gives to a shell too.
+    if line.starts_with(['<', '>']) {
+        return None;
+    }
+    let first = line.split_ascii_whitespace().next().unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    Some(if first.chars().all(is_name) && !SHELL_ONLY.contains(&first) {
+        format!("it runs `{first}` and takes all the rest for arguments")
+    } else {
+        format!("there is no program `{first}`, so it disables the script and goes on as if it were healthy")
+    })
+}
+
+/// Words that begin shell lines and are no programs.
+const SHELL_ONLY: [&str; 14] = [
+    ".", "case", "eval", "exec", "exit", "export", "for", "function", "if", "local", "set", "source", "until", "while",
+];
 
 /// The part of a command that makes it succeed whatever happened before, if there is one.
 fn never_fails(command: &Command) -> Option<String> {
@@ -155,6 +182,18 @@ fn parts(line: &str) -> Vec<(Joint, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keepalived_does_not_run_as_written() {
+        let what = |line: &str| shell_only(&Command::parse(line, None).unwrap());
+        assert!(what("killall -0 nginx || exit 1").is_some_and(|what| what.contains("runs `killall`")));
+        assert!(what("[[ -e /tmp/x ]] && exit 1").is_some_and(|what| what.contains("no program `[[`")));
+        assert!(what("if true; then exit 1; fi").is_some_and(|what| what.contains("no program `if`")));
+        assert!(what("A=1 /bin/x").is_some_and(|what| what.contains("no program `A=1`")));
+        for line in ["/bin/sh -c 'a && b'", "killall -0 nginx", "</dev/tcp/127.0.0.1/80"] {
+            assert_eq!(what(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn what_never_fails() {

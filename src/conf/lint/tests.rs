@@ -79,6 +79,7 @@ fn table() -> Vec<(&'static str, String, String)> {
     row("script-not-executable", (tracked("/bin/plain"), tracked("/bin/ok")));
     row("script-unsafe", (tracked("/bin/loose"), tracked("/bin/ok")));
     row("script-unsafe", plain("notify_master /bin/loose", "notify_master /bin/ok"));
+    row("script-shell-line", (tracked("/bin/ok || exit 1"), tracked("/bin/ok")));
     row("script-always-succeeds", (tracked("/bin/ok || true"), tracked("/bin/ok")));
     let two = |id: u8| file(&file("", "").replace(" V ", " W "), &format!("virtual_router_id {id}"));
     row("duplicate-vrid", (two(51), two(52)));

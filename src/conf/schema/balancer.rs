@@ -66,6 +66,7 @@ pub static VIRTUAL_SERVER: Block = Block {
         keyword("sorry_server_inhibit", Args::Flag, "none", "off", "", "keep the sorry server in the table with weight 0"),
         keyword("sorry_server_lvs_method", Args::Words { min: 1, max: 8 }, METHOD, "that of the virtual server", "", "method for the sorry server"),
         keyword("real_server", Args::Block(&REAL_SERVER), "IP [PORT] { ... }", "", "", "one of its servers").repeatable(),
+        keyword("fall", Args::Int { min: 1, max: 2_147_483_647 }, "N", "retry + 1", "1..INT_MAX", "default of its checkers").ours(),
         keyword("rise", Args::Int { min: 1, max: 2_147_483_647 }, "N", "1", "1..INT_MAX", "default of its checkers").ours(),
         keyword("max_latency", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "none", "decimal", "default of its checkers").ours(),
         keyword("vrrp_instance", Args::Word, "NAME", "none", "must exist", "serve only while this instance is master").ours(),
@@ -79,6 +80,7 @@ pub static VIRTUAL_SERVER: Block = Block {
         keyword("proxy_max_connections", Args::Int { min: 0, max: 4_294_967_295 }, "N", "0 = no limit", "", "forwarder: connections of this service at once").ours(),
         keyword("proxy_drain_timeout", Args::Seconds { min: 0, max: LONGEST, whole: false }, "SECS", "for ever", "decimal", "forwarder: how long connections to a removed real server go on").ours(),
         keyword("proxy_protocol", Args::Choice(&["v1", "v2"]), "v1|v2", "none", "", "forwarder: tell real servers the client's address").ours(),
+        keyword("proxy_reset_close", Args::Bool, "[BOOL]", "off", "", "forwarder: close with a reset where the real server has closed first; not for servers that go on reading then").ours(),
         keyword("proxy_transparent", Args::Bool, "[BOOL]", "off", "", "forwarder: connect from the client's address").ours(),
     ],
 };
@@ -117,6 +119,7 @@ pub static REAL_SERVER: Block = Block {
         keyword("DNS_CHECK", Args::Block(&DNS_CHECK), "{ ... }", "", "", "check by a DNS query").repeatable(),
         keyword("FILE_CHECK", Args::Block(&FILE_CHECK), "{ ... }", "", "", "the number in a file as weight").repeatable(),
         keyword("BFD_CHECK", Args::Block(&BFD_CHECK), "{ ... }", "", "", "a BFD session as health").not_built_error("the real server counts as healthy whatever its session says").repeatable(),
+        keyword("fall", Args::Int { min: 1, max: 2_147_483_647 }, "N", "retry + 1", "1..INT_MAX", "default of its checkers").ours(),
         keyword("rise", Args::Int { min: 1, max: 2_147_483_647 }, "N", "that of the virtual server", "1..INT_MAX", "default of its checkers").ours(),
         keyword("max_latency", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "that of the virtual server", "decimal", "default of its checkers").ours(),
     ],

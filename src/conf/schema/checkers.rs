@@ -17,6 +17,7 @@ macro_rules! scheduled {
         keyword("delay_loop", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "that of the real or virtual server (60)", "decimal", "time between two probes"),
         keyword("alpha", Args::Bool, "[BOOL]", "that of the real server", "", "failed until the first success"),
         keyword("log_all_failures", Args::Bool, "[BOOL]", "checker_log_all_failures", "", "log every failed probe, not only changes"),
+        keyword("fall", Args::Int { min: 1, max: 2_147_483_647 }, "N", "retry + 1", "1..INT_MAX", "failures in a row that bring the server down; `retry` N - 1, which comes first").ours(),
         keyword("rise", Args::Int { min: 1, max: 2_147_483_647 }, "N", "that of the real or virtual server, else 1", "1..INT_MAX", "successes in a row that bring the server up").ours(),
         keyword("max_latency", Args::Seconds { min: 1, max: LONGEST, whole: false }, "SECS", "that of the real or virtual server, else none", "decimal", "a success that took longer is a failure").ours(),
         $($own),*

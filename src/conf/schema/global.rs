@@ -158,6 +158,7 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("state_dump_file", Args::Word, "PATH", "TMPDIR/keepalived.data", "absolute", "name template for data dumps"),
         keyword("stats_dump_file", Args::Word, "PATH", "TMPDIR/keepalived.stats", "absolute", "where statistics go"),
         keyword("json_dump_file", Args::Word, "PATH", "TMPDIR/keepalived.json", "absolute", "where the JSON dump goes"),
+        keyword("status_page", Args::Words { min: 1, max: 3 }, "ADDRESS:PORT|unix:PATH [token_file PATH]", "none", "a token_file unless the address is of the loopback", "serves the status page, and metrics under /metrics").ours(),
         keyword("virtual_server_forwarder", Args::Choice(&["auto", "kernel", "userspace"]), "auto|kernel|userspace", "auto", "", "what carries the traffic of virtual servers; auto: the kernel's IPVS where there is one").ours(),
         keyword("control_directory", Args::Word, "DIR", "/run/holdfast", "absolute, created", "where the control sockets are, status.sock and admin.sock").ours(),
         keyword("control_group", Args::Word, "GROUP", "none", "", "members of this group may give commands on admin.sock, as root may").ours(),

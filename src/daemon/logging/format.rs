@@ -22,13 +22,32 @@ pub struct Record {
     pub child: &'static str,
     /// What the configuration appends to the name: `_NAMESPACE_INSTANCE`.
     pub suffix: Arc<str>,
+    /// The same as fields, for lines in JSON.
+    pub fields: Option<Box<Structured>>,
+}
+
+/// A line as fields, under the names of `/v1/events`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Structured {
+    message: String,
+    fields: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Structured {
+    /// The notice of lines that are missing.
+    pub fn lost(count: u64) -> Self {
+        let mut lost = Self { message: format!("{count} log lines dropped"), ..Self::default() };
+        lost.fields.insert("kind".to_owned(), "log_lines_dropped".into());
+        lost.fields.insert("count".to_owned(), count.into());
+        lost
+    }
 }
 
 impl Record {
     /// A line; control characters in `text` are escaped.
     pub fn new(level: tracing::Level, time: SystemTime, text: String) -> Self {
         let text = if text.chars().any(char::is_control) { escape(&text) } else { text };
-        Self { level, time, text, child: "", suffix: Arc::default() }
+        Self { level, time, text, child: "", suffix: Arc::default(), fields: None }
     }
 
     /// The name in the log: the process's own, or the child's for lines that main says for it.
@@ -39,6 +58,32 @@ impl Record {
         } else {
             format!("{own}{process}{}", self.suffix).into()
         }
+    }
+
+    /// The line for a sink that puts nothing before it: JSON if that is wanted, else what `text` makes of it.
+    pub fn line(&self, own: &str, text: impl FnOnce() -> String) -> String {
+        let Some(structured) = &self.fields else { return text() };
+        let ident = self.ident(own);
+        // The name of the process as the status shows it.
+        let process = if ident.contains("_vrrp") {
+            "vrrp"
+        } else if ident.contains("_healthcheckers") {
+            "balancer"
+        } else {
+            "main"
+        };
+        let mut line = serde_json::Map::new();
+        line.insert("at".to_owned(), self.timestamp().into());
+        line.insert("level".to_owned(), self.level.as_str().to_ascii_lowercase().into());
+        line.insert("process".to_owned(), process.into());
+        line.insert("ident".to_owned(), ident.into());
+        line.insert("pid".to_owned(), std::process::id().into());
+        line.insert("text".to_owned(), structured.message.as_str().into());
+        for (name, value) in &structured.fields {
+            // What the line says itself stays as it is.
+            line.entry(name.as_str()).or_insert_with(|| value.clone());
+        }
+        serde_json::Value::Object(line).to_string()
     }
 
     /// syslog's number for the level.
@@ -88,12 +133,59 @@ pub(super) fn render(event: &tracing::Event<'_>) -> String {
     event.record(&mut visitor);
     let Fields { mut message, fields } = visitor;
     for (name, value) in fields {
-        if !message.contains(&value) {
+        // Those are for programs, and in the text already where people need them.
+        if !name.starts_with(JSON_ONLY) && !message.contains(&value) {
             let separator = if message.is_empty() { "" } else { " " };
             let _ = write!(message, "{separator}{name}={value}");
         }
     }
     message
+}
+
+/// Fields of this prefix are shown in JSON only, without it.
+const JSON_ONLY: &str = "json.";
+
+/// A tracing event as fields.
+pub(super) fn fields(event: &tracing::Event<'_>) -> Structured {
+    let mut structured = Structured::default();
+    event.record(&mut structured);
+    structured
+}
+
+impl Structured {
+    fn put(&mut self, field: &Field, value: serde_json::Value) {
+        let name = match field.name().strip_prefix(JSON_ONLY).unwrap_or(field.name()) {
+            // What an event is about is its subject, whatever it is.
+            "instance" => "subject",
+            name => name,
+        };
+        if value != "" {
+            self.fields.insert(name.to_owned(), value);
+        }
+    }
+}
+
+impl Visit for Structured {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let value = format!("{value:?}");
+        if field.name() == "message" { self.message = value } else { self.put(field, value.into()) }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" { value.clone_into(&mut self.message) } else { self.put(field, value.into()) }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
 }
 
 #[derive(Default)]

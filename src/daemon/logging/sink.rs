@@ -44,7 +44,8 @@ impl Syslog {
 impl Sink for Syslog {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let priority = self.facility * 8 + record.severity();
-        let line = format!("<{priority}>{}[{}]: {}", record.ident(&self.ident), std::process::id(), record.text);
+        let body = record.line(&self.ident, || record.text.clone());
+        let line = format!("<{priority}>{}[{}]: {body}", record.ident(&self.ident), std::process::id());
         // A syslog daemon that was restarted has a new socket under the old name.
         for attempt in 0..2 {
             if self.socket.is_none() {
@@ -83,9 +84,11 @@ fn is_journald() -> bool {
 impl Sink for Stderr {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let line = if self.journald {
-            format!("<{}>{}\n", record.severity(), record.text)
+            format!("<{}>{}\n", record.severity(), record.line(&self.ident, || record.text.clone()))
         } else {
-            format!("{} {}: {}\n", record.timestamp(), record.ident(&self.ident), record.text)
+            record
+                .line(&self.ident, || format!("{} {}: {}", record.timestamp(), record.ident(&self.ident), record.text))
+                + "\n"
         };
         io::stderr().write_all(line.as_bytes())
     }
@@ -109,7 +112,7 @@ impl LogFile {
 impl Sink for LogFile {
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let (time, ident, pid) = (record.timestamp(), record.ident(&self.ident), std::process::id());
-        let line = format!("{time} {ident}[{pid}]: {}\n", record.text);
+        let line = record.line(&self.ident, || format!("{time} {ident}[{pid}]: {}", record.text)) + "\n";
         self.file.write_all(line.as_bytes())
     }
 }

@@ -30,7 +30,7 @@ fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
     let (open, gate) = sync_channel(1);
     let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
-    let subscriber = Lines { level: LevelFilter::INFO, queues: vec![queue], suffix: Arc::default() };
+    let subscriber = Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() };
     let started = Instant::now();
     let total = QUEUE + 1000;
     tracing::subscriber::with_default(subscriber, || {
@@ -58,7 +58,7 @@ fn text_comes_first_and_says_nothing_twice() {
     let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     tracing::subscriber::with_default(
-        Lines { level: LevelFilter::INFO, queues: vec![queue], suffix: Arc::default() },
+        Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() },
         || {
             tracing::info!(instance = "VI_1", from = "BACKUP", "(VI_1) Entering MASTER STATE");
             tracing::warn!(reason = "two words", "stop\n<3>forged");
@@ -131,4 +131,55 @@ fn the_name_has_the_process_then_the_namespace_and_the_instance() {
     record.child = "_vrrp";
     assert_eq!(record.ident("Keepalived"), "Keepalived_vrrp_green_blue");
     assert_eq!(record.ident("Keepalived_vrrp"), "Keepalived_vrrp_green_blue");
+}
+
+#[test]
+fn one_event_is_one_json_object_on_one_line() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    struct Kept(Arc<Mutex<Vec<String>>>);
+    impl Sink for Kept {
+        fn write(&mut self, record: &Record) -> io::Result<()> {
+            self.0.lock().unwrap().push(record.line("Keepalived_vrrp", || "text".to_owned()));
+            Ok(())
+        }
+    }
+    let queue = start(Box::new(Kept(Arc::clone(&lines)))).unwrap();
+    let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
+    let subscriber = Lines { level: LevelFilter::INFO, json: true, queues: vec![queue], suffix: Arc::default() };
+    tracing::subscriber::with_default(subscriber, || {
+        let nobody: Option<&str> = None;
+        tracing::info!(
+            instance = "VI_1",
+            json.from = "BACKUP",
+            json.peer = nobody,
+            n = 7,
+            "Entering \"MASTER\"\nSTATE"
+        );
+        tracing::error!(text = "forged", level = "debug", why = ?Some(1), "");
+    });
+    logging.flush(Duration::from_secs(10));
+    let lines = lines.lock().unwrap();
+    assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+    let parsed: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = &parsed[0];
+    assert_eq!((&first["process"], &first["level"]), (&"vrrp".into(), &"info".into()));
+    assert_eq!((&first["subject"], &first["from"], &first["n"]), (&"VI_1".into(), &"BACKUP".into(), &7.into()));
+    assert_eq!((&first["text"], first.get("peer")), (&"Entering \"MASTER\"\nSTATE".into(), None));
+    assert!(first["at"].as_str().unwrap().ends_with('Z') && first["pid"].is_u64());
+    assert_eq!(
+        (&parsed[1]["level"], &parsed[1]["text"], &parsed[1]["why"]),
+        (&"error".into(), &"".into(), &"Some(1)".into())
+    );
+}
+
+#[test]
+fn fields_for_programs_are_not_in_the_text() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (_open, gate) = sync_channel(1);
+    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
+    let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
+    let subscriber = Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() };
+    tracing::subscriber::with_default(subscriber, || tracing::info!(json.from = "BACKUP", n = 3, "x"));
+    logging.flush(Duration::from_secs(10));
+    assert_eq!(*lines.lock().unwrap(), ["x n=3"]);
 }

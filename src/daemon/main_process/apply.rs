@@ -126,8 +126,7 @@ impl MainProcess {
             warn!("reload: {name} holds until the next start and was not changed");
         }
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
-        let others = self.config != new;
-        let summary = Summary::of(&self.config.vrrp, &new.vrrp, &diff, others);
+        let summary = Summary::of(&self.config, &new, &diff);
         let own = NotifyConfig {
             virtual_servers: of_virtual_servers(&self.config.balancer),
             ..std::mem::take(&mut self.config.notify)
@@ -141,7 +140,7 @@ impl MainProcess {
         if self.notify_config.states_on_reload {
             self.notices.repeat_states(&self.config.vrrp);
         }
-        if others {
+        if summary.others {
             self.report_unrunnable_commands();
         }
         // Trackers that are gone are forgotten; a name that comes back starts anew.
@@ -151,6 +150,7 @@ impl MainProcess {
         self.statuses.retain(|key, _| tracked.contains(key) || is_checked(key));
         self.apply_trackers();
         self.schedule.apply(&self.config.daemon);
+        self.apply_page();
         self.feed_vrrp(diff, old);
         self.feed_balancer(&old_balancer);
         let line = summary.line(load_time + started.elapsed());

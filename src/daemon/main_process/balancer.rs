@@ -312,9 +312,14 @@ impl MainProcess {
     /// A tracker is named as a virtual server is shown; what is shown the same must all be able to serve.
     fn track_virtual_server(&mut self, id: &VirtualServerId) {
         let name = id.to_string();
+        let key = TrackerKey::VirtualServer(name.clone());
+        if !self.config.vrrp.trackers.contains(&key) {
+            // To ask each of thousands after all the others would take seconds.
+            return;
+        }
         let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
         let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
-        self.on_tracker(Update { key: TrackerKey::VirtualServer(name), status });
+        self.on_tracker(Update { key, status });
     }
 
     fn track_virtual_servers(&mut self) {

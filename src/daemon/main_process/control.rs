@@ -18,7 +18,7 @@ use super::{MainProcess, namespace};
 use crate::cli::DaemonArgs;
 use crate::conf::config::Config;
 use crate::control::api::{Answer, MaintenanceOrder, Refused, Request, done, nearest, refused};
-use crate::control::handle::{Ask, Inbox};
+use crate::control::handle::{Ask, Handle, Inbox};
 use crate::control::paths;
 use crate::control::server::{Permissions, Server};
 use crate::ipvs::config::VirtualServerId;
@@ -52,6 +52,7 @@ pub(super) struct Control {
     inbox: Option<Inbox>,
     /// After the inbox in the order of dropping: answers leave first.
     server: Option<Server>,
+    handle: Option<Handle>,
     pub history: History,
     started: Time,
     started_at: Instant,
@@ -155,11 +156,11 @@ impl Control {
         let directory = paths::directory(args.control_dir.as_deref(), &config.daemon, namespace.as_deref());
         let owner = nix::unistd::geteuid().as_raw();
         let permissions = Permissions { owner, group: config.daemon.control_group.as_deref().and_then(group) };
-        let (server, inbox) = match Server::start(&directory, permissions) {
-            Ok((server, _handle, inbox)) => (Some(server), Some(inbox)),
+        let (server, handle, inbox) = match Server::start(&directory, permissions) {
+            Ok((server, handle, inbox)) => (Some(server), Some(handle), Some(inbox)),
             Err(error) => {
                 warn!("no control sockets, `holdfast status` cannot reach this daemon: {error}");
-                (None, None)
+                (None, None, None)
             }
         };
         let state = config.daemon.state_directory.as_deref().unwrap_or(&directory);
@@ -168,6 +169,7 @@ impl Control {
         let mut control = Self {
             inbox,
             server,
+            handle,
             history: History::default(),
             started: wall_clock(),
             started_at: now,
@@ -194,6 +196,11 @@ impl Control {
         control
     }
 
+    /// Where files of this daemon go that are not for long.
+    pub(super) fn directory(&self) -> &Path {
+        self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    }
+
     fn restore_maintenance(&mut self) {
         let text = match fs::read_to_string(&self.maintenance_file) {
             Ok(text) => text,
@@ -211,6 +218,11 @@ impl Control {
             }
             Err(error) => warn!("{}: {error}: not in maintenance", self.maintenance_file.display()),
         }
+    }
+
+    /// For others that ask as the sockets do.
+    pub fn handle(&self) -> Option<Handle> {
+        self.handle.clone()
     }
 
     /// Whether this node is in maintenance, as it was before a restart.
@@ -344,6 +356,11 @@ impl MainProcess {
                 let history = &self.control.history;
                 let events = history.after(after).take(most).map(|entry| entry.show()).collect();
                 let _ = answer.send(Answer::Events { events, lost: history.lost_after(after) });
+                return;
+            }
+            Request::Why => {
+                let record = self.black_box.record(self.vrrp.recorder(), &self.config.vrrp, "asked");
+                let _ = answer.send(Answer::Why(Arc::new(record)));
                 return;
             }
             _ if self.stopping.is_some() => refused(Refused::Stopping, "the daemon is stopping"),
@@ -489,7 +506,7 @@ impl MainProcess {
         if self.stopping.is_some() {
             remarks.push("the daemon is stopping".to_owned());
         }
-        Status {
+        let mut status = Status {
             version: model::VERSION,
             at,
             node: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
@@ -509,6 +526,7 @@ impl MainProcess {
                     refused: inbox.counters.refused.load(Ordering::Relaxed),
                     panics: inbox.counters.panics.load(Ordering::Relaxed),
                 }),
+                ..model::Daemon::default()
             },
             maintenance: Record::show(control.maintenance.as_ref()),
             sync_groups: build::sync_groups(&self.config, &instances),
@@ -517,7 +535,9 @@ impl MainProcess {
             virtual_servers: build::virtual_servers(&self.config, self.balancer.able(), balancer),
             remarks,
             unknown_vrid: vrrp.map_or(0, |vrrp| vrrp.unknown_vrid),
-        }
+        };
+        self.add_to_status(&mut status);
+        status
     }
 
     fn processes_shown(&self, round: &Round) -> Vec<Process> {

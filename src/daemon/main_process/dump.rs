@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
 use tracing::info;
@@ -22,6 +23,7 @@ use crate::dump::writer::{Job, Writer};
 use crate::dump::{self, Facts, Host};
 use crate::ipvs::message::ToBalancer;
 use crate::ipvs::snapshot::Snapshot as BalancerSnapshot;
+use crate::vrrp::event::{Event, StateName};
 use crate::vrrp::message::ToVrrp;
 use crate::vrrp::snapshot::{Counters, Snapshot};
 
@@ -37,7 +39,25 @@ pub(super) struct Dumps {
     balancer: bool,
     /// The counters of each instance when they were last cleared.
     cleared: BTreeMap<String, Counters>,
+    /// When each instance changed its state last.
+    transitions: BTreeMap<String, Duration>,
     writer: Writer,
+}
+
+impl Dumps {
+    /// Something happened at that time.
+    pub fn on_event(&mut self, event: &Event, at: Duration) {
+        match event {
+            Event::StateChanged { instance, to: StateName::Deleted, .. } => drop(self.transitions.remove(instance)),
+            Event::StateChanged { instance, .. } => drop(self.transitions.insert(instance.clone(), at)),
+            Event::Renamed { instance, was, .. } => {
+                if let Some(at) = self.transitions.remove(was) {
+                    self.transitions.insert(instance.clone(), at);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl MainProcess {
@@ -111,6 +131,7 @@ impl MainProcess {
     pub(super) fn forget_dumps_of_vrrp(&mut self) {
         self.dumps.vrrp.clear();
         self.dumps.cleared.clear();
+        self.dumps.transitions.clear();
     }
 
     /// A child that died answers nothing any more.
@@ -140,6 +161,7 @@ impl MainProcess {
                 config: &main.config,
                 snapshot,
                 cleared: &main.dumps.cleared,
+                transitions: &main.dumps.transitions,
                 running: &running,
                 processes: &processes,
                 host,

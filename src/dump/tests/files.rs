@@ -1,1 +1,70 @@
+//! The thread that writes.
 
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use crate::dump::writer::{Job, Writer, replace};
+
+fn job(text: &str) -> Job {
+    Job { text: text.to_owned(), mode: 0o600 }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_stands_there_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, victim) = (dir.path().join("state"), dir.path().join("victim"));
+    std::fs::write(&victim, "mine").unwrap();
+    symlink(&victim, &path).unwrap();
+    replace(&path, &job("new")).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+    assert_eq!(std::fs::symlink_metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    replace(&path, &Job { mode: 0o644, ..job("newer") }).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+    assert_eq!(names(dir.path()), ["state", "victim"]);
+}
+
+#[test]
+fn what_cannot_be_written_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    std::fs::create_dir(&path).unwrap();
+    assert!(replace(&path, &job("x")).is_err(), "a directory");
+    assert!(replace(&dir.path().join("no/such"), &job("x")).is_err());
+    assert!(replace(Path::new("/"), &job("x")).is_err());
+    assert_eq!(names(dir.path()), ["state"]);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_holds_nobody_up_and_costs_one_file_of_memory() {
+    let (entered, has_entered) = channel();
+    let (open, gate) = channel();
+    let (written, all) = channel();
+    let gate = std::sync::Mutex::new(gate);
+    let mut writer = Writer::writing_with(move |_, job| {
+        entered.send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
+        written.send(job.text.clone()).unwrap();
+        Ok(())
+    });
+    writer.write("/x".into(), job("first"));
+    has_entered.recv().unwrap();
+    // The disk hangs; a thousand signals later only the last content waits.
+    for n in 0..1000 {
+        writer.write("/x".into(), job(&n.to_string()));
+    }
+    open.send(()).unwrap();
+    open.send(()).unwrap();
+    assert_eq!(all.recv().unwrap(), "first");
+    assert_eq!(all.recv().unwrap(), "999");
+    drop(writer);
+    assert!(all.recv().is_err(), "the thread has ended, and wrote nothing else");
+}

@@ -73,24 +73,30 @@ fn return_path(service: &Wanted, machine: &Machine, findings: &mut Findings) {
         }
         return;
     }
-    let near = service.reals.iter().filter(|(_, method)| is_nat(*method)).find_map(|(real, _)| {
-        let link = machine.link_of(*real)?;
-        let redirects = real.is_ipv4() && effective(&machine.send_redirects, link) == 1;
-        let shared = service.address().is_some_and(|address| {
-            machine.interfaces_of(address).any(|own| own == link) || machine.link_of(address) == Some(link)
-        });
-        (redirects && shared).then_some(link)
-    });
-    if let Some(link) = near {
-        let text = format!(
-            "NAT: clients and real servers share {link}, and send_redirects is 1 there: real servers are told to answer \
-             clients directly, and those answers fit no connection"
-        );
-        let help = format!(
-            "sysctl -w net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.{link}.send_redirects=0, or `masquerade` in the \
-             virtual server"
-        );
-        findings.add(key, Level::Warning, "redirects-on", text, help);
+    let shared = |link: &str| {
+        let address = service.address();
+        address.is_some_and(|ip| machine.interfaces_of(ip).any(|own| own == link) || machine.link_of(ip) == Some(link))
+    };
+    for (real, _) in service.reals.iter().filter(|(_, method)| is_nat(*method)) {
+        let Some(link) = machine.link_of(*real).filter(|link| shared(link)) else { continue };
+        if real.is_ipv6() {
+            let text = format!(
+                "NAT: clients and real servers share {link}, and a director cannot be kept from sending IPv6 redirects: \
+                 real servers that obey them answer clients directly, and those answers fit no connection"
+            );
+            let help = "on the real servers: sysctl -w net.ipv6.conf.all.accept_redirects=0; or `masquerade`";
+            findings.add(key, Level::Note, "redirects-on", text, help);
+        } else if effective(&machine.send_redirects, link) == 1 {
+            let text = format!(
+                "NAT: clients and real servers share {link}, and send_redirects is 1 there: real servers are told to \
+                 answer clients directly, and those answers fit no connection"
+            );
+            let help = format!(
+                "sysctl -w net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.{link}.send_redirects=0, or `masquerade` in \
+                 the virtual server"
+            );
+            findings.add(key, Level::Warning, "redirects-on", text, help);
+        }
     }
     let text =
         "NAT: real servers must send their answers through the director, which cannot be seen from here".to_owned();

@@ -2,7 +2,7 @@
 //!
 //! Pure. What was said is kept, and fitness and weight are concluded anew each time: nothing is counted up or down.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::checkers::config::CheckerConfig;
@@ -18,9 +18,12 @@ const SLOW_START_STEPS: u32 = 10;
 
 #[derive(Debug, Clone)]
 pub(super) struct RealServer {
+    /// Without its checkers.
     pub config: RealServerConfig,
+    /// Its checkers, which are shared with whoever runs them: thousands of them are most of a configuration.
+    pub checkers: Vec<Arc<CheckerConfig>>,
     /// What each checker last found, by its place in the configuration.
-    findings: BTreeMap<u16, Health>,
+    findings: Vec<Health>,
     pub admin: AdminState,
     /// It came up while we looked on: the slow start counts from here.
     up_since: Option<Instant>,
@@ -31,41 +34,50 @@ pub(super) struct RealServer {
 }
 
 impl RealServer {
-    pub fn new(config: RealServerConfig) -> Self {
-        let mut findings = BTreeMap::new();
-        for (index, checker) in (0..).zip(&config.checkers) {
-            findings.insert(index, unproven(checker));
-        }
-        let mut server = Self { config, findings, admin: AdminState::Up, up_since: None, fit: false, weight: 0 };
+    pub fn new(mut config: RealServerConfig) -> Self {
+        let checkers: Vec<_> = std::mem::take(&mut config.checkers).into_iter().map(Arc::new).collect();
+        let findings = checkers.iter().map(|checker| unproven(checker)).collect();
+        let mut server =
+            Self { config, checkers, findings, admin: AdminState::Up, up_since: None, fit: false, weight: 0 };
         server.fit = server.is_fit();
         server.weight = server.effective_weight();
         server
     }
 
-    /// Takes a new configuration. A checker that asks the same as before goes on from what it found.
-    pub fn reconfigure(&mut self, config: RealServerConfig) {
-        let old = std::mem::replace(&mut self.config, config);
-        let mut left: Vec<(u16, &CheckerConfig)> = (0..).zip(&old.checkers).collect();
-        let mut findings = BTreeMap::new();
-        for (index, checker) in (0..).zip(&self.config.checkers) {
+    /// Takes a new configuration, and answers whether it is another one. A checker that asks the same as before goes on
+    /// from what it found.
+    pub fn reconfigure(&mut self, mut config: RealServerConfig) -> bool {
+        let checkers = std::mem::take(&mut config.checkers);
+        if config == self.config && checkers.iter().eq(self.checkers.iter().map(|checker| &**checker)) {
+            return false;
+        }
+        self.config = config;
+        let old = std::mem::take(&mut self.checkers);
+        let kept = |checker: &CheckerConfig| old.iter().find(|old| ***old == *checker).cloned();
+        let shared = |checker| kept(&checker).unwrap_or_else(|| Arc::new(checker));
+        self.checkers = checkers.into_iter().map(shared).collect();
+        let mut left: Vec<(usize, &Arc<CheckerConfig>)> = (0..).zip(&old).collect();
+        let mut findings = Vec::with_capacity(self.checkers.len());
+        for (index, checker) in (0..).zip(&self.checkers) {
             // Of several that ask the same, the one in the same place.
-            let same = |(_, (_, o)): &(usize, &(u16, &CheckerConfig))| o.probe == checker.probe;
+            let same = |(_, (_, o)): &(usize, &(usize, &Arc<CheckerConfig>))| o.probe == checker.probe;
             let here = left.iter().enumerate().find(|found| same(found) && found.1.0 == index);
             let kept = here.or_else(|| left.iter().enumerate().find(same)).map(|(place, _)| place);
-            let finding = kept.and_then(|place| self.findings.get(&left.remove(place).0).cloned());
-            findings.insert(index, finding.unwrap_or_else(|| unproven(checker)));
+            let finding = kept.and_then(|place| self.findings.get(left.remove(place).0).cloned());
+            findings.push(finding.unwrap_or_else(|| unproven(checker)));
         }
         self.findings = findings;
+        true
     }
 
     /// Notes a finding. Returns the one before, or nothing if there is no such checker.
     pub fn record(&mut self, index: u16, health: Health) -> Option<Health> {
-        let finding = self.findings.get_mut(&index)?;
+        let finding = self.findings.get_mut(usize::from(index))?;
         Some(std::mem::replace(finding, health))
     }
 
     pub fn findings(&self) -> impl Iterator<Item = (&CheckerConfig, &Health)> {
-        self.config.checkers.iter().zip(self.findings.values())
+        self.checkers.iter().map(|checker| &**checker).zip(&self.findings)
     }
 
     /// Whether every checker is content. Without checkers it is, but for `alpha`, which waits for one.
@@ -73,7 +85,7 @@ impl RealServer {
         if self.findings.is_empty() {
             return !self.config.alpha;
         }
-        self.findings.values().all(|health| matches!(health, Health::Up { .. }))
+        self.findings.iter().all(|health| matches!(health, Health::Up { .. }))
     }
 
     pub fn is_fit(&self) -> bool {
@@ -82,7 +94,7 @@ impl RealServer {
 
     /// The configured weight and what its checkers add, within the kernel's bounds.
     pub fn effective_weight(&self) -> u32 {
-        let added = self.findings.values().fold(0_i64, |sum, health| match health {
+        let added = self.findings.iter().fold(0_i64, |sum, health| match health {
             Health::Up { weight } => sum.saturating_add(*weight),
             Health::Down { .. } => sum,
         });

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::checkers::config::{Probe, Schedule, Target};
 use crate::ipvs::config::{GroupConfig, GroupEntry, PanicAction, RealServerConfig, SorryServer};
+use crate::ipvs::plan::{Keeps, plan};
+use crate::ipvs::table::{Destination, Operation};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler};
 
 /// The virtual server of most tests: 192.0.2.100:80.
@@ -894,18 +896,41 @@ proptest! {
         }
     }
 
-    /// A change is announced, and nothing else is.
+    /// A change is announced, and every reload; nothing else is.
     #[test]
-    fn apply_comes_when_and_only_when_the_table_changed(steps in prop::collection::vec(any_step(), 1..30)) {
+    fn apply_comes_with_a_reload_and_when_the_table_changed(steps in prop::collection::vec(any_step(), 1..30)) {
         let mut bench = Bench::new(BalancerConfig::default());
         for step in steps {
             let before = bench.balancer.desired().clone();
+            let reload = matches!(step, Input::Reconfigure(_));
             bench.balancer.handle_input(bench.now, step);
             let mut applies = 0;
             while let Some(effect) = bench.balancer.poll_effect() {
                 applies += u32::from(effect == Effect::Apply);
             }
-            prop_assert_eq!(applies, u32::from(before != *bench.balancer.desired()));
+            prop_assert_eq!(applies, u32::from(reload || before != *bench.balancer.desired()));
         }
     }
+}
+
+#[test]
+fn a_reload_of_ten_thousand_services_with_one_other_weight_is_one_operation() {
+    let id = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        VirtualServerId::Address { address: SocketKey::new([10, 1, high, low].into(), 80), protocol: Protocol::Tcp }
+    };
+    let mut server = virtual_server(&[1, 2]);
+    server.real_servers.iter_mut().for_each(|real| real.checkers.clear());
+    let services = (0..10_000).map(|n| (id(n), server.clone())).collect();
+    let before = BalancerConfig { services, ..Default::default() };
+    let mut after = before.clone();
+    after.services.get_mut(&id(4711)).unwrap().real_servers[1].weight = 7;
+    let mut bench = Bench::new(before);
+    let applied = bench.balancer.desired().clone();
+    assert_eq!(applied.services.len(), 10_000);
+    bench.input(Input::Reconfigure(Box::new(after)));
+    let operations = plan(&applied, bench.balancer.desired(), Keeps::KernelSettings);
+    let wanted = Destination { weight: 7, ..Destination::default() };
+    let key = *bench.balancer.services().find(|key| bench.balancer.owner(key) == Some(&id(4711))).unwrap();
+    assert_eq!(operations, [Operation::EditDestination(key, real(2), wanted)]);
 }

@@ -17,6 +17,7 @@ const SORRY_WEIGHT: u32 = 1;
 #[derive(Debug, Clone)]
 pub(super) struct VirtualServer {
     pub id: VirtualServerId,
+    /// Without its real servers.
     pub config: VirtualServerConfig,
     /// The services that are its own: no other virtual server has them.
     pub services: Vec<ServiceKey>,
@@ -35,11 +36,12 @@ impl VirtualServer {
     /// As it starts: everything is concluded in silence, but that it starts without quorum and with a sorry server.
     pub fn start(
         id: VirtualServerId,
-        config: VirtualServerConfig,
+        mut config: VirtualServerConfig,
         init_notifies: bool,
         events: &mut Vec<Event>,
     ) -> Self {
-        let real_servers = config.real_servers.iter().map(|c| (c.address, RealServer::new(c.clone()))).collect();
+        let real_servers = std::mem::take(&mut config.real_servers);
+        let real_servers = real_servers.into_iter().map(|c| (c.address, RealServer::new(c))).collect();
         let mut server = Self {
             id,
             config,
@@ -70,21 +72,23 @@ impl VirtualServer {
     pub fn reconfigure(
         &mut self,
         now: Instant,
-        config: VirtualServerConfig,
+        mut config: VirtualServerConfig,
         init_notifies: bool,
         events: &mut Vec<Event>,
     ) {
+        let wanted: Vec<RealServerConfig> = std::mem::take(&mut config.real_servers);
         let old = std::mem::replace(&mut self.config, config);
         let mut before = std::mem::take(&mut self.real_servers);
-        let wanted: Vec<RealServerConfig> = self.config.real_servers.clone();
+        let mut others = false;
         for config in wanted {
             let address = config.address;
             let real = match before.remove(&address) {
                 Some(mut real) => {
-                    real.reconfigure(config);
+                    others |= real.reconfigure(config);
                     real
                 }
                 None => {
+                    others = true;
                     let real = RealServer::new(config);
                     if init_notifies && real.fit {
                         events.push(self.real_server_event(&real, true, Cause::Reconfigured));
@@ -94,11 +98,10 @@ impl VirtualServer {
             };
             self.real_servers.insert(address, real);
         }
+        others |= !before.is_empty();
         let gone = before.values().filter(|real| real.fit);
         events.extend(gone.map(|real| self.real_server_event(real, false, Cause::Removed)));
-        if (old.quorum, old.hysteresis, &old.real_servers)
-            != (self.config.quorum, self.config.hysteresis, &self.config.real_servers)
-        {
+        if others || (old.quorum, old.hysteresis) != (self.config.quorum, self.config.hysteresis) {
             self.remark_quorum(events);
         }
         let had_quorum = self.has_quorum;
@@ -194,7 +197,7 @@ impl VirtualServer {
 
     /// The quorum in force: never more than all real servers together can give.
     pub fn quorum(&self) -> u32 {
-        let total: u64 = self.config.real_servers.iter().map(|real| u64::from(real.weight)).sum();
+        let total: u64 = self.real_servers.values().map(|real| u64::from(real.config.weight)).sum();
         self.config.quorum.min(u32::try_from(total).unwrap_or(u32::MAX))
     }
 
@@ -205,7 +208,7 @@ impl VirtualServer {
 
     fn remark_quorum(&self, events: &mut Vec<Event>) {
         let (quorum, wanted) = (self.quorum(), self.config.quorum);
-        if quorum < wanted && !self.config.real_servers.is_empty() {
+        if quorum < wanted && !self.real_servers.is_empty() {
             events.push(Event::Note {
                 message: format!(
                     "Warning - quorum {wanted} for {} exceeds total weight of its real servers, reduced to {quorum}",
@@ -275,7 +278,7 @@ impl VirtualServer {
     /// Whether it asks for the userspace forwarder (`lb_kind PROXY`).
     pub fn wants_proxy(&self) -> bool {
         self.config.method == ForwardMethod::Proxy
-            || self.config.real_servers.iter().any(|real| real.method == ForwardMethod::Proxy)
+            || self.real_servers.values().any(|real| real.config.method == ForwardMethod::Proxy)
     }
 
     pub fn name(&self, address: SocketKey) -> RealServerName {

@@ -303,6 +303,14 @@ impl Connections {
                 let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
             }
         }
+        // The real server was first to end its stream: the client was told so, and has now ended its own.
+        let server_was_first = how == End::Close && connection.down.told;
+        if server_was_first
+            && connection.service.view.load().settings.proxy.reset_close
+            && let Some(server) = &connection.server
+        {
+            let _ = sockopt::set_socket_linger(server, Some(Duration::ZERO));
+        }
         if let Some(choice) = connection.choice.take() {
             choice.release(core, &connection.service);
         }

@@ -18,6 +18,8 @@ const RECEIVE_BUFFER: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub struct Masquerade {
     standing: ReturnPaths,
+    /// Whether the first of all is done: a predecessor that was killed may have left a table.
+    begun: bool,
     /// What the setting was before.
     setting: Option<String>,
     sequence: u32,
@@ -30,6 +32,11 @@ impl Masquerade {
     /// The kernel has no nftables with NAT, or IPVS was built without connection tracking
     /// (`CONFIG_IP_VS_NFCT`). What stood before stands, or nothing does.
     pub fn set(&mut self, paths: &ReturnPaths) -> io::Result<()> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && paths.is_empty() {
+            // Without nftables in the kernel there is nothing to be taken away.
+            let _ = self.close();
+        }
         if *paths == self.standing {
             return Ok(());
         }

@@ -22,8 +22,7 @@ use crate::ipvs::types::ServiceKey;
 /// Both data planes.
 #[derive(Debug)]
 pub(super) struct Planes {
-    choice: ForwarderChoice,
-    threads: Option<u16>,
+    global: BalancerGlobal,
     kernel: Option<Carrier>,
     /// There when the kernel has IPVS and we use it.
     side: Option<KernelSide>,
@@ -35,32 +34,26 @@ pub(super) struct Planes {
 impl Planes {
     /// Opens what the configuration asks for.
     pub fn open(now: Instant, global: &BalancerGlobal) -> Self {
-        let mut planes = Self {
-            choice: global.forwarder,
-            threads: global.forwarder_threads,
-            kernel: None,
-            side: None,
-            userspace: None,
-            unsaid: Vec::new(),
-        };
-        planes.open_kernel(now, global);
+        let mut planes = Self { global: global.clone(), kernel: None, side: None, userspace: None, unsaid: Vec::new() };
+        planes.open_kernel(now);
         planes
     }
 
-    fn open_kernel(&mut self, now: Instant, global: &BalancerGlobal) {
-        if self.choice == ForwarderChoice::Userspace {
+    fn open_kernel(&mut self, now: Instant) {
+        if self.global.forwarder == ForwarderChoice::Userspace {
             return;
         }
-        if Kernel::available() {
-            let mut side = KernelSide::default();
-            side.start(global);
-            self.side = Some(side);
-            self.kernel = Some(Carrier::new(now, Box::new(Kernel::default()), Keeps::KernelSettings));
-        } else if self.choice == ForwarderChoice::Kernel {
-            let why =
-                "this kernel has no IPVS (`modprobe ip_vs`), and `virtual_server_forwarder kernel` wants no other";
-            let none = Unavailable { name: "kernel", why: why.to_owned() };
-            self.kernel = Some(Carrier::new(now, Box::new(none), Keeps::KernelSettings));
+        let carrier = || Some(Carrier::new(now, Box::new(Kernel::default()), Keeps::KernelSettings));
+        if self.open_side() {
+            self.kernel = carrier();
+        } else if self.global.forwarder == ForwarderChoice::Kernel {
+            self.unsaid.push(
+                "this kernel has no IPVS (`modprobe ip_vs`), and `virtual_server_forwarder kernel` wants no other: \
+                 virtual servers are down until it has"
+                    .to_owned(),
+            );
+            // Its operations are refused, and tried again.
+            self.kernel = carrier();
         } else {
             self.unsaid.push(
                 "the kernel has no IPVS: virtual servers are carried by the userspace forwarder, a proxy (DR and TUN \
@@ -70,15 +63,30 @@ impl Planes {
         }
     }
 
+    /// Whether the kernel has IPVS, which is then ours to set up.
+    fn open_side(&mut self) -> bool {
+        let available = Kernel::available();
+        if available {
+            let mut side = KernelSide::default();
+            side.start(&self.global);
+            self.side = Some(side);
+        }
+        available
+    }
+
     /// Other global settings. Another forwarder takes over everything; connections through the old one end.
     pub fn reconfigure(&mut self, now: Instant, global: &BalancerGlobal) -> Vec<String> {
         let mut remarks = Vec::new();
-        if (global.forwarder, global.forwarder_threads) != (self.choice, self.threads) {
+        let forwarder = |global: &BalancerGlobal| (global.forwarder, global.forwarder_threads);
+        if forwarder(global) != forwarder(&self.global) {
             remarks.extend(self.clear(now));
             remarks.extend(self.end());
             *self = Self::open(now, global);
-        } else if let Some(side) = &mut self.side {
-            side.reconfigure(global);
+        } else {
+            self.global.clone_from(global);
+            if let Some(side) = &mut self.side {
+                side.reconfigure(global);
+            }
         }
         self.carriers().for_each(Carrier::forget_refusals);
         remarks
@@ -113,7 +121,7 @@ impl Planes {
         }
         let mut remarks = std::mem::take(&mut self.unsaid);
         if self.userspace.is_none() && !userspace.services.is_empty() {
-            let dataplane = open_userspace(self.threads);
+            let dataplane = open_userspace(self.global.forwarder_threads);
             self.userspace = Some(Carrier::new(now, dataplane, Keeps::All));
         }
         if let Some(side) = &mut self.side {
@@ -133,8 +141,15 @@ impl Planes {
         [&self.kernel, &self.userspace].into_iter().flatten().filter_map(Carrier::poll_timeout).min()
     }
 
-    /// Retries, and looks whether everything is still there.
-    pub fn handle_timeout(&mut self, now: Instant) -> Vec<String> {
+    /// Retries, and looks whether everything is still there. A kernel that had no IPVS may have it now.
+    pub fn handle_timeout(&mut self, now: Instant, balancer: &Balancer) -> Vec<String> {
+        let waits = self.kernel.is_some() && self.side.is_none();
+        if waits && self.open_side() {
+            let mut remarks = vec!["the kernel has IPVS now".to_owned()];
+            remarks.extend(self.sync(now, balancer));
+            remarks.extend(self.follow(balancer));
+            return remarks;
+        }
         let handle = |carrier: &mut Carrier| {
             let said = carrier.handle_timeout(now);
             say(carrier.name(), said)

@@ -11,6 +11,7 @@ fn link(flags: libc::c_int) -> Notice {
         flags: flags.cast_unsigned(),
         mtu: 1500,
         hardware: vec![2, 0, 0, 0, 0, 1],
+        lower: None,
     })
 }
 
@@ -146,4 +147,26 @@ fn a_bridge_is_reported_when_one_of_its_ports_begins_to_forward() {
         let expected = if reported { vec![LinkChange::PortForwards(ETH)] } else { Vec::new() };
         assert_eq!(table.poll_changes(), expected, "row {row}");
     }
+}
+
+#[test]
+fn what_is_on_top_of_a_bridge_is_reported_with_it() {
+    let above = |index, lower| {
+        let Notice::Link(facts) = link(libc::IFF_UP) else { unreachable!("a link") };
+        Notice::Link(LinkFacts {
+            index: IfIndex(index),
+            name: format!("v{index}"),
+            lower: Some(IfIndex(lower)),
+            ..facts
+        })
+    };
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    // A VLAN on the bridge, one on that, one on something else, and the two ends of a veth pair.
+    for (index, lower) in [(11, 3), (12, 11), (13, 99), (14, 15), (15, 14)] {
+        table.apply(above(index, lower));
+    }
+    table.poll_changes();
+    table.apply(Notice::BridgePort { port: IfIndex(8), bridge: ETH, forwards: true });
+    assert_eq!(table.poll_changes(), [ETH, IfIndex(11), IfIndex(12)].map(LinkChange::PortForwards));
 }

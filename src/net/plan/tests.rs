@@ -16,7 +16,8 @@ fn wanted(address: &str, prefix_len: u8) -> BoundAddress {
 
 fn table(entries: &[(&str, u8, u8)]) -> LinkTable {
     let mut table = LinkTable::default();
-    let link = LinkFacts { index: ETH, name: "eth0".to_owned(), flags: 0, mtu: 1500, hardware: Vec::new() };
+    let link =
+        LinkFacts { index: ETH, name: "eth0".to_owned(), flags: 0, mtu: 1500, hardware: Vec::new(), lower: None };
     table.apply(Notice::Link(link));
     for (address, prefix_len, protocol) in entries {
         let address: IpAddr = address.parse().expect("literal");

@@ -5,22 +5,25 @@
 use super::*;
 
 impl VrrpEngine {
-    pub(super) fn reconfigure(&mut self, now: Instant, diff: ConfigDiff) {
-        let changed: Vec<String> = diff.instances.keys().cloned().collect();
-        let removed = diff.removed_instances.clone();
-        let old = if removed.is_empty() { BTreeMap::new() } else { self.config.instances.clone() };
-        diff.apply(&mut self.config);
-        let renamed = renames(&old, &self.config.instances);
+    pub(super) fn reconfigure(&mut self, now: Instant, mut diff: ConfigDiff) {
+        // Each instance has its own configuration, and nobody else does: there may be a thousand.
+        let changed = std::mem::take(&mut diff.instances);
+        let removed = std::mem::take(&mut diff.removed_instances);
+        diff.apply(&mut self.shared);
+        let of_name = |name: &String| Some((name.clone(), self.instances.get(self.ids.get(name)?)?.config.clone()));
+        let gone = removed.iter().filter_map(of_name).collect();
+        let new = if removed.is_empty() { BTreeMap::new() } else { changed.clone() };
+        let renamed = renames(&gone, &new);
         for (from, to) in &renamed {
             self.rename_instance(from, to);
         }
         for name in removed.iter().filter(|name| !renamed.contains_key(*name)) {
             self.remove_instance(now, name);
         }
-        for name in &changed {
-            self.change_instance(now, name);
+        for (name, config) in changed {
+            self.change_instance(now, &name, config);
         }
-        let all = self.config.instances.values().flat_map(InstanceConfig::all_addresses);
+        let all = self.instances.values().flat_map(|instance| instance.config.all_addresses());
         self.virtual_addresses = all.map(|address| address.address).collect();
         self.regroup();
         self.refresh_trackers();
@@ -58,8 +61,7 @@ impl VrrpEngine {
         }
     }
 
-    pub(super) fn change_instance(&mut self, now: Instant, name: &str) {
-        let Some(config) = self.config.instances.get(name).cloned() else { return };
+    pub(super) fn change_instance(&mut self, now: Instant, name: &str, config: InstanceConfig) {
         match self.ids.get(name).copied() {
             None => self.add_instance(now, name, config),
             Some(id) if self.instances.get(&id).is_some_and(|old| !old.config.is_same_router(&config)) => {
@@ -90,7 +92,7 @@ impl VrrpEngine {
     pub(super) fn regroup(&mut self) {
         let mut groups = BTreeMap::new();
         let mut group_of = BTreeMap::new();
-        for (name, config) in &self.config.groups {
+        for (name, config) in &self.shared.groups {
             let members: Vec<_> = config.members.iter().filter_map(|member| self.ids.get(member).copied()).collect();
             group_of.extend(members.iter().map(|id| (*id, name.clone())));
             let told = self.groups.get(name).and_then(|old| old.told);
@@ -103,9 +105,9 @@ impl VrrpEngine {
     }
 
     pub(super) fn refresh_trackers(&mut self) {
-        let tracks = || self.config.instances.values().flat_map(|config| &config.tracks);
+        let tracks = || self.instances.values().flat_map(|instance| &instance.config.tracks);
         let wanted: BTreeSet<&TrackerKey> = tracks().map(|track| &track.tracker).collect();
-        self.tracks.retain(|key| wanted.contains(key) || self.config.trackers.contains(key));
+        self.tracks.retain(|key| wanted.contains(key) || self.shared.trackers.contains(key));
         for key in wanted {
             if let Some(status) = self.links.tracker_status(key) {
                 self.tracks.set(key.clone(), status);
@@ -124,7 +126,7 @@ impl VrrpEngine {
             if let Some(key) = binding.socket {
                 let spec = sockets.entry(key).or_default();
                 spec.instances += 1;
-                if !self.config.global.log_unknown_vrids && !self.surveys.is_open(key) {
+                if !self.shared.global.log_unknown_vrids && !self.surveys.is_open(key) {
                     spec.vrids.insert(config.vrid);
                 }
                 spec.receive_buffer = spec.receive_buffer.max(config.receive_buffer);

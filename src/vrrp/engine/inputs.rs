@@ -44,7 +44,7 @@ impl VrrpEngine {
 
     pub(super) fn on_unknown_vrid(&mut self, received: &Received<'_>, vrid: u8) {
         self.unknown_vrid += 1;
-        if !self.config.global.log_unknown_vrids
+        if !self.shared.global.log_unknown_vrids
             || self.unknown_told.len() >= MAX_UNKNOWN_TOLD
             || !self.unknown_told.insert((received.source, vrid))
         {

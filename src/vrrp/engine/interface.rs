@@ -15,7 +15,7 @@ pub enum Input<'a> {
     Link(Link),
     /// A link is gone.
     LinkGone(IfIndex),
-    /// A port of this bridge began to forward: behind it are hosts that have heard nothing of us so far.
+    /// A port of this bridge, or of the one below this link, began to forward: behind it are hosts that have heard nothing of us so far.
     PortForwards(IfIndex),
     /// A tracker run by main has a new status.
     Tracker {

@@ -78,7 +78,7 @@ impl VrrpEngine {
 
     /// The next VRID that nobody has on this interface.
     fn free_vrid(&self, config: &InstanceConfig, heard: &BTreeSet<Vrid>) -> Option<u8> {
-        let here = self.config.instances.values().filter(|other| other.interface == config.interface);
+        let here = self.instance_configs().map(|(_, other)| other).filter(|other| other.interface == config.interface);
         let configured: BTreeSet<Vrid> = here.map(|other| other.vrid).collect();
         let first = config.vrid.value();
         let candidates = (first..=u8::MAX).chain(1..first).filter_map(Vrid::new);

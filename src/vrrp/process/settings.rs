@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::net::links::LinkTable;
 use crate::net::sys;
-use crate::vrrp::config::{VrrpConfig, VrrpGlobal};
+use crate::vrrp::config::{InstanceConfig, VrrpGlobal};
 
 /// Applies what differs from `old`.
 pub(super) fn apply(new: &VrrpGlobal, old: &VrrpGlobal) {
@@ -89,8 +89,8 @@ pub(super) struct Promotion {
 
 impl Promotion {
     /// Sets and puts back what the configuration asks for now.
-    pub(super) fn apply(&mut self, config: &VrrpConfig, links: &LinkTable) {
-        let instances = config.instances.values().filter(|i| i.promote_secondaries);
+    pub(super) fn apply<'a>(&mut self, instances: impl Iterator<Item = &'a InstanceConfig>, links: &LinkTable) {
+        let instances = instances.filter(|i| i.promote_secondaries);
         let wanted: BTreeSet<&str> = instances.filter_map(|i| i.interface.as_deref()).collect();
         self.put_back(|name| !wanted.contains(name));
         for name in wanted {

@@ -217,7 +217,7 @@ impl Host {
                 self.tracker(TrackerKey::File("f".to_owned()), value);
             }
             "reload" => {
-                let mut config = self.engine.config().clone();
+                let mut config = self.engine.config();
                 (self.reload)(&mut config);
                 self.reconfigure(&config);
             }
@@ -256,11 +256,11 @@ impl Host {
 
     /// Replaces the configuration, as a reload does.
     pub fn reconfigure(&mut self, config: &VrrpConfig) {
-        let diff = ConfigDiff::between(self.engine.config(), config);
+        let diff = ConfigDiff::between(&self.engine.config(), config);
         self.input(Input::Reconfigure(diff));
         // An engine that stops takes no other configuration.
         if !self.stopping {
-            assert_eq!(self.engine.config(), config, "apply(diff(a, b), a) == b");
+            assert_eq!(&self.engine.config(), config, "apply(diff(a, b), a) == b");
         }
     }
 
@@ -326,7 +326,7 @@ impl Host {
     fn hear(&mut self, mut words: &[&str]) {
         let name = if words[0].starts_with(char::is_alphabetic) { words[0] } else { "A" };
         words = if name == words[0] { &words[1..] } else { words };
-        let mut wire = Wire::from_peer(self.engine.config().instances.get(name).expect("configured"));
+        let mut wire = Wire::from_peer(self.engine.instance_config(name).expect("configured"));
         wire.priority = words[0].parse().expect("a priority");
         let mut at = self.now;
         let mut words = words[1..].iter();
@@ -390,6 +390,11 @@ impl Host {
             effects += 1;
             self.invariants.on_effect(&effect);
             let line = self.line(&effect);
+            if let Effect::Emit(Event::StateChanged { from, to, cause, .. }) = &effect {
+                let text = cause.to_string();
+                assert!(cause.explains(*from, *to), "{from} -> {to}: {text}");
+                assert!(!text.is_empty() && !text.contains("unknown"), "{from} -> {to}: {text}");
+            }
             if let Effect::SyncSockets { desired } = &effect {
                 self.sockets.clone_from(desired);
             }

@@ -87,7 +87,7 @@ impl Invariants {
     pub fn check(&self, engine: &VrrpEngine) {
         let snapshot = engine.snapshot();
         for (name, shown) in &snapshot.instances {
-            let config = engine.config().instances.get(name).expect("an instance has a configuration");
+            let config = engine.instance_config(name).expect("an instance has a configuration");
             let told = self.states.get(name).copied().unwrap_or(StateName::Init);
             assert!(told == shown.state || told == StateName::Stop, "{name}: told {told}, it is {}", shown.state);
             for address in config.all_addresses().filter(|_| !self.links_move) {
@@ -97,7 +97,7 @@ impl Invariants {
                 assert_eq!(here, master, "{name} is {}, and {} is there: {here}", shown.state, address.address);
             }
         }
-        for group in engine.config().groups.values() {
+        for group in engine.group_configs().values() {
             let state = |name: &String| snapshot.instances.get(name).map(|shown| shown.state);
             let masters = group.members.iter().filter(|n| state(n) == Some(StateName::Master)).count();
             let waiting = group.members.iter().filter(|n| state(n) == Some(StateName::Init)).count();

@@ -100,21 +100,25 @@ fn startup_delay() {
 #[rustfmt::skip] // A table.
 fn announcements() {
     type Case = (&'static str, fn(&mut VrrpConfig), &'static str, &'static [(u128, &'static str)]);
-    let cases: [Case; 8] = [
-        ("garp_master_delay, garp_master_repeat: at once and five seconds later", as_is, "wait 20000", &[(0, "x5"), (5000, "x5")]),
-        ("garp_master_delay 0: at once only", |c| a(c).garp.delay = Duration::ZERO, "wait 20000", &[(0, "x5")]),
-        ("garp_master_repeat 2", |c| a(c).garp.repeat = 2, "wait 20000", &[(0, "x2"), (5000, "x2")]),
-        ("garp_master_repeat 0: none", |c| a(c).garp.repeat = 0, "wait 20000", &[]),
+    let cases: [Case; 9] = [
+        ("garp_master_delay, garp_master_repeat: at once and five seconds later", as_is, "wait 20000",
+            &[(0, "x5"), (5000, "x5"), (10000, "x1")]),
+        ("the periodic ones come ever more slowly, up to once a minute", as_is, "wait 200000",
+            &[(0, "x5"), (5000, "x5"), (10000, "x1"), (30000, "x1"), (70000, "x1"), (130_000, "x1"), (190_000, "x1")]),
+        ("garp_master_delay 0: at once only", |c| a(c).garp.delay = Duration::ZERO, "wait 20000",
+            &[(0, "x5"), (10000, "x1")]),
+        ("garp_master_repeat 2", |c| a(c).garp.repeat = 2, "wait 20000", &[(0, "x2"), (5000, "x2"), (10000, "x1")]),
+        ("garp_master_repeat 0: only the periodic ones", |c| a(c).garp.repeat = 0, "wait 20000", &[(10000, "x1")]),
         ("garp_master_refresh, garp_master_refresh_repeat",
             |c| { a(c).garp.refresh = Duration::from_secs(7); a(c).garp.refresh_repeat = 3; }, "wait 20000",
             &[(0, "x5"), (5000, "x5"), (7000, "x3"), (14000, "x3")]),
         ("garp_lower_prio_repeat, garp_lower_prio_delay: at once and later",
             |c| { a(c).garp.lower_prio_repeat = 2; a(c).garp.lower_prio_delay = Duration::from_secs(3); },
-            "wait 6000; hear 50; wait 10000", &[(0, "x5"), (5000, "x5"), (6000, "x2"), (9000, "x2")]),
+            "wait 6000; hear 50; wait 10000", &[(0, "x5"), (5000, "x5"), (6000, "x2"), (9000, "x2"), (10000, "x1")]),
         ("garp_lower_prio_repeat 0: none", |c| a(c).garp.lower_prio_repeat = 0, "wait 6000; hear 50; wait 10000",
-            &[(0, "x5"), (5000, "x5")]),
+            &[(0, "x5"), (5000, "x5"), (10000, "x1")]),
         ("a second burst that is due anyway is not put off by a lower-priority advert", as_is, "wait 1000; hear 50; wait 15000",
-            &[(0, "x5"), (1000, "x5"), (5000, "x5")]),
+            &[(0, "x5"), (1000, "x5"), (5000, "x5"), (10000, "x1")]),
     ];
     for (text, given, steps, want) in cases {
         let mut config = v3();

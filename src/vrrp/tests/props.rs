@@ -1,10 +1,11 @@
 //! Properties: packets of any bytes, and any sequence of inputs.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::super::config::{Auth, GroupConfig, InitialState, InstanceConfig, VrrpConfig};
+use super::super::config::{Auth, GroupConfig, InitialState, InstanceConfig, Transport, UnicastPeer, VrrpConfig};
 use super::super::event::StateName;
 use super::super::packet::{Advert, encode, parse};
 use super::super::types::{Family, Version, Vrid};
@@ -87,7 +88,7 @@ proptest! {
         bytes[0] = version << 4 | 1;
         bytes[1] = 51;
         let mut host = Host::start(if version == 2 { v2() } else { v3() });
-        let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut wire = super::wire::Wire::from_peer(a(&mut host.engine.config()));
         wire.ttl = Some(ttl);
         host.input(super::super::engine::Input::Advert(super::super::engine::Received {
             socket: wire.socket, source: wire.source, destination: wire.destination, ttl: wire.ttl, at: host.now, pdu: &bytes,
@@ -120,15 +121,17 @@ proptest! {
     }
 }
 
-/// One instance: version, interval, priority, nopreempt, delay, state, tracker, how many addresses.
+/// One instance: version, interval, priority, nopreempt, delay, state, tracker, how many addresses, way, password.
 fn any_instance(n: usize) -> impl Strategy<Value = InstanceConfig> {
     let base = prop_oneof![Just(v2()), Just(v3())];
     let priority = prop_oneof![Just(255), 1..=254_u8];
     let times = (1..=3_u16, prop_oneof![Just(0), 1..6_u64]);
     let wishes = (any::<bool>(), any::<bool>(), any::<bool>());
     let tracks = prop_oneof![Just(None), Just(Some(0)), Just(Some(-20)), Just(Some(20))];
-    (base, priority, times, wishes, tracks, 0..=2_usize).prop_map(
-        move |(mut base, priority, (seconds, delay), (preempt, master, excluded), weight, more)| {
+    let way = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    let password = prop_oneof![2 => Just(None), 1 => (1..=2_u8).prop_map(Some)];
+    (base, priority, times, wishes, tracks, 0..=2_usize, way, password).prop_map(
+        move |(mut base, priority, (seconds, delay), (preempt, master, excluded), weight, more, way, password)| {
             let mut config = a(&mut base).clone();
             config.interface = Some(format!("eth{}", n % 2));
             config.vrid = Vrid::new(u8::try_from(51 + n).expect("few")).expect("not 0");
@@ -141,6 +144,16 @@ fn any_instance(n: usize) -> impl Strategy<Value = InstanceConfig> {
             config.addresses = vips(&[&format!("10.{}.0.{}", n % 2, 100 + n)]);
             let more: Vec<String> = (0..more).map(|m| format!("10.{}.{}.{}", n % 2, m + 1, 100 + n)).collect();
             let more = vips(&more.iter().map(String::as_str).collect::<Vec<_>>());
+            if let Some(check_source) = way {
+                let peer = |last| {
+                    let address = ip(&format!("10.{}.0.{last}", n % 2));
+                    UnicastPeer { address, min_ttl: None, max_ttl: None }
+                };
+                config.transport = Transport::Unicast { peers: vec![peer(3), peer(4)], ttl: None, check_source };
+            }
+            if let (Version::V2, Some(letter)) = (config.version, password) {
+                config.auth = Auth::Pass([letter; 8]);
+            }
             if excluded {
                 config.excluded = more
             } else {
@@ -220,7 +233,7 @@ proptest! {
             match step {
                 Move::Play(steps) => host.play(&steps),
                 Move::Hear(n, priority, from) => {
-                    if host.engine.config().instances.contains_key(NAMES[n]) {
+                    if host.engine.instance_config(NAMES[n]).is_some() {
                         host.play(&format!("hear {} {priority} .{from}", NAMES[n]));
                     }
                 }
@@ -237,8 +250,10 @@ proptest! {
         if let Some(gently) = stop {
             host.forget();
             host.play(if gently { "stop" } else { "stop at once" });
-            let resigned = host.said.iter().filter(|line| line.ends_with("advert 0")).count();
-            prop_assert_eq!(resigned, shown.len());
+            // One advert for the group, or one for each peer.
+            let resigns = |line: &String| Some(line.split_once("advert 0")?.0.to_owned());
+            let resigned: BTreeSet<String> = host.said.iter().filter_map(resigns).collect();
+            prop_assert_eq!(resigned.len(), shown.len());
             prop_assert_eq!(host.invariants.has_any(), gently);
             // The longest linger.
             host.play("wait 2000");

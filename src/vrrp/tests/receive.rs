@@ -40,8 +40,8 @@ fn run(config: fn() -> VrrpConfig, rows: &[Check]) {
         let mut config = config();
         given(&mut config);
         let mut host = Host::start(config);
-        let mut good = Wire::from_peer(a(&mut host.engine.config().clone()));
-        let mut packet = Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut good = Wire::from_peer(a(&mut host.engine.config()));
+        let mut packet = Wire::from_peer(a(&mut host.engine.config()));
         wire(&mut packet);
         host.forget();
         host.receive(&packet);

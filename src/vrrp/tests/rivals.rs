@@ -111,7 +111,7 @@ fn adverts_that_are_refused_make_a_second_master_with_the_reason() {
         given(&mut config);
         let mut host = Host::start(config);
         host.play("wait 4000");
-        let mut packet = Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut packet = Wire::from_peer(a(&mut host.engine.config()));
         packet.priority = 200;
         wire(&mut packet);
         host.forget();
@@ -170,13 +170,13 @@ fn a_stranger_with_our_vrid_is_told_with_a_free_one() {
     b.addresses = vips(&["10.0.0.200"]);
     let mut host = Host::start(config);
     host.forget();
-    let socket = Wire::from_peer(a(&mut host.engine.config().clone())).socket;
+    let socket = Wire::from_peer(a(&mut host.engine.config())).socket;
     assert!(!host.sockets[&socket].vrids.is_empty(), "the kernel keeps others away");
-    let mut stranger = Wire::from_peer(a(&mut host.engine.config().clone()));
+    let mut stranger = Wire::from_peer(a(&mut host.engine.config()));
     stranger.addresses = vec![ip("10.0.0.77")];
     host.receive(&stranger);
     assert!(host.sockets[&socket].vrids.is_empty(), "and lets all in for a while");
-    let mut other = Wire::from_peer(a(&mut host.engine.config().clone()));
+    let mut other = Wire::from_peer(a(&mut host.engine.config()));
     other.vrid = Vrid::new(53).expect("not 0");
     host.receive(&other);
     host.receive(&stranger);
@@ -207,7 +207,7 @@ fn a_stranger_is_no_second_master_and_garbage_is_no_stranger() {
     for (what, edit, told) in [("stranger", stranger, "VRID 51 taken"), ("garbage", garbage, "dual master 10.0.0.3")] {
         let mut host = Host::start(v3());
         host.play("wait 4000");
-        let mut wire = Wire::from_peer(a(&mut host.engine.config().clone()));
+        let mut wire = Wire::from_peer(a(&mut host.engine.config()));
         wire.priority = 50;
         edit(&mut wire);
         for _ in 0..8 {
