@@ -31,6 +31,7 @@ vrrp_instance B { interface eth1
 }
 virtual_server 192.0.2.100 80 {
  protocol TCP
+ lb_algo wlc
  lb_kind DR
  sorry_server 192.0.2.9 80
  real_server 192.0.2.7 80 { TCP_CHECK { } }
