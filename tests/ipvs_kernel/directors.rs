@@ -17,7 +17,7 @@ use holdfast::lab::server::Server;
 
 use crate::in_guest;
 use crate::tools::run;
-use crate::traffic::{counts, request, serve, sysctl};
+use crate::traffic::{counts, exchange, request, serve, sysctl};
 
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -55,6 +55,9 @@ impl World {
         for director in &directors {
             sysctl(director, &[("net/ipv4/ip_forward", "1"), ("net/ipv4/conf/all/send_redirects", "0")]);
             sysctl(director, &[("net/ipv4/conf/eth0/send_redirects", "0")]);
+            // A client's port that comes again belongs to no real server that is gone.
+            director.run(|| run("modprobe", &["ip_vs"]));
+            sysctl(director, &[("net/ipv4/vs/expire_nodest_conn", "1")]);
         }
         for real in &reals {
             // NAT: the way back to the client leads through the master; that of DR and TUN must not.
@@ -145,7 +148,9 @@ impl Load {
         let (ends, tells, address) = (Arc::clone(&stop), Arc::clone(&seen), SocketAddr::new(ip(vip), 80));
         let ask = move || -> Option<String> {
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).ok()?;
-            std::panic::catch_unwind(move || request(&mut stream)).ok()
+            // One that neither director knows to the end is given up; the others go on.
+            stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+            std::panic::catch_unwind(move || exchange(&mut stream)).ok()
         };
         let thread = client.thread("load", move || {
             while !ends.load(Ordering::Relaxed) {
@@ -309,13 +314,14 @@ fn directors_that_are_real_servers_send_no_packet_round() {
     world.start();
     let both = BTreeSet::from([11, 12]);
     world.wait_until("the master has its entries", |world| world.table(0, OWN) == both);
-    assert_eq!(world.table(1, OWN), BTreeSet::new(), "the backup has none");
+    // It may have been master for a moment at the start.
+    world.wait_until("the backup has none", |world| world.table(1, OWN).is_empty());
     assert_eq!(world.answers(OWN, 8), counts([("d1", 4), ("d2", 4)]));
     // The roles change, and the entries with them.
     world.directors[0].stop(PATIENCE).unwrap();
     world.directors[1].wait_for("VI_1", "MASTER", PATIENCE).unwrap();
     world.wait_until("the new master has them", |world| world.table(1, OWN) == both);
-    assert_eq!(world.table(0, OWN), BTreeSet::new());
+    assert_eq!(world.table(0, OWN), BTreeSet::new(), "none after the end");
     world.directors[0].start().unwrap();
     world.directors[0].wait_for("VI_1", "MASTER", PATIENCE).unwrap();
     world.wait_until("back again", |world| world.table(0, OWN) == both && world.table(1, OWN).is_empty());
