@@ -172,7 +172,7 @@ fn facts(text: &str) -> Vec<(String, String, String)> {
             }
             None => line.trim_start().starts_with(entry),
         };
-        if !left_out.iter().any(|entry| skipped(entry)) {
+        if !left_out.iter().any(skipped) {
             facts.push((section.clone(), item.clone(), plain(line)));
         }
     }
