@@ -122,12 +122,12 @@ fn the_documented_shape_of_json() {
         value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
     };
     let report = json(&["check", "--json", &file]);
-    assert_eq!(keys(&report), ["errors", "exit_code", "files", "format", "pair", "warnings"]);
+    assert_eq!(keys(&report), ["errors", "exit_code", "files", "format", "machine", "pair", "warnings"]);
     let finding = &report["files"][0]["diagnostics"][0];
     assert_eq!((finding["code"].as_str(), finding["line"].as_u64()), (Some("unicast-source"), Some(4)), "{report}");
     assert_eq!(
         keys(finding),
-        ["code", "column", "file", "help", "kind", "line", "message", "note", "severity", "source", "width"]
+        ["code", "column", "file", "help", "kind", "line", "message", "note", "severity", "source", "width", "within"]
     );
     let other = write(dir.path(), "b.conf", &NEEDS_CARE.replace("router_id 1", "router_id 2"));
     let report = json(&["check", "--json", &file, &other]);
