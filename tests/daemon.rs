@@ -35,10 +35,10 @@ fn every_signal_of_keepalived_is_survived() {
     let daemon = bench.start(&["--ignore-sigint"]);
     daemon.wait_for_log("no vrrp process");
     for (signal, word) in [
-        (libc::SIGUSR1, "DATA was asked for"),
-        (libc::SIGUSR2, "STATS was asked for"),
-        (libc::SIGRTMAX() - 1, "STATS_CLEAR was asked for"),
-        (libc::SIGRTMIN() + 2, "JSON was asked for"),
+        (libc::SIGUSR1, "Printing parent data for process("),
+        (libc::SIGUSR2, "Printing VRRP stats for process("),
+        (libc::SIGRTMAX() - 1, "Printing and clearing VRRP stats for process("),
+        (libc::SIGRTMIN() + 2, "Printing VRRP as json for process("),
         (libc::SIGHUP, "reload: 0 changed, 0 added, 0 removed, 0 unchanged"),
     ] {
         daemon.signal(signal);

@@ -107,7 +107,10 @@ fn keepalived_reads_them_too() {
         }
         let output = Command::new(KEEPALIVED).args(["-t", "-l", "-f"]).arg(&path).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let complaints: Vec<_> = said.lines().filter(|line| !line.to_lowercase().contains("interface")).collect();
+        // Our own keyword, which lets go of a dead real server soon; keepalived leaves it out.
+        let expected =
+            |line: &str| line.to_lowercase().contains("interface") || line.contains("'proxy_connect_timeout'");
+        let complaints: Vec<_> = said.lines().filter(|line| !expected(line)).collect();
         assert_eq!(complaints, Vec::<&str>::new(), "{}", path.display());
     }
 }

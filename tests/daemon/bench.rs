@@ -41,6 +41,7 @@ impl Bench {
     /// In the foreground, logging to us.
     pub fn start(&self, args: &[&str]) -> Daemon {
         let mut command = self.command(&["-n", "-l", "-G", "-D"]);
+        command.env("TMPDIR", self.dir.path()).arg("--control-dir").arg(self.path("control"));
         Daemon::start(command.args(args))
     }
 
