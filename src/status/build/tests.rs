@@ -146,7 +146,7 @@ fn a_real_server_is_shown_with_its_checks() {
         services: Vec::new(),
         real_servers: vec![real],
     };
-    let snapshot = BalancerSnapshot { virtual_servers: vec![server] };
+    let snapshot = BalancerSnapshot { virtual_servers: vec![server], ..BalancerSnapshot::default() };
     let servers = virtual_servers(&config, &[(id, false)].into(), Some(&snapshot));
     assert_eq!((servers[0].able, servers[0].sorry_server_serves, servers[0].live_weight), (Some(false), true, Some(0)));
     let real = &servers[0].real_servers[0];
