@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::checkers::config::{CheckerConfig, HttpProbe, HttpVersion, Probe, Schedule, Target, UrlConfig};
+use holdfast::checkers::config::{CheckerConfig, HttpProbe, HttpVersion, Pages, Probe, Schedule, Target, UrlConfig};
 use holdfast::checkers::report::{CheckerId, Health};
 use holdfast::checkers::supervisor::Supervisor;
 use holdfast::ipvs::config::{SslConfig, VirtualServerId};
@@ -40,16 +40,20 @@ pub fn run(kind: Kind, count: usize, port: u16, watched: u16) -> io::Result<()> 
 }
 
 fn checkers(kind: Kind, count: usize, port: u16, watched: u16) -> BTreeMap<CheckerId, Arc<CheckerConfig>> {
-    let one = |number: usize| {
+    // As the balancer does.
+    let mut pages = Pages::default();
+    let mut one = |number: usize| {
         // The last ones are on the port that will be closed.
         let port = if number < WATCHED { watched } else { port };
         let host = u32::try_from(number).unwrap_or(0) + 0x7f01_0001;
         let address = SocketKey::new(Ipv4Addr::from_bits(host).into(), port);
         let service = SocketKey::new(Ipv4Addr::from_bits(0x0a00_0001 + (host & 0xffff) / 10).into(), 80);
         let virtual_server = VirtualServerId::Address { address: service, protocol: Protocol::Tcp };
-        (CheckerId { virtual_server, real_server: address, index: 0 }, Arc::new(checker(kind, address)))
+        let mut config = checker(kind, address);
+        pages.share(&mut config);
+        (CheckerId { virtual_server, real_server: address, index: 0 }, Arc::new(config))
     };
-    (0..count).map(one).collect()
+    (0..count).map(&mut one).collect()
 }
 
 fn checker(kind: Kind, address: SocketKey) -> CheckerConfig {
@@ -58,7 +62,7 @@ fn checker(kind: Kind, address: SocketKey) -> CheckerConfig {
     let probe = match kind {
         Kind::Tcp => Probe::Tcp(target),
         Kind::Http => {
-            let urls = vec![page()];
+            let urls = vec![page()].into();
             let version = HttpVersion::V10;
             Probe::Http(Box::new(HttpProbe { target, version, tls: None, fast_recovery: false, urls }))
         }

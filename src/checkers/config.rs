@@ -2,8 +2,10 @@
 //!
 //! Pure. Two checkers that are equal ask the same of the same target: one of them is run.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -96,11 +98,27 @@ pub struct HttpProbe {
     /// Request version (`http_protocol`).
     pub version: HttpVersion,
     /// TLS (`SSL_GET`).
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<Box<TlsConfig>>,
     /// One good cycle over all pages brings it up (`fast_recovery`).
     pub fast_recovery: bool,
-    /// The pages, at least one, one a probe.
-    pub urls: Vec<UrlConfig>,
+    /// The pages, at least one, one a probe. Checkers that ask for the same ones share them: see [`Pages`].
+    #[serde(with = "list")]
+    pub urls: Arc<[UrlConfig]>,
+}
+
+/// A shared list travels as a plain one.
+mod list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer, T: Serialize>(list: &Arc<[T]>, to: S) -> Result<S::Ok, S::Error> {
+        list[..].serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Arc<[T]>, D::Error> {
+        Vec::deserialize(from).map(Arc::from)
+    }
 }
 
 /// `http_protocol`.
@@ -149,7 +167,7 @@ pub struct UrlConfig {
     /// Accepted statuses, both ends included (`status_code`); never empty.
     pub status: Vec<(u16, u16)>,
     /// `regex` and its companions.
-    pub regex: Option<RegexConfig>,
+    pub regex: Option<Box<RegexConfig>>,
     /// Request method (`method`, ours); `None` is GET.
     pub method: Option<String>,
     /// More request headers (`header NAME VALUE`, ours).
@@ -182,6 +200,22 @@ impl UrlConfig {
             expect_body: None,
             expect_json: Vec::new(),
             compliant_close: None,
+        }
+    }
+}
+
+/// Lists of pages, each kept once: real servers by the thousand are asked for the same ones, and that is most of what
+/// their checkers would take in memory.
+#[derive(Debug, Default)]
+pub struct Pages(BTreeSet<Arc<[UrlConfig]>>);
+
+impl Pages {
+    /// Has a checker share its pages with those that were here before it.
+    pub fn share(&mut self, checker: &mut CheckerConfig) {
+        let Probe::Http(probe) = &mut checker.probe else { return };
+        match self.0.get(&probe.urls) {
+            Some(known) => probe.urls = Arc::clone(known),
+            None => _ = self.0.insert(Arc::clone(&probe.urls)),
         }
     }
 }
@@ -262,4 +296,38 @@ pub struct FileProbe {
     pub weight: i32,
     /// The sign turned (`reverse`).
     pub reverse: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_pages_are_kept_once() {
+        let checker = |host: u8, path: &str| {
+            let target = Target::new(SocketKey::new([192, 0, 2, host].into(), 80), Duration::from_secs(5));
+            let urls = vec![UrlConfig::new(path)].into();
+            let probe = HttpProbe { target, version: HttpVersion::V10, tls: None, fast_recovery: false, urls };
+            let schedule = Schedule {
+                delay_loop: Duration::from_secs(6),
+                retry: 1,
+                delay_before_retry: Duration::from_secs(1),
+                warmup: Duration::ZERO,
+                rise: 1,
+                max_latency: None,
+            };
+            CheckerConfig { schedule, alpha: false, log_all_failures: false, probe: Probe::Http(Box::new(probe)) }
+        };
+        let mut pages = Pages::default();
+        let shared = |pages: &mut Pages, host, path| {
+            let mut config = checker(host, path);
+            pages.share(&mut config);
+            assert_eq!(config, checker(host, path), "nothing else changes");
+            let Probe::Http(probe) = config.probe else { unreachable!("it was one") };
+            probe.urls
+        };
+        let (one, two) = (shared(&mut pages, 1, "/"), shared(&mut pages, 2, "/"));
+        assert!(Arc::ptr_eq(&one, &two));
+        assert!(!Arc::ptr_eq(&one, &shared(&mut pages, 3, "/other")));
+    }
 }

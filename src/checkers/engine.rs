@@ -123,6 +123,10 @@ impl CheckEngine {
                 None => self.add(now, config, previous.map(|former| former.check)),
             };
             if let Some(check) = self.checks.get_mut(&key) {
+                if check.subscribers.is_empty() {
+                    // Most have one; doubling would begin with room for four.
+                    check.subscribers.reserve_exact(1);
+                }
                 check.subscribers.push(Arc::clone(&id));
             }
             self.subscribers.insert(id, Subscriber { check: key, told });

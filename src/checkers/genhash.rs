@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{HttpProbe, HttpVersion, Sni, Target, TlsConfig, UrlConfig};
@@ -73,11 +74,12 @@ pub fn run(args: &GenhashArgs) -> anyhow::Result<String> {
 async fn fetch(args: &GenhashArgs) -> anyhow::Result<Response> {
     let timeout = Duration::from_secs(args.timeout.max(1));
     let target = Target { fwmark: args.fwmark, ..Target::new(SocketKey::new(args.server, args.port), timeout) };
-    let tls = args.tls.then(|| TlsConfig { sni: args.sni.then_some(Sni::VirtualHost), ..TlsConfig::default() });
+    let tls =
+        args.tls.then(|| Box::new(TlsConfig { sni: args.sni.then_some(Sni::VirtualHost), ..TlsConfig::default() }));
     let url =
         UrlConfig { virtualhost: args.virtualhost.clone(), status: vec![(100, 999)], ..UrlConfig::new(&args.url) };
     let wanted = Wanted { digest: true, by_length: args.version == HttpVersion::V11, ..Wanted::default() };
-    let probe = HttpProbe { target, version: args.version, tls, fast_recovery: false, urls: Vec::new() };
+    let probe = HttpProbe { target, version: args.version, tls, fast_recovery: false, urls: Arc::default() };
     let tools = kit::Kit::new(SslConfig::default()).tools(&probe, None)?;
     Ok(http::fetch(&probe, &url, &tools, wanted).await?)
 }

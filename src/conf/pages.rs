@@ -30,9 +30,9 @@ pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporte
             Some("1.0C" | "1.0c") => HttpVersion::V10Close,
             _ => HttpVersion::V10,
         },
-        tls: (section.block == &schema::SSL_GET).then(|| tls(section)),
+        tls: (section.block == &schema::SSL_GET).then(|| Box::new(tls(section))),
         fast_recovery: section.bool("fast_recovery").unwrap_or(false),
-        urls,
+        urls: urls.into(),
     })
 }
 
@@ -77,7 +77,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
         virtualhost: text("virtualhost").or_else(|| virtualhost.map(str::to_owned)),
         digest: section.word("digest").and_then(|word| digest(word, reporter)),
         status: status(section, reporter),
-        regex: regex(section, reporter),
+        regex: regex(section, reporter).map(Box::new),
         method,
         headers,
         body: text("body"),

@@ -40,6 +40,11 @@ pub fn maintenance_file(directory: &Path) -> PathBuf {
     directory.join("maintenance.json")
 }
 
+/// What operators have said of real servers.
+pub fn real_servers_file(directory: &Path) -> PathBuf {
+    directory.join("real-servers.json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

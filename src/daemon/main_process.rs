@@ -9,6 +9,7 @@ mod apply;
 mod balancer;
 mod control;
 mod dump;
+mod orders;
 mod page;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ use crate::vrrp::flight::{self, MonotonicClock};
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 use balancer::{BalancerChild, known_commands};
+use orders::Orders;
 
 /// Whoever waits for the daemon to be ready is not kept waiting longer than this.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -289,11 +291,12 @@ impl MainProcess {
         let recorder = flight::create()?;
         let control = control::Control::open(&args, &config);
         let requests = Requests::new(runner.clone(), known_commands(&config));
+        let orders = Orders::restore(control.real_servers_file(), &config.balancer.services);
         Ok(Self {
             known_errors: KnownErrors::default(),
             runner: runner.clone(),
             signals,
-            balancer: BalancerChild::new(child.clone(), requests, checkers_pid_path)?,
+            balancer: BalancerChild::new(child.clone(), requests, orders, checkers_pid_path)?,
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,

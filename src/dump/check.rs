@@ -254,7 +254,7 @@ fn checker_of(
                 HttpVersion::V11 => "1.1",
             };
             writeln!(out, "   Keepalive method = {kind}, http protocol {version}")?;
-            for url in &http.urls {
+            for url in http.urls.iter() {
                 writeln!(out, "   Checked url = {}", url.path)?;
             }
             Ok(())

@@ -25,7 +25,7 @@ use super::groups;
 use super::snapshot::{CheckerSnapshot, RealServerSnapshot, Snapshot, VirtualServerSnapshot};
 use super::table::{Service, ServiceTable};
 use super::types::{ServiceKey, SocketKey};
-use crate::checkers::config::CheckerConfig;
+use crate::checkers::config::{CheckerConfig, Pages};
 use crate::checkers::report::{CheckReport, CheckerId, Health};
 use virtual_server::VirtualServer;
 
@@ -295,8 +295,11 @@ impl Balancer {
         }
     }
 
-    fn reconfigure(&mut self, now: Instant, config: BalancerConfig, starting: bool) {
+    fn reconfigure(&mut self, now: Instant, mut config: BalancerConfig, starting: bool) {
         let mut events = Vec::new();
+        let mut pages = Pages::default();
+        let real_servers = config.services.values_mut().flat_map(|server| &mut server.real_servers);
+        real_servers.flat_map(|real| &mut real.checkers).for_each(|checker| pages.share(checker));
         let init_notifies = config.global.rs_init_notifies;
         let mut before = std::mem::take(&mut self.virtual_servers);
         for (id, virtual_server) in config.services {
@@ -342,6 +345,7 @@ impl Balancer {
                     }
                 }
             }
+            server.services.shrink_to_fit();
         }
     }
 

@@ -25,6 +25,7 @@ pub mod message;
 pub mod plan;
 pub mod process;
 pub mod select;
+pub mod small_map;
 pub mod snapshot;
 pub mod table;
 pub mod types;

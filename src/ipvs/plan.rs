@@ -4,8 +4,7 @@
 //! and after is ever without: what is new comes first, then what changes, and last what goes. Services that go do so
 //! when all others stand, so that a service which takes over from another one is there before it.
 
-use std::collections::BTreeMap;
-
+use super::small_map::SmallMap;
 use super::table::{Destination, Operation, Service, ServiceSettings, ServiceTable};
 use super::types::{ServiceKey, SocketKey};
 
@@ -31,7 +30,7 @@ impl Keeps {
 /// The operations that lead from `applied` to `desired`.
 pub fn plan(applied: &ServiceTable, desired: &ServiceTable, keeps: Keeps) -> Vec<Operation> {
     let mut operations = Vec::new();
-    let nothing = BTreeMap::new();
+    let nothing = SmallMap::default();
     for (key, service) in &desired.services {
         let before = match applied.services.get(key) {
             None => {
@@ -54,8 +53,8 @@ pub fn plan(applied: &ServiceTable, desired: &ServiceTable, keeps: Keeps) -> Vec
 
 fn plan_destinations(
     key: ServiceKey,
-    before: &BTreeMap<SocketKey, Destination>,
-    after: &BTreeMap<SocketKey, Destination>,
+    before: &SmallMap<SocketKey, Destination>,
+    after: &SmallMap<SocketKey, Destination>,
     operations: &mut Vec<Operation>,
 ) {
     let serves = |destination: &Destination| destination.weight > 0;
@@ -97,8 +96,10 @@ pub fn carry_out(table: &mut ServiceTable, operation: &Operation) {
         }
         Operation::RemoveService(key) => drop(services.remove(key)),
         Operation::AddDestination(key, at, destination) => {
-            if let Some(service) = services.get_mut(key) {
-                service.destinations.entry(*at).or_insert(*destination);
+            if let Some(service) = services.get_mut(key)
+                && !service.destinations.contains_key(at)
+            {
+                service.destinations.insert(*at, *destination);
             }
         }
         Operation::EditDestination(key, at, destination) => {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Persistence, ProxyConfig, SchedulerFlags};
+use super::small_map::SmallMap;
 use super::types::{ForwardMethod, Scheduler, ServiceKey, SocketKey};
 
 /// All services by key.
@@ -22,7 +23,7 @@ pub struct Service {
     /// How it behaves.
     pub settings: ServiceSettings,
     /// Where its traffic goes, by address and port.
-    pub destinations: BTreeMap<SocketKey, Destination>,
+    pub destinations: SmallMap<SocketKey, Destination>,
 }
 
 /// A service without its destinations: what an edit changes.

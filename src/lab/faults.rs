@@ -39,7 +39,7 @@ pub enum Fault {
     RealPort,
     /// A real server's web server answers with errors, and well again (when a check reads the page).
     RealPage,
-    /// A real server is drained, and serves again (when a FILE_CHECK can do it).
+    /// A real server is drained, and serves again (when it has control sockets, or a FILE_CHECK).
     RealDrain,
     /// All real servers' web servers end, and are started again (when there is a sorry server).
     AllReal,

@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods)] // A shell: it measures.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,6 +16,9 @@ use super::faults::Fault;
 use super::plan::RealHost;
 use super::report::ServiceRow;
 use super::survey::RealServer;
+use crate::control::api::{Method, encode};
+use crate::control::client::{Client, ClientError};
+use crate::control::paths::DEFAULT_DIRECTORY;
 
 /// Beyond the bound, to be sure that something does not happen rather than happens late.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,10 +46,35 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Vec<ServiceRow>> {
         Fault::RealPower => scene.power(cluster),
         Fault::RealPort => scene.port(cluster),
         Fault::RealPage if real.checks.iter().any(|check| check.ends_with("_GET")) => scene.page(cluster),
-        Fault::RealDrain => scene.drain(cluster, real.weight_file.clone()),
+        Fault::RealDrain => scene.drain(cluster, &real),
         Fault::AllReal => scene.all(cluster),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Says the same of a real server to every director. Answers how, or nothing when there is no way to.
+fn order(cluster: &Cluster, real: &RealServer, word: &str, number: &str) -> Result<Option<String>> {
+    let address = SocketAddr::new(real.address, real.port).to_string();
+    let mut how = None;
+    for node in 0..cluster.nodes.len() {
+        let director = cluster.director(node)?;
+        let path = format!("/v1/real-servers/{}/{word}", encode(&address));
+        let answer =
+            director.host().run(move || Client::new(DEFAULT_DIRECTORY.as_ref()).ask(Method::Post, &path, "{}"));
+        match (answer, &real.weight_file) {
+            (Ok(answer), _) if answer.status == 200 => how = Some(format!("`holdfast {word} {address}`")),
+            (Ok(answer), _) => {
+                anyhow::bail!("{}: {word} {address}: {}", director.name(), String::from_utf8_lossy(&answer.body))
+            }
+            (Err(ClientError::NotRunning { .. }), Some(file)) => {
+                director.write_file(file, number)?;
+                how = Some(format!("{} says {}", file.display(), number.trim_end()));
+            }
+            (Err(ClientError::NotRunning { .. }), None) => return Ok(None),
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+    Ok(how)
 }
 
 struct Scene {
@@ -89,19 +117,14 @@ impl Scene {
         Ok(vec![broken, self.after(cluster, "right page", at, &[self.number], true)?])
     }
 
-    /// Every director is told by the file that a FILE_CHECK reads: weight 1 less.
-    fn drain(&self, cluster: &mut Cluster, file: Option<PathBuf>) -> Result<Vec<ServiceRow>> {
-        let Some(file) = file else { return Ok(Vec::new()) };
+    /// Every director is told, as an operator tells it; one without control sockets, by the file that a FILE_CHECK reads.
+    fn drain(&self, cluster: &mut Cluster, real: &RealServer) -> Result<Vec<ServiceRow>> {
         let name = self.name(cluster)?;
-        let at = cluster.note("lab", format!("{name} is drained: {} says -1", file.display()));
-        for node in 0..cluster.nodes.len() {
-            cluster.director(node)?.write_file(&file, "-1\n")?;
-        }
+        let Some(told) = order(cluster, real, "drain", "-1\n")? else { return Ok(Vec::new()) };
+        let at = cluster.note("lab", format!("{name} is drained: {told}"));
         let broken = self.after_weight(cluster, "drained", at, &name, false)?;
-        let at = cluster.note("lab", format!("{name} serves again: {} says 0", file.display()));
-        for node in 0..cluster.nodes.len() {
-            cluster.director(node)?.write_file(&file, "0\n")?;
-        }
+        let told = order(cluster, real, "enable", "0\n")?.context("who could drain it can enable it")?;
+        let at = cluster.note("lab", format!("{name} serves again: {told}"));
         Ok(vec![broken, self.after_weight(cluster, "serves again", at, &name, true)?])
     }
 

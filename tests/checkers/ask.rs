@@ -24,11 +24,17 @@ pub fn target(address: SocketAddr) -> Target {
 }
 
 pub fn http(address: SocketAddr, url: UrlConfig) -> HttpProbe {
-    HttpProbe { target: target(address), version: HttpVersion::V10, tls: None, fast_recovery: false, urls: vec![url] }
+    HttpProbe {
+        target: target(address),
+        version: HttpVersion::V10,
+        tls: None,
+        fast_recovery: false,
+        urls: vec![url].into(),
+    }
 }
 
 pub fn https(address: SocketAddr, url: UrlConfig, tls: TlsConfig) -> HttpProbe {
-    HttpProbe { tls: Some(tls), ..http(address, url) }
+    HttpProbe { tls: Some(Box::new(tls)), ..http(address, url) }
 }
 
 pub fn checker(probe: Probe) -> CheckerConfig {

@@ -17,14 +17,14 @@ fn a_page_is_judged_by_status_digest_and_pattern() {
     let address = answer(PAGE);
     let regex = |pattern: &str| {
         let pattern = pattern.to_owned();
-        Some(RegexConfig {
+        Some(Box::new(RegexConfig {
             pattern,
             no_match: false,
             options: Vec::new(),
             min_offset: None,
             max_offset: None,
             stack: None,
-        })
+        }))
     };
     let good = Md5::digest(b"hello\n").into();
     let table = [

@@ -132,7 +132,11 @@ fn nginx_serves_pages() {
     let post = || UrlConfig { method: Some("POST".to_owned()), body: Some("x".to_owned()), ..UrlConfig::new("/post") };
     let table = [
         (
-            UrlConfig { digest: digest(b"hello from nginx\n"), regex: Some(regex), ..UrlConfig::new("/index.html") },
+            UrlConfig {
+                digest: digest(b"hello from nginx\n"),
+                regex: Some(Box::new(regex)),
+                ..UrlConfig::new("/index.html")
+            },
             None,
         ),
         (UrlConfig { digest: digest(&vec![b'x'; 3 << 20]), ..UrlConfig::new("/big.bin") }, None),

@@ -149,7 +149,7 @@ virtual_server 192.0.2.1 80 {
     };
     let to = || target("192.0.2.3", 8080);
     let web = |tls| {
-        let urls = vec![page.clone()];
+        let urls = vec![page.clone()].into();
         Probe::Http(Box::new(HttpProbe { target: to(), version: HttpVersion::V10, tls, fast_recovery: false, urls }))
     };
     let udp = UdpProbe {
@@ -172,7 +172,7 @@ virtual_server 192.0.2.1 80 {
         checker(schedule(1, 1), Probe::Udp(udp.into())),
         checker(schedule(3, 60), Probe::Dns(dns.into())),
         checker(schedule(1, 3), web(None)),
-        checker(schedule(1, 3), web(Some(TlsConfig::default()))),
+        checker(schedule(1, 3), web(Some(Box::new(TlsConfig::default())))),
         checker(schedule(1, 1), Probe::Smtp(smtp)),
         checker(schedule(0, 1), checkers[7].probe.clone()),
         checker(schedule(0, 1), Probe::File(FileProbe { file: "numbers".to_owned(), weight: 3, reverse: true })),
@@ -506,7 +506,7 @@ virtual_server 192.0.2.1 80 {
         virtualhost: None,
         digest: Some([1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef, 1, 0x23, 0x45, 0x67, 0x89]),
         status: vec![(200, 200), (301, 302), (404, 404)],
-        regex: Some(regex),
+        regex: Some(Box::new(regex)),
         method: Some("POST".to_owned()),
         headers: vec![("X-One".to_owned(), "a b".to_owned()), ("X-Two".to_owned(), "c".to_owned())],
         body: Some("{}".to_owned()),
@@ -524,9 +524,9 @@ virtual_server 192.0.2.1 80 {
     let probe = HttpProbe {
         target: target("192.0.2.3", 80),
         version: HttpVersion::V10Close,
-        tls: Some(tls),
+        tls: Some(Box::new(tls)),
         fast_recovery: true,
-        urls: vec![page],
+        urls: vec![page].into(),
     };
     assert_eq!(checkers[1].probe, Probe::Http(Box::new(probe)));
     let bound = |target: Target| Target { bind_to: Some(ip("198.51.100.2")), ..target };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast::lab::client::Client;
+use holdfast::lab::director::Director;
 use holdfast::lab::host::Host;
 use holdfast::lab::outage::Sample;
 use holdfast::lab::server::Server;
@@ -148,14 +149,14 @@ fn a_real_server_is_drained_and_comes_back() {
     rig.start_all();
     let a = rig.node(0);
     wait_ready(a);
-    let wait = |what: &str, wanted: [(Option<u32>, &str); 3]| {
+    let wait = |a: &Director, what: &str, wanted: [(Option<u32>, &str); 3]| {
         wait_status(a, what, |status| weights(status) == wanted);
     };
     let up = (Some(3), "up");
-    wait("all up", [up, up, up]);
+    wait(a, "all up", [up, up, up]);
     let told = done(a, &["drain", "127.0.0.7:80", "--virtual-server", "127.0.0.1:8443"]);
     assert_eq!(told, "127.0.0.7:80 of [127.0.0.1]:tcp:8443 takes no new connections; those that there are go on\n");
-    wait("one drains", [up, up, (Some(0), "drain")]);
+    wait(a, "one drains", [up, up, (Some(0), "drain")]);
     assert_eq!(done(a, &["maint", "127.0.0.7"]).lines().count(), 2, "of both");
     wait_status(a, "both are out", |s| weights(s).iter().filter(|(_, admin)| *admin == "maint").count() == 2);
     // It outlives a reload, and the balancer process.
@@ -168,8 +169,16 @@ fn a_real_server_is_drained_and_comes_back() {
     };
     let after = wait_status(a, "another balancer process", is_new);
     assert_eq!(weights(&after).iter().filter(|(_, admin)| *admin == "maint").count(), 2, "{after:#?}");
+    // And the daemon.
+    let log = a.log_mark();
+    assert!(rig.nodes[0].stop(PATIENCE).is_some_and(|status| status.success()));
+    rig.nodes[0].start().expect("it starts");
+    let a = rig.node(0);
+    wait_line(a, log, "127.0.0.7:80 of [127.0.0.1]:tcp:8443: maint, as an operator said before the restart");
+    wait_ready(a);
+    wait_status(a, "still out", |s| weights(s).iter().filter(|(_, admin)| *admin == "maint").count() == 2);
     done(a, &["enable", "127.0.0.7"]);
-    wait("all up again", [up, up, up]);
+    wait(a, "all up again", [up, up, up]);
     for (arguments, wanted) in [
         (&["drain", "127.0.0.9:80"][..], "there is no real_server 127.0.0.9:80; did you mean 127.0.0."),
         (&["drain", "127.0.0.8:80", "--virtual-server", "127.0.0.1:8443"], "there is no real_server 127.0.0.8:80 of"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use holdfast::ipvs::dataplane::Dataplane;
@@ -39,8 +40,10 @@ fn views_change_every_few_milliseconds_under_traffic() {
             .collect();
         let begun = Instant::now();
         let mut changes = 0u32;
-        while begun.elapsed() < Duration::from_secs(4)
-            || (streams.load(Ordering::Relaxed) <= 50 && begun.elapsed() < LIMIT)
+        // Until there was enough of both; a client that ends by itself has found a fault.
+        while (changes < 1000 || streams.load(Ordering::Relaxed) <= 50)
+            && !clients.iter().any(ScopedJoinHandle::is_finished)
+            && begun.elapsed() < LIMIT
         {
             changes += 1;
             let server = key_of(all[changes as usize % all.len()]);
@@ -60,7 +63,7 @@ fn views_change_every_few_milliseconds_under_traffic() {
         clients.into_iter().try_for_each(|client| client.join().unwrap())
     });
     result.unwrap();
-    assert!(streams.load(Ordering::Relaxed) > 50);
+    assert!(streams.load(Ordering::Relaxed) > 50, "the clients stand still");
     rig.wait_open(0);
     assert!(rig.counters().destinations.values().all(|destination| destination.active == 0));
 }
@@ -146,7 +149,7 @@ fn what_was_applied_is_what_is_dumped() {
         Operation::RemoveDestination(rig.key, SocketKey::new(address(), 1)),
         Operation::RemoveService(ServiceKey::Address { protocol: Protocol::Udp, address: to }),
     ]);
-    let service = Service { settings: settings(), destinations: BTreeMap::from([(to, destination)]) };
+    let service = Service { settings: settings(), destinations: [(to, destination)].into() };
     let expected = ServiceTable { services: BTreeMap::from([(rig.key, service)]) };
     assert_eq!(rig.plane.dump().unwrap(), expected);
 }

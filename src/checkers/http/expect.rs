@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn patterns_and_their_opposite() {
         let regex = |no_match| {
-            Some(RegexConfig {
+            Some(Box::new(RegexConfig {
                 pattern: "o+k".to_owned(),
                 no_match,
                 options: Vec::new(),
                 min_offset: None,
                 max_offset: None,
                 stack: None,
-            })
+            }))
         };
         let table = [(false, "ook", true), (false, "no", false), (true, "ook", false), (true, "no", true)];
         for (no_match, body, good) in table {

@@ -50,7 +50,7 @@ impl Kit {
     /// A pattern does not compile, a certificate cannot be read.
     pub fn prepare(&mut self, start: &Start) -> Result<Tools, Failure> {
         let Probe::Http(probe) = &start.config.probe else { return Ok(Tools::default()) };
-        self.tools(probe, probe.urls.get(start.page).and_then(|url| url.regex.as_ref()))
+        self.tools(probe, probe.urls.get(start.page).and_then(|url| url.regex.as_deref()))
     }
 
     /// What a page with this pattern needs.

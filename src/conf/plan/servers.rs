@@ -293,7 +293,7 @@ fn http(probe: &HttpProbe, server: SocketKey) -> (&'static str, String) {
         HttpVersion::V10Close => say(&mut line, "http_protocol", &"1.0C"),
         HttpVersion::V11 => say(&mut line, "http_protocol", &"1.1"),
     }
-    if let Some(TlsConfig { sni, compliant_close, verify, ca }) = tls {
+    if let Some(TlsConfig { sni, compliant_close, verify, ca }) = tls.as_deref() {
         flag(&mut line, "enable_sni", sni.is_some());
         if let Some(Sni::Name(name)) = sni {
             say(&mut line, "sni_name", name);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::MainProcess;
+use super::orders::Orders;
 use crate::checkers::report::ExecOutcome;
 use crate::conf::config::Config;
 use crate::daemon::orphan::end_orphan;
@@ -36,7 +37,7 @@ pub(super) struct BalancerChild {
     /// Instances that are master now.
     masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
-    admin: BTreeMap<(VirtualServerId, SocketKey), AdminState>,
+    orders: Orders,
     /// Who can serve, in the words of the child that runs.
     able: BTreeMap<VirtualServerId, bool>,
     /// A reload came while there was no child: what the last one had been told, and may have left in the kernel.
@@ -55,7 +56,12 @@ impl BalancerChild {
         &self.able
     }
 
-    pub fn new(command: ChildCommand, requests: Requests, pid_path: std::path::PathBuf) -> anyhow::Result<Self> {
+    pub fn new(
+        command: ChildCommand,
+        requests: Requests,
+        orders: Orders,
+        pid_path: std::path::PathBuf,
+    ) -> anyhow::Result<Self> {
         // It has no flight recorder.
         let output = std::fs::File::options().write(true).open("/dev/null")?;
         Ok(Self {
@@ -64,7 +70,7 @@ impl BalancerChild {
             pid_path,
             pid_file: None,
             masters: BTreeSet::new(),
-            admin: BTreeMap::new(),
+            orders,
             able: BTreeMap::new(),
             former: None,
             was_ready: false,
@@ -140,7 +146,7 @@ impl MainProcess {
             config: self.config.balancer.clone(),
             masters: self.balancer.masters.clone(),
             files: files.collect(),
-            admin: self.balancer.admin.iter().map(|((v, r), state)| (v.clone(), *r, *state)).collect(),
+            admin: self.balancer.orders.all(),
             keep_at_stop: self.args.dont_release_ipvs,
             again: self.balancer.was_ready,
             former: self.balancer.former.take(),
@@ -280,9 +286,7 @@ impl MainProcess {
     pub(super) fn feed_balancer(&mut self, old: &BalancerConfig) {
         self.balancer.requests.reconfigure(self.runner.clone(), known_commands(&self.config));
         let services = &self.config.balancer.services;
-        self.balancer.admin.retain(|(id, real), _| {
-            services.get(id).is_some_and(|server| server.real_servers.iter().any(|r| r.address == *real))
-        });
+        self.balancer.orders.retain(services);
         self.balancer.able.retain(|id, _| services.contains_key(id));
         if self.balancer.kill_at.is_some() {
             // It has its last orders; the next one is told everything, if there is need of one.
@@ -340,13 +344,9 @@ impl MainProcess {
         }
     }
 
-    /// An operator's word on a real server, for this child and the next ones.
+    /// An operator's word on a real server, for this child and the next ones, and for the next daemon.
     pub(super) fn set_admin(&mut self, virtual_server: VirtualServerId, real_server: SocketKey, state: AdminState) {
-        let key = (virtual_server.clone(), real_server);
-        match state {
-            AdminState::Up => drop(self.balancer.admin.remove(&key)),
-            AdminState::Drain | AdminState::Maint => drop(self.balancer.admin.insert(key, state)),
-        }
+        self.balancer.orders.set(virtual_server.clone(), real_server, state);
         self.balancer.child.send(&ToBalancer::Admin { virtual_server, real_server, state });
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Control {
     pub events_lost: u64,
     maintenance: Option<Record>,
     maintenance_file: PathBuf,
+    /// The directory of that file is this daemon's.
+    keeps_state: bool,
     look_at_clock: Instant,
 }
 
@@ -186,10 +188,12 @@ impl Control {
             events_lost: 0,
             maintenance: None,
             maintenance_file,
+            keeps_state: false,
             look_at_clock: now,
         };
-        // Without a directory of its own the file is another daemon's.
-        if control.server.is_some() || config.daemon.state_directory.is_some() {
+        // Without a directory of its own the files are another daemon's.
+        control.keeps_state = control.server.is_some() || config.daemon.state_directory.is_some();
+        if control.keeps_state {
             control.restore_maintenance();
         }
         control.note("started", format!("holdfast {} started", env!("CARGO_PKG_VERSION")));
@@ -199,6 +203,11 @@ impl Control {
     /// Where files of this daemon go that are not for long.
     pub(super) fn directory(&self) -> &Path {
         self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    }
+
+    /// The file of what operators have said of real servers.
+    pub(super) fn real_servers_file(&self) -> Option<PathBuf> {
+        self.keeps_state.then(|| paths::real_servers_file(self.directory()))
     }
 
     fn restore_maintenance(&mut self) {
@@ -319,7 +328,8 @@ fn group(name: &str) -> Option<u32> {
     }
 }
 
-fn write_whole(path: &Path, record: &Record) -> std::io::Result<()> {
+/// Whole or not at all, and on the disk.
+pub(super) fn write_whole(path: &Path, record: &impl serde::Serialize) -> std::io::Result<()> {
     use std::io::Write;
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;

@@ -2,12 +2,13 @@
 //!
 //! Pure. After every change `settle` draws the conclusions anew, in one order: real servers, panic, quorum, sorry server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::real_server::RealServer;
 use crate::ipvs::config::{PanicAction, RealServerConfig, SorryServer, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::{AdminState, Cause, Event, QuorumPhrase, RealServerName, threshold};
+use crate::ipvs::small_map::SmallMap;
 use crate::ipvs::table::{Destination, ServiceSettings};
 use crate::ipvs::types::{ForwardMethod, ServiceKey, SocketKey};
 
@@ -21,7 +22,7 @@ pub(super) struct VirtualServer {
     pub config: VirtualServerConfig,
     /// The services that are its own: no other virtual server has them.
     pub services: Vec<ServiceKey>,
-    pub real_servers: BTreeMap<SocketKey, RealServer>,
+    pub real_servers: SmallMap<SocketKey, RealServer>,
     /// The instance that it follows is master, or it follows none.
     pub active: bool,
     /// `ha_suspend`, and its address is not here.
@@ -80,6 +81,7 @@ impl VirtualServer {
         let old = std::mem::replace(&mut self.config, config);
         let mut before = std::mem::take(&mut self.real_servers);
         let mut others = false;
+        let mut real_servers = Vec::with_capacity(wanted.len());
         for config in wanted {
             let address = config.address;
             let real = match before.remove(&address) {
@@ -96,8 +98,9 @@ impl VirtualServer {
                     real
                 }
             };
-            self.real_servers.insert(address, real);
+            real_servers.push((address, real));
         }
+        self.real_servers = real_servers.into();
         others |= !before.is_empty();
         let gone = before.values().filter(|real| real.fit);
         events.extend(gone.map(|real| self.real_server_event(real, false, Cause::Removed)));
@@ -246,8 +249,8 @@ impl VirtualServer {
     }
 
     /// Where the traffic of each of its services is to go.
-    pub fn destinations(&self, now: Instant) -> BTreeMap<SocketKey, Destination> {
-        let mut destinations = BTreeMap::new();
+    pub fn destinations(&self, now: Instant) -> SmallMap<SocketKey, Destination> {
+        let mut destinations = SmallMap::default();
         let apologizes = !self.has_quorum && self.config.sorry_server.is_some();
         for (address, real) in &self.real_servers {
             let weight = if self.serves(real) && !apologizes {
@@ -263,8 +266,8 @@ impl VirtualServer {
             let destination = |weight| Destination { method, weight, ..Destination::default() };
             if apologizes {
                 destinations.insert(address, destination(SORRY_WEIGHT));
-            } else if inhibit {
-                destinations.entry(address).or_insert_with(|| destination(0));
+            } else if inhibit && !destinations.contains_key(&address) {
+                destinations.insert(address, destination(0));
             }
         }
         destinations

@@ -22,6 +22,7 @@ use super::tproxy::{Catch, Exempt, Rule, Tproxy};
 use super::worker::{Command, Listener, Worker, waker};
 use crate::ipvs::dataplane::{Counters, Dataplane, DataplaneError, DestinationCounters, Refusal, ServiceCounters};
 use crate::ipvs::select::{Candidate, Selector, Turn};
+use crate::ipvs::small_map::SmallMap;
 use crate::ipvs::table::{self, Destination, Operation, ServiceSettings, ServiceTable};
 use crate::ipvs::types::{ForwardMethod, Protocol, ServiceKey, SocketKey};
 use crate::vrrp::types::Family;
@@ -83,12 +84,12 @@ struct Entry {
     service: Arc<Service>,
     turn: Arc<Turn>,
     table: table::Service,
-    backends: BTreeMap<SocketKey, Arc<Backend>>,
+    backends: SmallMap<SocketKey, Arc<Backend>>,
     /// Removed destinations whose last connection has not ended: one that comes back is the same one.
     gone: BTreeMap<SocketKey, Weak<Backend>>,
     /// The loopback ports of its TPROXY listeners.
     catches: Vec<(Protocol, u16)>,
-    rates: BTreeMap<Option<SocketKey>, Rate>,
+    rates: SmallMap<Option<SocketKey>, Rate>,
 }
 
 #[derive(Debug)]
@@ -194,11 +195,11 @@ impl Userspace {
         let entry = Entry {
             service: Arc::clone(&service),
             turn: Arc::default(),
-            table: table::Service { settings: settings.clone(), destinations: BTreeMap::new() },
-            backends: BTreeMap::new(),
+            table: table::Service { settings: settings.clone(), ..table::Service::default() },
+            backends: SmallMap::default(),
             gone: BTreeMap::new(),
             catches,
-            rates: BTreeMap::new(),
+            rates: SmallMap::default(),
         };
         self.services.insert(key, entry);
         if self.concerns_rules(&key)
@@ -326,11 +327,11 @@ impl Userspace {
     ) -> Result<(), DataplaneError> {
         let threads = self.threads.len();
         let entry = self.entry(key)?;
-        let backends = &mut entry.backends;
-        let backend = backends.entry(to).or_insert_with(|| {
+        if !entry.backends.contains_key(&to) {
             let again = entry.gone.remove(&to).and_then(|backend| backend.upgrade());
-            again.unwrap_or_else(|| Arc::new(Backend::new(to, threads)))
-        });
+            entry.backends.insert(to, again.unwrap_or_else(|| Arc::new(Backend::new(to, threads))));
+        }
+        let Some(backend) = entry.backends.get(&to) else { return Ok(()) };
         backend.removed.store(false, Relaxed);
         backend.drain_until.store(u64::MAX, Relaxed);
         backend.load.set_thresholds(destination.upper_threshold, destination.lower_threshold);
@@ -409,12 +410,15 @@ impl Entry {
 
 /// Adds the rates since the last look, or the last rates when that was a moment ago.
 fn rate(
-    rates: &mut BTreeMap<Option<SocketKey>, Rate>,
+    rates: &mut SmallMap<Option<SocketKey>, Rate>,
     key: Option<SocketKey>,
     mut counters: Counters,
     now: Instant,
 ) -> Counters {
-    let last = rates.entry(key).or_insert_with(|| Rate { at: now, counters });
+    if !rates.contains_key(&key) {
+        rates.insert(key, Rate { at: now, counters });
+    }
+    let Some(last) = rates.get_mut(&key) else { return counters };
     let elapsed = now.saturating_duration_since(last.at);
     let old = last.counters;
     let per_second = |new: u64, before: u64, rate: u64| {

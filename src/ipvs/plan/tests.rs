@@ -35,7 +35,8 @@ fn any_table() -> impl Strategy<Value = ServiceTable> {
     });
     let destinations =
         prop::collection::btree_map((0..4_u8).prop_map(|n| at(n, 8080)), (0..3_u32).prop_map(weight), 0..4);
-    let service = (settings, destinations).prop_map(|(settings, destinations)| Service { settings, destinations });
+    let service = (settings, destinations)
+        .prop_map(|(settings, destinations)| Service { settings, destinations: destinations.into_iter().collect() });
     prop::collection::btree_map((0..4_u8).prop_map(service_key), service, 0..4)
         .prop_map(|services| ServiceTable { services })
 }
