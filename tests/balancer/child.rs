@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use holdfast::ipvs::message::{FromBalancer, Start, ToBalancer};
 
 /// For things that happen soon on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct BalancerProcess {
     child: Child,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use holdfast::checkers::report::{Ended, ExecOutcome};
 use holdfast::ipvs::config::VirtualServerConfig;
@@ -9,7 +10,7 @@ use holdfast::ipvs::event::{AdminState, Event};
 use holdfast::ipvs::message::{FromBalancer, Start, ToBalancer};
 use holdfast::ipvs::types::{Protocol, ServiceKey};
 
-use crate::child::BalancerProcess;
+use crate::child::{BalancerProcess, PATIENCE};
 use crate::config::{balancer, free_port, id, key, misc_check, real_server, tcp_check};
 
 fn name(address: SocketAddr) -> String {
@@ -130,7 +131,9 @@ fn a_snapshot_tells_what_was_carried() {
     client.read_exact(&mut [0; 14]).expect("the answer");
     let service = ServiceKey::Address { protocol: Protocol::Tcp, address: key(pair.virtual_address) };
     // The bytes are counted when they are written; the client may have them before that.
+    let deadline = Instant::now() + PATIENCE;
     let snapshot = loop {
+        assert!(Instant::now() < deadline, "nothing is counted");
         process.send(&ToBalancer::SnapshotPlease);
         let snapshot = process.wait_for("a snapshot", |message| match message {
             FromBalancer::Snapshot(snapshot) => Some(snapshot),
