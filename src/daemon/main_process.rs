@@ -44,9 +44,10 @@ use crate::trackers::file::FileTrackers;
 use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
-use crate::vrrp::config::{TrackerKey, VrrpConfig};
+use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
+use crate::vrrp::former::FormerAddresses;
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 use balancer::{BalancerChild, known_commands};
@@ -197,6 +198,8 @@ struct MainProcess {
     killed_stuck: bool,
     /// This node takes no part in elections; each vrrp process is told when it starts.
     maintenance: bool,
+    /// What reloads took away, until the vrrp process has removed it.
+    former: FormerAddresses,
     control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
@@ -244,8 +247,6 @@ struct Stopping {
 
 struct Retiring {
     kill_at: tokio::time::Instant,
-    /// What it still holds, should it not end in good order.
-    last: VrrpConfig,
 }
 
 /// What woke main.
@@ -297,6 +298,7 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            former: FormerAddresses::default(),
             maintenance: control.is_in_maintenance(),
             black_box: BlackBox::new(control.directory().to_owned()),
             control,
@@ -444,6 +446,7 @@ impl MainProcess {
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
             maintenance: self.maintenance,
+            former: self.former.on_start(),
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -474,6 +477,7 @@ impl MainProcess {
                 self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
                 self.announce_ready();
             }
+            FromVrrp::Settled(orders) => self.former.on_settled(orders),
             FromVrrp::Event { event, at } => {
                 self.control.vrrp_event(&event, at);
                 self.untidy = true;
@@ -542,9 +546,9 @@ impl MainProcess {
             self.stop_balancer();
             return;
         }
-        if let Some(Retiring { last, .. }) = self.retiring.take() {
+        if self.retiring.take().is_some() {
             self.vrrp.cancel_restart();
-            self.on_retirement(death, &last);
+            self.on_retirement(death);
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
@@ -576,17 +580,18 @@ impl MainProcess {
 
     /// There is no vrrp process, and there will not be one soon.
     fn sweep_addresses(&mut self) {
-        apply::sweep(&self.config.vrrp);
+        apply::sweep(&self.config.vrrp, &self.former);
         self.tell_balancer_of_sweep();
         self.notices.on_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
-    fn on_retirement(&mut self, death: Death, last: &VrrpConfig) {
+    fn on_retirement(&mut self, death: Death) {
         if !death.status.success() {
             warn!("the vrrp process ended with {}", death.status);
-            apply::sweep(last);
+            apply::sweep(&self.config.vrrp, &self.former);
         }
+        self.former.forget();
         self.tell_balancer_of_sweep();
         self.vrrp_pid_file = None;
         if self.needs_vrrp() {

@@ -57,6 +57,8 @@ pub enum Bug {
     MaintenanceForgotten,
     /// Who handed over takes back what it gave.
     HoldForgotten,
+    /// What a reload took away, and a killed process had not removed yet, stays.
+    FormerAddressesForgotten,
 }
 
 impl Bug {
@@ -81,7 +83,7 @@ impl Bug {
 
 /// Runs seeds until one fails, and says that it failed as it should.
 fn caught(bug: Bug, rules: &[Rule]) {
-    const SEEDS: u64 = 200;
+    const SEEDS: u64 = 400;
     let failure = (1..=SEEDS).find_map(|seed| world::run(seed, Some(bug), false).err());
     let failure = failure.unwrap_or_else(|| panic!("{bug:?} was not noticed in {SEEDS} seeds"));
     assert!(rules.contains(&failure.rule), "{bug:?} was noticed by another oracle than {rules:?}: {failure}");
@@ -181,6 +183,11 @@ fn adverts_without_room_that_nobody_cares_for_are_found() {
 #[test]
 fn a_hand_over_that_is_taken_back_is_found() {
     caught(Bug::HoldForgotten, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn addresses_of_a_former_configuration_are_found() {
+    caught(Bug::FormerAddressesForgotten, &[Rule::Addresses]);
 }
 
 #[test]

@@ -41,9 +41,6 @@ impl World {
             self.read_inbox(host);
             self.read_announced(host);
         }
-        while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
-            self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
-        }
         while let Some(segment) = self.process(host).and_then(|p| p.links.pop_first()) {
             let link = self.hosts[host].link(segment);
             if !self.is_stopping(host) {
@@ -60,6 +57,9 @@ impl World {
             self.misannounce(host);
         } else {
             self.judge_turn(host);
+        }
+        while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
+            self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
         }
         self.advance_writer(host);
         self.finish_turn(host);
@@ -153,6 +153,9 @@ impl World {
         match message {
             Message::Reload(diff) => {
                 let lost = self.bug == Some(Bug::TimerNotRearmed);
+                if let Some(process) = self.process(host) {
+                    process.unsettled += 1;
+                }
                 self.input(host, Input::Reconfigure(*diff));
                 let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
                 for name in names {
@@ -217,10 +220,12 @@ impl World {
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         let records = process.engine.poll_flight_records();
         let idle = process.writing.is_none() && process.queue.is_empty();
+        let settled = if idle { std::mem::take(&mut process.unsettled) } else { 0 };
         process.timer += 1;
         let timer = process.timer;
         let stopped = process.engine.is_stopped();
         let next = process.engine.poll_timeout().filter(|_| !std::mem::take(&mut process.timer_lost));
+        self.hosts[host].former.on_settled(settled);
         self.hosts[host].flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
         if stopping && idle && stopped {
             self.tell(|| format!("host {host} has stopped"));
@@ -336,9 +341,13 @@ impl World {
                     self.oracle.on_priority(host, instance, &config, *to);
                 }
             }
-            Event::Warning { message, .. } if message.contains("somebody else") && self.removals[host].is_empty() => {
-                let text = format!("host {host}: {message}, but nobody has removed anything");
-                self.oracle.broken(Rule::Cause, text);
+            Event::Warning { message, .. } if message.contains("somebody else") => {
+                self.tell(|| format!("host {host}: {message}"));
+                if self.removals[host].is_empty() {
+                    let text = format!("host {host}: {message}, but nobody has removed anything");
+                    self.oracle.broken(Rule::Cause, text);
+                }
+                self.miss_address(host);
             }
             other => self.tell(|| format!("host {host}: {other:?}")),
         }
