@@ -98,7 +98,7 @@ pub struct Instance {
     /// The latest generation that has been carried out.
     synced: u64,
     /// Addresses that went while the latest generation was being written.
-    gone_early: BTreeSet<(IfIndex, IpAddr)>,
+    gone_early: Vec<(IfIndex, IpAddr)>,
     /// Flaws that people were told of, by peer and kind, and when.
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
@@ -140,7 +140,7 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
-            gone_early: BTreeSet::new(),
+            gone_early: Vec::new(),
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
             peers: Peers::default(),
@@ -153,7 +153,7 @@ impl Instance {
             State::Init | State::Fault { .. } => None,
             State::Backup(backup) => {
                 let down = backup.deadline(&self.config, self.health.priority).filter(|_| !self.maintenance);
-                down.into_iter().chain(backup.handover.as_ref().map(Leaving::deadline)).min()
+                down.into_iter().chain(backup.handover.as_deref().map(Leaving::deadline)).min()
             }
             State::Master(master) => {
                 let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
@@ -536,9 +536,9 @@ impl Instance {
     /// The kernel has what this generation says. Returns what went meanwhile: if it is not there again, somebody
     /// removed it.
     #[must_use]
-    pub fn on_synced(&mut self, generation: u64) -> BTreeSet<(IfIndex, IpAddr)> {
+    pub fn on_synced(&mut self, generation: u64) -> Vec<(IfIndex, IpAddr)> {
         self.synced = self.synced.max(generation);
-        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { BTreeSet::new() }
+        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { Vec::new() }
     }
 
     /// Somebody removed one of its addresses.
@@ -549,7 +549,9 @@ impl Instance {
         }
         // Before that it may be our own removal of a moment ago that we hear of, and the address is on its way.
         if self.synced != self.generation {
-            self.gone_early.insert((interface, address));
+            if !self.gone_early.contains(&(interface, address)) {
+                self.gone_early.push((interface, address));
+            }
             return;
         }
         let State::Master(master) = &mut self.state else { return };
