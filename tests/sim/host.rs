@@ -120,6 +120,8 @@ pub struct Process {
     pub timer: u64,
     /// For a planted bug: it has forgotten to set its timer.
     pub timer_lost: bool,
+    /// For a planted bug: what was announced.
+    pub announced_once: BTreeSet<(InstanceId, u64)>,
     /// What the flight recorder said when it started.
     pub adopted: BTreeMap<String, Instant>,
 }
@@ -145,6 +147,7 @@ impl Process {
             woken: false,
             timer: 0,
             timer_lost: false,
+            announced_once: BTreeSet::new(),
             adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
         }
     }

@@ -139,6 +139,20 @@ impl World {
         }
     }
 
+    /// Who gives up mastership, and not because of a better master, has said so.
+    pub fn judge_resignation(&mut self, host: HostId, change: &Change<'_>) {
+        let Change { name, from, to, cause, .. } = *change;
+        // One that a reload replaced has said it under a number that has no name any more.
+        let replaced = to == StateName::Init;
+        if from != StateName::Master || replaced || matches!(cause, Cause::BetterMaster { .. }) {
+            return;
+        }
+        let now = self.now;
+        if self.oracle.book(host, name).resigned_at != Some(now) {
+            self.oracle.broken(Rule::Resignation, format!("host {host} {name} did not say that it goes: {cause}"));
+        }
+    }
+
     /// The end of a turn.
     pub fn judge_turn(&mut self, host: HostId) {
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();

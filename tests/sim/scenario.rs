@@ -229,9 +229,9 @@ impl Scenario {
             17 => (Fault::Maintenance(host, true), Some(Fault::Maintenance(host, false))),
             10 => {
                 // Perhaps killed while it carries that out.
-                if random.chance(30) {
+                if random.chance(60) {
                     let kill = Fault::Kill(host, random.duration(base / 20, base * 4));
-                    self.faults.push((at + random.duration(Duration::ZERO, self.write_time * 4), kill));
+                    self.faults.push((at + random.duration(Duration::ZERO, self.write_time * 2), kill));
                 }
                 (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None)
             }

@@ -92,14 +92,19 @@ impl World {
                     self.successor_heard(host, &addresses, at);
                 }
             }
-            if self.bug.is_some_and(|bug| bug.swallows(&waiting, state, ours)) {
+            let config = self.hosts[host].config_of(&name);
+            if self.bug.zip(config).is_some_and(|(bug, config)| bug.swallows(&waiting, config, state, ours)) {
                 continue;
             }
             self.tell(|| {
                 let priority = waiting.packet.pdu.get(2).copied().unwrap_or(0);
                 format!("host {host} {name} hears {} of {} as {state} {ours}", priority, waiting.packet.source)
             });
-            let at = if self.bug == Some(Bug::ClockBelieved) { now.checked_sub(waited).unwrap_or(now) } else { at };
+            let at = match self.bug {
+                Some(Bug::ClockBelieved) => now.checked_sub(waited).unwrap_or(now),
+                Some(Bug::ReceiveTimeUnheeded) => now,
+                _ => at,
+            };
             self.input(host, Input::Advert(waiting.received(at)));
         }
         while let Some(socket) = self.process(host).and_then(|p| p.overflown.pop_first()) {
@@ -267,6 +272,9 @@ impl World {
                     return self.transmit(host, transmit);
                 };
                 let zero = transmit.pdu.get(2) == Some(&0);
+                if zero && self.bug == Some(Bug::ResignationWithheld) {
+                    return;
+                }
                 let whole = transmit.socket.interface.is_none_or(|link| self.network.is_clean(segment(link)));
                 self.goodbyes.insert((host, name.clone()), (whole, transmit.pdu.get(1).copied()));
                 if self.bug == Some(Bug::LastAdvertWithheld) && !zero && self.is_backup_by_now(host, &name) {
@@ -323,6 +331,7 @@ impl World {
                 let change =
                     Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
                 self.judge_change(host, &change);
+                self.judge_resignation(host, &change);
                 match (*from, *to, cause) {
                     (StateName::Master, StateName::Stop, _) => self.lingers(host, &config),
                     (_, _, Cause::Failover | Cause::Maintenance) => self.lingers(host, &config),
@@ -359,6 +368,9 @@ impl World {
         let Some(segment) = config.interface.as_deref().and_then(segment_of) else { return };
         for address in config.all_addresses() {
             self.lingering.insert((host, index(segment), address.address), until);
+        }
+        if self.bug == Some(Bug::ReleasedAtOnce) {
+            self.release(host, config);
         }
     }
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use holdfast::net::write_queue::{Announcement, Change, Owner, Work};
+use holdfast::vrrp::config::{AddressConfig, InstanceConfig};
 use holdfast::vrrp::engine::BoundAddress;
 use holdfast::vrrp::event::StateName;
 use holdfast::vrrp::former::FormerAddress;
@@ -54,6 +55,17 @@ impl World {
         }
     }
 
+    /// For a planted bug: takes all addresses off, whatever the engine says.
+    pub fn release(&mut self, host: HostId, config: &InstanceConfig) {
+        let Some(interface) = config.interface.as_deref().and_then(segment_of).map(index) else { return };
+        let bound =
+            |config: &AddressConfig| BoundAddress { interface, config: config.clone(), accept: true, own: false };
+        let absent = config.all_addresses().map(bound).collect();
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            process.queue.push_change(Owner::Former, Change { generation: 1, present: Vec::new(), absent });
+        }
+    }
+
     /// [`holdfast::vrrp::engine::Effect::Announce`].
     pub fn queue_announcement(
         &mut self,
@@ -64,7 +76,10 @@ impl World {
         repeat: u32,
     ) {
         if let Some(process) = self.hosts[host].process.as_mut() {
-            process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });
+            let again = !process.announced_once.insert((instance, generation));
+            if !(again && self.bug == Some(Bug::AnnouncedOnce)) {
+                process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });
+            }
         }
     }
 
