@@ -69,6 +69,7 @@ pub fn run(args: DaemonArgs, argv: Vec<OsString>, logging: &Logging) -> anyhow::
     if args.detached {
         detach::leave_session();
     }
+    crate::net::sys::keep_one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         // Before anything else, so that no signal of an impatient script ends us.
@@ -629,8 +630,9 @@ impl MainProcess {
             return;
         }
         self.announced = true;
-        // Reading the file took four times what is kept of it.
+        // Reading the file took four times what is kept of it, and half of the program.
         crate::net::sys::release_free_memory();
+        crate::net::sys::release_program();
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if self.args.detached
             && let Err(error) = detach::say_ready()
