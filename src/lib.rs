@@ -25,7 +25,7 @@
 //! | [`conf`] | pure, but for reading files | keepalived.conf → [`conf::config::Config`] and diagnostics |
 //! | [`command`] | pure | a command line as written in the file: program or shell line |
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `blackbox`, `log` | the protocol: packets, checks, states, trackers, groups |
-//! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `mappings`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
+//! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
 //! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
 //! | [`ipvsadm`] | pure, but for its shells `execute`, `restore` and `names` | the kernel's virtual server table in an administrator's hands |

@@ -630,9 +630,8 @@ impl MainProcess {
             return;
         }
         self.announced = true;
-        // Reading the file took four times what is kept of it, and half of the program.
+        // Reading the file took four times what is kept of it.
         crate::net::sys::release_free_memory();
-        crate::net::sys::release_program();
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if self.args.detached
             && let Err(error) = detach::say_ready()

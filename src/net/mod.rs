@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing here waits: every descriptor is non-blocking, and one [`sys::Readiness`] says when to look again.
-//! Pure: [`frame`], [`ip`], [`links`], [`mappings`], [`nft`], [`pacing`], [`plan`], [`rtnl`], [`write_queue`]. The rest is shell.
+//! Pure: [`frame`], [`ip`], [`links`], [`nft`], [`pacing`], [`plan`], [`rtnl`], [`write_queue`]. The rest is shell.
 
 pub mod addresses;
 pub mod announce;
@@ -18,7 +18,6 @@ pub mod frame;
 pub mod heard;
 pub mod ip;
 pub mod links;
-pub mod mappings;
 pub mod monitor;
 pub mod netlink;
 pub mod nft;

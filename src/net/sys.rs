@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::unix::AsyncFd;
 
-use super::mappings;
 use crate::vrrp::types::IfIndex;
 
 /// Owns the epoll set and gives tokio its number.
@@ -265,20 +264,6 @@ pub fn keep_one_heap() {
     // SAFETY: no pointers.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
-
-/// Lets go of the pages of the program: most of those that are there were needed for the start only, and what is needed
-/// comes back as it is touched. Not those that are locked.
-#[allow(unsafe_code)]
-pub fn release_program() {
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let Some(program) = program.to_str() else { return };
-    for part in mappings::untouched(&std::fs::read_to_string("/proc/self/smaps").unwrap_or_default(), program) {
-        let Some(start) = std::ptr::NonNull::new(std::ptr::without_provenance_mut(part.start)) else { continue };
-        // SAFETY: a mapping of the program's file that is read-only and of which no page was ever written: the kernel
-        // reads its pages from the file again, just as they are. A refusal leaves them where they are.
-        let _ = unsafe { nix::sys::mman::madvise(start, part.len(), nix::sys::mman::MmapAdvise::MADV_DONTNEED) };
     }
 }
 

@@ -198,8 +198,6 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         Ok(Ok(Ok(start))) => start,
     };
     let mut process = Process::start(*config, adopt, main, options.flight, readiness)?;
-    // What is touched from here on is what the protocol takes, and is locked.
-    sys::release_program();
     process.begin(&trackers, maintenance, &former)?;
     process.run(signals).await
 }
