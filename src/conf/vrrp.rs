@@ -546,13 +546,15 @@ impl Builder<'_, '_, '_> {
         let global = self.defaults.garp;
         let least = GarpConfig { delay: Duration::ZERO, repeat: 1, refresh: Duration::ZERO, ..GarpConfig::default() };
         let base = if self.defaults.min_garp { least } else { GarpConfig::default() };
-        let delay = own.delay.or(global.delay).unwrap_or(base.delay);
-        // 0 packets would tell nobody; keepalived sends one.
-        let repeat = own.repeat.or(global.repeat).unwrap_or(base.repeat).max(1);
+        // What follows a lower-priority advert is as after a takeover, but as `global_defs` says it: keepalived does not
+        // look at the instance's own `garp_master_delay` and `garp_master_repeat` there.
+        let delay = global.delay.unwrap_or(base.delay);
+        let repeat = global.repeat.unwrap_or(base.repeat).max(1);
         let lower_repeat = own.lower_prio_repeat.or(global.lower_prio_repeat).unwrap_or(repeat);
         GarpConfig {
-            delay,
-            repeat,
+            delay: own.delay.unwrap_or(delay),
+            // 0 packets would tell nobody; keepalived sends one.
+            repeat: own.repeat.unwrap_or(repeat).max(1),
             refresh: own.refresh.or(global.refresh).unwrap_or(base.refresh),
             refresh_repeat: own.refresh_repeat.or(global.refresh_repeat).unwrap_or(base.refresh_repeat).max(1),
             lower_prio_delay: own.lower_prio_delay.or(global.lower_prio_delay).unwrap_or(delay),

@@ -178,7 +178,7 @@ impl BlackBox {
             at: Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
             occasion,
             routers: config.instances.iter().map(router).collect(),
-            transitions: self.transitions.iter().cloned().collect(),
+            transitions: self.transitions.iter().collect(),
             ..Record::default()
         }
     }

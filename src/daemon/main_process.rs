@@ -45,9 +45,10 @@ use crate::trackers::file::FileTrackers;
 use crate::trackers::process::ProcessTrackers;
 use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
-use crate::vrrp::config::{TrackerKey, VrrpConfig};
+use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::{Event, TrackerStatus};
 use crate::vrrp::flight::{self, MonotonicClock};
+use crate::vrrp::former::FormerAddresses;
 use crate::vrrp::log::log_event;
 use crate::vrrp::message::{FromVrrp, ToVrrp};
 use balancer::{BalancerChild, known_commands};
@@ -70,6 +71,7 @@ pub fn run(args: DaemonArgs, argv: Vec<OsString>, logging: &Logging) -> anyhow::
     if args.detached {
         detach::leave_session();
     }
+    crate::net::sys::keep_one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         // Before anything else, so that no signal of an impatient script ends us.
@@ -199,6 +201,8 @@ struct MainProcess {
     killed_stuck: bool,
     /// This node takes no part in elections; each vrrp process is told when it starts.
     maintenance: bool,
+    /// What reloads took away, until the vrrp process has removed it.
+    former: FormerAddresses,
     control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
@@ -246,8 +250,6 @@ struct Stopping {
 
 struct Retiring {
     kill_at: tokio::time::Instant,
-    /// What it still holds, should it not end in good order.
-    last: VrrpConfig,
 }
 
 /// What woke main.
@@ -300,6 +302,7 @@ impl MainProcess {
             vrrp: Supervisor::new(child, recorder),
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
+            former: FormerAddresses::default(),
             maintenance: control.is_in_maintenance(),
             black_box: BlackBox::new(control.directory().to_owned()),
             control,
@@ -447,6 +450,7 @@ impl MainProcess {
             trackers: self.statuses.iter().map(|(key, status)| (key.clone(), *status)).collect(),
             adopt,
             maintenance: self.maintenance,
+            former: self.former.on_start(),
         };
         if let Err(why) = self.vrrp.start(&start) {
             error!("the vrrp process cannot be started: {why}");
@@ -477,6 +481,7 @@ impl MainProcess {
                 self.watchdog = Watchdog::new(Instant::now(), &self.config.vrrp);
                 self.announce_ready();
             }
+            FromVrrp::Settled(orders) => self.former.on_settled(orders),
             FromVrrp::Event { event, at } => {
                 self.control.vrrp_event(&event, at);
                 self.untidy = true;
@@ -545,9 +550,9 @@ impl MainProcess {
             self.stop_balancer();
             return;
         }
-        if let Some(Retiring { last, .. }) = self.retiring.take() {
+        if self.retiring.take().is_some() {
             self.vrrp.cancel_restart();
-            self.on_retirement(death, &last);
+            self.on_retirement(death);
             return;
         }
         let Death { status, was_ready, wait, early_deaths } = death;
@@ -579,17 +584,18 @@ impl MainProcess {
 
     /// There is no vrrp process, and there will not be one soon.
     fn sweep_addresses(&mut self) {
-        apply::sweep(&self.config.vrrp);
+        apply::sweep(&self.config.vrrp, &self.former);
         self.tell_balancer_of_sweep();
         self.notices.on_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.
-    fn on_retirement(&mut self, death: Death, last: &VrrpConfig) {
+    fn on_retirement(&mut self, death: Death) {
         if !death.status.success() {
             warn!("the vrrp process ended with {}", death.status);
-            apply::sweep(last);
+            apply::sweep(&self.config.vrrp, &self.former);
         }
+        self.former.forget();
         self.tell_balancer_of_sweep();
         self.vrrp_pid_file = None;
         if self.needs_vrrp() {

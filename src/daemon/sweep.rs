@@ -22,6 +22,7 @@ use crate::net::monitor::Monitor;
 use crate::net::write_queue::{Change, Owner};
 use crate::vrrp::config::VrrpConfig;
 use crate::vrrp::engine::BoundAddress;
+use crate::vrrp::former::FormerAddress;
 use crate::vrrp::types::InstanceId;
 
 /// For listing the links and for removing, each.
@@ -63,7 +64,7 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<u8> {
     if let Some(name) = &namespace {
         enter_namespace(name)?;
     }
-    let Swept { removed, failures } = remove_addresses(&config.vrrp, Which::Marked)?;
+    let Swept { removed, failures } = remove_addresses(&config.vrrp, &[], Which::Marked)?;
     let mut out = io::stdout().lock();
     for address in &removed {
         writeln!(out, "removed {address}")?;
@@ -72,14 +73,15 @@ pub fn run(args: &DaemonArgs) -> anyhow::Result<u8> {
     Ok(u8::from(!failures.is_empty()))
 }
 
-/// Removes the addresses of all instances, and the packet filter. Static addresses stay: they are nobody's mastership.
+/// Removes the addresses of all instances, `former` ones, and the packet filter. Static addresses stay: they are nobody's mastership.
 ///
 /// # Errors
 /// The kernel cannot be spoken with, or does not answer in time.
-pub fn remove_addresses(config: &VrrpConfig, which: Which) -> io::Result<Swept> {
+pub fn remove_addresses(config: &VrrpConfig, former: &[FormerAddress], which: Which) -> io::Result<Swept> {
     let mut monitor = Monitor::open()?;
     monitor.load(PATIENCE)?;
-    let addresses = bound(config, which, monitor.table());
+    let mut addresses = bound(config, which, monitor.table());
+    addresses.extend(former.iter().filter_map(|former| former.bind(|name| monitor.table().by_name(name))));
     let before = standing(&addresses, monitor.table());
     let failures = write(config, addresses.clone(), monitor.table())?;
     monitor.drain()?;

@@ -257,6 +257,16 @@ pub fn keep_large_buffers_apart() {
     }
 }
 
+/// One heap for all threads: each further one keeps what it was given. For a process whose threads are few and seldom work.
+#[allow(unsafe_code)]
+pub fn keep_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives memory that was freed back to the kernel. The C library keeps it otherwise.
 #[allow(unsafe_code)]
 pub fn release_free_memory() {

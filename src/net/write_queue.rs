@@ -15,6 +15,8 @@ pub enum Owner {
     Instance(InstanceId),
     /// `static_ipaddress`.
     Static,
+    /// A former configuration's.
+    Former,
 }
 
 /// Addresses to have and not to have.

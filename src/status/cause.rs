@@ -6,28 +6,32 @@ use super::model::Cause;
 use crate::ipvs::event as balancer;
 use crate::vrrp::event as vrrp;
 
+/// For programs: the kind of a cause.
+pub fn kind(cause: &vrrp::Cause) -> &'static str {
+    use vrrp::Cause as C;
+    match cause {
+        C::Started => "started",
+        C::Reconfigured => "reconfigured",
+        C::AddressOwner => "address_owner",
+        C::MasterSilent { .. } => "master_silent",
+        C::MasterResigned { .. } => "master_resigned",
+        C::Preempting { .. } => "preempting",
+        C::BetterMaster { .. } => "better_master",
+        C::Fault { .. } => "fault",
+        C::FaultCleared => "fault_cleared",
+        C::SyncGroup { .. } => "sync_group",
+        C::Tracker { .. } => "tracker",
+        C::Adopted => "adopted",
+        C::Failover => "failover",
+        C::Maintenance => "maintenance",
+        C::Stopping => "stopping",
+        C::Removed => "removed",
+    }
+}
+
 impl From<&vrrp::Cause> for Cause {
     fn from(cause: &vrrp::Cause) -> Self {
-        use vrrp::Cause as C;
-        let kind = match cause {
-            C::Started => "started",
-            C::Reconfigured => "reconfigured",
-            C::AddressOwner => "address_owner",
-            C::MasterSilent { .. } => "master_silent",
-            C::MasterResigned { .. } => "master_resigned",
-            C::Preempting { .. } => "preempting",
-            C::BetterMaster { .. } => "better_master",
-            C::Fault { .. } => "fault",
-            C::FaultCleared => "fault_cleared",
-            C::SyncGroup { .. } => "sync_group",
-            C::Tracker { .. } => "tracker",
-            C::Adopted => "adopted",
-            C::Failover => "failover",
-            C::Maintenance => "maintenance",
-            C::Stopping => "stopping",
-            C::Removed => "removed",
-        };
-        Self { kind: kind.to_owned(), text: cause.to_string() }
+        Self { kind: kind(cause).to_owned(), text: cause.to_string() }
     }
 }
 

@@ -16,9 +16,34 @@ pub const CAPACITY: usize = 4096;
 /// The events since the daemon started, as far as there is room.
 #[derive(Debug, Clone)]
 pub struct History {
-    events: VecDeque<Entry>,
+    events: VecDeque<(Time, Kept)>,
     capacity: usize,
     last: u64,
+}
+
+/// An event as it is kept: thousands of them are held for ever and read now and then.
+#[derive(Debug, Clone)]
+enum Kept {
+    /// Of the vrrp process, encoded.
+    Vrrp(Box<[u8]>),
+    Other(Box<Happening>),
+}
+
+impl Kept {
+    fn of(what: Happening) -> Self {
+        let encoded = match &what {
+            Happening::Vrrp(event) => postcard::to_allocvec(event).ok(),
+            Happening::Balancer(_) | Happening::Main { .. } => None,
+        };
+        encoded.map_or_else(|| Self::Other(Box::new(what)), |bytes| Self::Vrrp(bytes.into()))
+    }
+
+    fn read(&self) -> Option<Happening> {
+        match self {
+            Self::Vrrp(bytes) => postcard::from_bytes(bytes).ok().map(Happening::Vrrp),
+            Self::Other(what) => Some((**what).clone()),
+        }
+    }
 }
 
 /// One event.
@@ -66,7 +91,7 @@ impl History {
         if self.events.len() >= self.capacity {
             self.events.pop_front();
         }
-        self.events.push_back(Entry { sequence: self.last, at, what });
+        self.events.push_back((at, Kept::of(what)));
         self.last
     }
 
@@ -76,22 +101,27 @@ impl History {
     }
 
     /// All that are kept, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.events.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.after(0)
     }
 
     /// Those after a sequence number, oldest first.
-    pub fn after(&self, sequence: u64) -> impl Iterator<Item = &Entry> {
-        // Without gaps, so that the place is known.
-        let first = self.events.front().map_or(self.last + 1, |entry| entry.sequence);
-        let skip = usize::try_from((sequence + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-        self.events.iter().skip(skip)
+    pub fn after(&self, sequence: u64) -> impl Iterator<Item = Entry> {
+        let first = self.first();
+        let skip = usize::try_from(sequence.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let numbered = (first..).zip(&self.events).skip(skip);
+        numbered.filter_map(|(sequence, (at, kept))| Some(Entry { sequence, at: *at, what: kept.read()? }))
+    }
+
+    /// The sequence number of the oldest that is kept: there are no gaps.
+    fn first(&self) -> u64 {
+        let kept = u64::try_from(self.events.len()).unwrap_or(u64::MAX);
+        self.last.saturating_sub(kept) + 1
     }
 
     /// How many events after a sequence number are no longer kept.
     pub fn lost_after(&self, sequence: u64) -> u64 {
-        let first = self.events.front().map_or(self.last + 1, |entry| entry.sequence);
-        first.saturating_sub(sequence.saturating_add(1))
+        self.first().saturating_sub(sequence.saturating_add(1))
     }
 }
 
@@ -294,7 +324,7 @@ mod tests {
             evidence: Vec::new(),
         };
         history.push(Time::default(), Happening::Vrrp(event));
-        let shown = history.iter().next().map(Entry::show).expect("one");
+        let shown = history.iter().next().map(|entry| entry.show()).expect("one");
         assert_eq!(shown.text, "VI_1: BACKUP → MASTER: told to hand over");
         assert_eq!((shown.sequence, &*shown.kind, &*shown.process), (1, "state_changed", "vrrp"));
         assert_eq!((shown.from.as_deref(), shown.to.as_deref()), (Some("BACKUP"), Some("MASTER")));

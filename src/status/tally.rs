@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::{Cause, Instance, State, Transition};
+use super::cause;
+use super::model::{Instance, State, Transition};
 use crate::vrrp::event::{Event, StateName};
 
 /// The counts of all instances since the daemon started.
@@ -17,9 +18,31 @@ pub struct Tally {
 
 #[derive(Debug, Clone, Default)]
 struct Counts {
-    transitions: BTreeMap<(State, String), u64>,
+    /// Few rows, and of a thousand instances: not a map, whose first row takes the room of eleven.
+    transitions: Vec<Row>,
     late: Duration,
     dual_masters: u64,
+}
+
+/// How often a state was entered for a kind of cause.
+#[derive(Debug, Clone)]
+struct Row {
+    to: State,
+    cause: &'static str,
+    count: u64,
+}
+
+impl Counts {
+    fn note(&mut self, to: State, cause: &'static str) {
+        match self.transitions.iter_mut().find(|row| (row.to, row.cause) == (to, cause)) {
+            Some(row) => row.count += 1,
+            None => {
+                self.transitions.reserve_exact(1);
+                self.transitions.push(Row { to, cause, count: 1 });
+                self.transitions.sort_by_key(|row| (row.to, row.cause));
+            }
+        }
+    }
 }
 
 impl Tally {
@@ -29,8 +52,7 @@ impl Tally {
             // One that is gone may come back as another router.
             Event::StateChanged { instance, to: StateName::Deleted, .. } => drop(self.instances.remove(instance)),
             Event::StateChanged { instance, to, cause, .. } => {
-                let row = (State::from(*to), Cause::from(cause).kind);
-                *self.of(instance).transitions.entry(row).or_default() += 1;
+                self.of(instance).note(State::from(*to), cause::kind(cause));
             }
             Event::TimerLate { instance, by } => {
                 let counts = self.of(instance);
@@ -53,11 +75,7 @@ impl Tally {
     /// Adds the counts to what is shown of an instance.
     pub fn show(&self, instance: &mut Instance) {
         let Some(counts) = self.instances.get(&instance.name) else { return };
-        let row = |((to, cause), count): (&(State, String), &u64)| Transition {
-            to: *to,
-            cause: cause.clone(),
-            count: *count,
-        };
+        let row = |row: &Row| Transition { to: row.to, cause: row.cause.to_owned(), count: row.count };
         instance.transitions = counts.transitions.iter().map(row).collect();
         instance.timers_late_ms = super::build::millis(counts.late);
         instance.dual_masters = counts.dual_masters;

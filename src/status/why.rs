@@ -88,32 +88,34 @@ pub struct Transition {
     pub peers: Vec<String>,
 }
 
-/// The transitions that a daemon remembers.
+/// The transitions that a daemon remembers, each with its time and encoded: they are many, and seldom read.
 #[derive(Debug, Clone, Default)]
-pub struct Transitions(VecDeque<Transition>);
+pub struct Transitions(VecDeque<Box<[u8]>>);
 
 impl Transitions {
     /// Notes an event; whether it is a change of state.
     pub fn note(&mut self, at: Time, event: &Event) -> bool {
-        let Event::StateChanged { instance, from, to, priority, cause, evidence } = event else { return false };
+        if !matches!(event, Event::StateChanged { .. }) {
+            return false;
+        }
         if self.0.len() >= MOST_TRANSITIONS {
             self.0.pop_front();
         }
-        self.0.push_back(Transition {
-            at,
-            instance: instance.clone(),
-            from: *from,
-            to: *to,
-            priority: *priority,
-            cause: cause.to_string(),
-            peers: evidence.iter().map(peer_sentence).collect(),
-        });
+        // It was encoded before: that is how it came here.
+        if let Ok(bytes) = postcard::to_allocvec(&(at.0, event)) {
+            self.0.push_back(bytes.into());
+        }
         true
     }
 
     /// Oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Transition> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Transition> {
+        self.0.iter().filter_map(|bytes| {
+            let (at, event) = postcard::from_bytes(bytes).ok()?;
+            let Event::StateChanged { instance, from, to, priority, cause, evidence } = event else { return None };
+            let peers = evidence.iter().map(peer_sentence).collect();
+            Some(Transition { at: Time(at), instance, from, to, priority, cause: cause.to_string(), peers })
+        })
     }
 }
 

@@ -135,7 +135,7 @@ impl VrrpEngine {
             // What the kernel refused of the last effects is worth a word even then.
             Phase::Stopped => {
                 if let Input::AddressesSynced { instance, generation, failures } = input {
-                    self.on_synced(instance, generation, failures);
+                    self.on_synced(now, instance, generation, failures);
                 }
                 return;
             }
@@ -185,7 +185,9 @@ impl VrrpEngine {
                 self.reconfigure(now, diff);
                 self.review(now, &Cause::Reconfigured, |_| true);
             }
-            Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
+            Input::AddressesSynced { instance, generation, failures } => {
+                self.on_synced(now, instance, generation, failures)
+            }
             Input::Announced { interface, address, hardware } => self.on_announced(now, interface, address, hardware),
             Input::Maintenance(on) => self.set_maintenance(now, on),
             Input::Stop => self.stop(now, false),
@@ -202,7 +204,9 @@ impl VrrpEngine {
                     self.with(now, id, Instance::release_lingering);
                 }
             }
-            Input::AddressesSynced { instance, generation, failures } => self.on_synced(instance, generation, failures),
+            Input::AddressesSynced { instance, generation, failures } => {
+                self.on_synced(now, instance, generation, failures)
+            }
             Input::AdvertsLost(_)
             | Input::Link(_)
             | Input::LinkGone(_)

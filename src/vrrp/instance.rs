@@ -97,6 +97,8 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
+    /// Addresses that went while the latest generation was being written.
+    gone_early: Vec<(IfIndex, IpAddr)>,
     /// Flaws that people were told of, by peer and kind, and when.
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
@@ -138,6 +140,7 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
+            gone_early: Vec::new(),
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
             peers: Peers::default(),
@@ -150,7 +153,7 @@ impl Instance {
             State::Init | State::Fault { .. } => None,
             State::Backup(backup) => {
                 let down = backup.deadline(&self.config, self.health.priority).filter(|_| !self.maintenance);
-                down.into_iter().chain(backup.handover.as_ref().map(Leaving::deadline)).min()
+                down.into_iter().chain(backup.handover.as_deref().map(Leaving::deadline)).min()
             }
             State::Master(master) => {
                 let others = master.garp.deadline().into_iter().chain(master.losses.restore_at);
@@ -530,19 +533,25 @@ impl Instance {
         }
     }
 
-    /// The kernel has what this generation says.
-    pub fn on_synced(&mut self, generation: u64) {
+    /// The kernel has what this generation says. Returns what went meanwhile: if it is not there again, somebody
+    /// removed it.
+    #[must_use]
+    pub fn on_synced(&mut self, generation: u64) -> Vec<(IfIndex, IpAddr)> {
         self.synced = self.synced.max(generation);
+        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { Vec::new() }
     }
 
     /// Somebody removed one of its addresses.
     pub fn on_address_gone(&mut self, turn: &mut Turn<'_>, interface: IfIndex, address: IpAddr) {
-        // Before that it is our own removal of a moment ago that we hear of, and the address is on its way.
-        if self.synced != self.generation {
+        let tracked = |a: &BoundAddress| (a.interface, a.config.address) == (interface, address) && a.config.track;
+        if !self.is_master() || !self.binding.addresses.iter().any(tracked) {
             return;
         }
-        let tracked = |a: &BoundAddress| (a.interface, a.config.address) == (interface, address) && a.config.track;
-        if !self.binding.addresses.iter().any(tracked) {
+        // Before that it may be our own removal of a moment ago that we hear of, and the address is on its way.
+        if self.synced != self.generation {
+            if !self.gone_early.contains(&(interface, address)) {
+                self.gone_early.push((interface, address));
+            }
             return;
         }
         let State::Master(master) = &mut self.state else { return };

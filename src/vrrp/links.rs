@@ -43,6 +43,11 @@ impl Links {
         Some(link)
     }
 
+    /// Whether an address is on a link.
+    pub fn has_address(&self, index: IfIndex, address: IpAddr) -> bool {
+        self.by_index.get(&index).is_some_and(|link| link.addresses.iter().any(|a| a.address == address))
+    }
+
     /// All links.
     pub fn iter(&self) -> impl Iterator<Item = &Link> {
         self.by_index.values()

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{ConfigDiff, TrackerKey, VrrpConfig};
 use super::engine::FailoverRefusal;
 use super::event::{Event, TrackerStatus};
+use super::former::FormerAddress;
 use super::snapshot::Snapshot;
 
 /// From main.
@@ -30,6 +31,8 @@ pub enum ToVrrp {
         adopt: bool,
         /// This node takes no part in elections, from the start.
         maintenance: bool,
+        /// What reloads took away and a process that died may have left: to be removed.
+        former: Vec<FormerAddress>,
     },
     /// A reload.
     Reconfigure(Box<ConfigDiff>),
@@ -67,6 +70,8 @@ pub enum FromVrrp {
     },
     /// Sockets and links are known; the engine runs.
     Ready,
+    /// The addresses are as so many orders say, [`ToVrrp::Start`] and [`ToVrrp::Reconfigure`], that were not answered yet.
+    Settled(u32),
     /// Something happened.
     Event {
         /// The engine's word for it.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod flight;
+pub mod former;
 pub mod group;
 pub mod instance;
 pub mod links;

@@ -47,6 +47,7 @@ use super::config::{InstanceConfig, TrackerKey, VrrpConfig};
 use super::engine::{Effect, Input, Received, Transmit, VrrpEngine};
 use super::event::{Event, StateName, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
+use super::former::FormerAddress;
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
 use super::receive_clock::ReceiveClock;
@@ -178,8 +179,8 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         }
         loop {
             match next_message(&mut main, &readiness).await? {
-                Some(ToVrrp::Start { config, trackers, adopt, maintenance }) => {
-                    return Ok(Ok((config, trackers, adopt, maintenance)));
+                Some(ToVrrp::Start { config, trackers, adopt, maintenance, former }) => {
+                    return Ok(Ok((config, trackers, adopt, maintenance, former)));
                 }
                 Some(ToVrrp::Stop) | None => return Ok(Err(EXIT_OK)),
                 Some(_) => {}
@@ -190,14 +191,14 @@ async fn serve(options: ProcessOptions) -> io::Result<i32> {
         () = signals.stop() => return Ok(EXIT_OK),
         started = tokio::time::timeout(START_PATIENCE, start) => started,
     };
-    let (config, trackers, adopt, maintenance) = match started {
+    let (config, trackers, adopt, maintenance, former) = match started {
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "main did not say what to do")),
         Ok(Err(e)) => return Err(e),
         Ok(Ok(Err(code))) => return Ok(code),
         Ok(Ok(Ok(start))) => start,
     };
     let mut process = Process::start(*config, adopt, main, options.flight, readiness)?;
-    process.begin(&trackers, maintenance)?;
+    process.begin(&trackers, maintenance, &former)?;
     process.run(signals).await
 }
 
@@ -276,6 +277,8 @@ struct Process {
     receive_clock: ReceiveClock,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
+    /// Orders of main whose addresses are being written.
+    unsettled: u32,
     /// When memory is locked; `None` once it is.
     lock_at: Option<Instant>,
     /// When we end whether or not the addresses are gone; `Some` once we were told to stop.
@@ -324,6 +327,7 @@ impl Process {
             heartbeat_at: now,
             receive_clock: ReceiveClock::new(now, wall_clock()),
             known_links: BTreeSet::new(),
+            unsettled: 1,
             lock_at: Some(now + LOCK_AFTER),
             stop_by: None,
         };
@@ -336,9 +340,19 @@ impl Process {
     }
 
     /// Tells the engine what there is.
-    fn begin(&mut self, trackers: &[(TrackerKey, TrackerStatus)], maintenance: bool) -> io::Result<()> {
+    fn begin(
+        &mut self,
+        trackers: &[(TrackerKey, TrackerStatus)],
+        maintenance: bool,
+        former: &[FormerAddress],
+    ) -> io::Result<()> {
         let links = self.monitor.load(DUMP_PATIENCE)?;
         let now = Instant::now();
+        let table = self.monitor.table();
+        let absent: Vec<_> = former.iter().filter_map(|former| former.bind(|name| table.by_name(name))).collect();
+        if !absent.is_empty() {
+            self.writer.sync(Owner::Former, Change { generation: 1, present: Vec::new(), absent });
+        }
         self.settle();
         if maintenance {
             self.input(now, Input::Maintenance(true));
@@ -442,6 +456,9 @@ impl Process {
             self.listen_for_successors();
         }
         self.write_addresses(now)?;
+        if self.unsettled > 0 && self.writer.is_idle() {
+            self.main.push(FromVrrp::Settled(std::mem::take(&mut self.unsettled)));
+        }
         self.announcer.advance(now, self.monitor.table());
         self.record_flight();
         self.write_black_box();
@@ -483,6 +500,7 @@ impl Process {
             ToVrrp::Reconfigure(diff) => {
                 let old = self.engine.global().clone();
                 let (global_changed, statics) = (diff.global.is_some(), diff.static_addresses.clone());
+                self.unsettled += 1;
                 self.engine.handle_input(now, Input::Reconfigure(*diff));
                 // The effects wait until the new settings are in force.
                 let instances = || self.engine.instance_configs().map(|(_, config)| config);
@@ -675,6 +693,11 @@ impl Process {
                     Written::Synced { owner: Owner::Static, failures, .. } => {
                         for failure in failures {
                             tracing::warn!("static address: {failure}");
+                        }
+                    }
+                    Written::Synced { owner: Owner::Former, failures, .. } => {
+                        for failure in failures {
+                            tracing::warn!("address of a former configuration: {failure}");
                         }
                     }
                 }

@@ -76,7 +76,7 @@ pub struct Backup {
     /// It handed over on command: a lower-priority master is left alone for this long.
     pub hold: Duration,
     /// It handed over on command, and its successor does not have all addresses yet.
-    pub handover: Option<Leaving>,
+    pub handover: Option<Box<Leaving>>,
 }
 
 /// The master-down timer. The deadline follows from it, the configuration and the priority: nothing to keep in step.

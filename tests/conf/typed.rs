@@ -93,7 +93,7 @@ vrrp_instance V {
     assert_eq!(v.transport, Transport::Unicast { peers, ttl: Some(64), check_source: true });
     assert_eq!((v.garp.delay, v.garp.repeat), (Duration::from_secs(2), 3));
     assert_eq!((v.garp.refresh, v.garp.refresh_repeat), (Duration::from_secs(60), 1));
-    assert_eq!((v.garp.lower_prio_delay, v.garp.lower_prio_repeat), (Duration::from_secs(2), 0));
+    assert_eq!((v.garp.lower_prio_delay, v.garp.lower_prio_repeat), (Duration::from_secs(7), 0));
     assert!(v.lower_prio_no_advert && v.higher_prio_send_advert && !v.skip_check_adv_addr);
     assert!(v.v3_checksum_as_v2 && !v.accept && v.promote_secondaries && v.notify_deleted);
     assert_eq!((v.down_timer_adverts, v.receive_buffer), (4, Some(8192)));
@@ -107,6 +107,28 @@ vrrp_instance V {
     assert_eq!(notify.form, CommandForm::Program(vec!["/bin/notify".to_owned(), "all".to_owned()]));
     assert_eq!(notify.user, Some(RunAs { user: "daemon".to_owned(), group: Some("adm".to_owned()) }));
     assert_eq!(config.daemon.script_user, Some(RunAs { user: "nobody".to_owned(), group: None }));
+}
+
+/// As keepalived 2.2.7 dumps them: delay and repeat of a new master, and after a lower-priority advert.
+#[test]
+fn announcements_after_a_lower_priority_advert_follow_the_global_ones_of_a_new_master() {
+    let rows = [
+        ("", "", (5, 5), (5, 5)),
+        ("", "garp_master_delay 9", (9, 5), (5, 5)),
+        ("vrrp_garp_master_delay 7\nvrrp_garp_master_repeat 3", "", (7, 3), (7, 3)),
+        ("vrrp_garp_master_delay 7", "garp_master_delay 9\ngarp_master_repeat 4", (9, 4), (7, 5)),
+        ("vrrp_garp_lower_prio_delay 2", "garp_master_delay 9", (9, 5), (2, 5)),
+        ("vrrp_min_garp", "", (0, 1), (0, 1)),
+        ("vrrp_min_garp", "garp_master_delay 9\ngarp_master_repeat 4", (9, 4), (0, 1)),
+    ];
+    for (global, own, master, lower) in rows {
+        let text = format!(
+            "global_defs {{\n{global}\n}}\nvrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\n{own}\nvirtual_ipaddress {{\n192.0.2.1\n}}\n}}\n"
+        );
+        let garp = instance(&load(&text), "V").garp;
+        assert_eq!((garp.delay.as_secs(), garp.repeat), master, "{global} {own}");
+        assert_eq!((garp.lower_prio_delay.as_secs(), garp.lower_prio_repeat), lower, "{global} {own}");
+    }
 }
 
 #[test]

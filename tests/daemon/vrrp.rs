@@ -146,6 +146,48 @@ fn the_vrrp_process_goes_with_the_last_instance_and_comes_with_the_first() {
     assert_ne!(rig.vrrp_pid(), first);
 }
 
+/// The kernel tells a child of the end of the thread that started it, and main has threads that come and go: one reads the
+/// file at a reload.
+#[test]
+fn a_vrrp_process_that_came_with_a_reload_outlives_the_threads_of_that() {
+    let Some(rig) = Rig::start("threads") else { return };
+    fs::write(rig.bench.path("conf"), "global_defs {\n router_id alone\n}\n").unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("no vrrp_instance is configured any more");
+    wait_until("the process ends", || !rig.bench.path("vrrp.pid").exists());
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "")).unwrap();
+    rig.daemon.signal(libc::SIGHUP);
+    rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    let vrrp = rig.vrrp_pid();
+    let workers = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", rig.daemon.id())).unwrap();
+        let name = |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.unwrap().path().join("comm"));
+        tasks.filter_map(|task| name(task).ok()).filter(|name| name.starts_with("tokio")).count()
+    };
+    wait_until("the threads of the reload end", || workers() == 0);
+    assert_eq!(rig.vrrp_pid(), vrrp);
+    assert!(fs::exists(format!("/proc/{vrrp}")).unwrap() && rig.net.has_address());
+}
+
+/// `vrrp_delay_after_boot` counts from the boot of the machine, not from our start.
+#[test]
+fn nobody_is_master_so_soon_after_the_boot() {
+    let Some(rig) = Rig::start("boot") else { return };
+    let uptime = || -> f64 {
+        let text = fs::read_to_string("/proc/uptime").unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    };
+    let until = uptime().ceil() + 8.0;
+    let delay = format!("global_defs {{\n vrrp_delay_after_boot {until}\n}}\n");
+    fs::write(rig.bench.path("conf"), conf(&rig.bench, 51, "") + &delay).unwrap();
+    let Rig { bench, net, daemon } = rig;
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    let daemon = bench.start(&["-s", &net.name]);
+    daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    assert!(uptime() >= until, "{} is before {until}", uptime());
+}
+
 #[test]
 fn a_file_that_was_started_with_an_error_can_be_changed() {
     let Some(net) = Net::new("flawed") else { return };

@@ -12,6 +12,7 @@ use holdfast::vrrp::config::{AddressConfig, ConfigDiff, InitialState, InstanceCo
 use holdfast::vrrp::engine::FailoverRefusal;
 use holdfast::vrrp::event::{Cause, Event, StateName};
 use holdfast::vrrp::flight::{self, MonotonicClock};
+use holdfast::vrrp::former::FormerAddress;
 use holdfast::vrrp::message::{FromVrrp, ToVrrp};
 use holdfast::vrrp::process::{ProcessOptions, run};
 use holdfast::vrrp::types::{AdvertInterval, Vrid};
@@ -93,9 +94,15 @@ impl FakeMain {
     }
 
     pub fn begin(&mut self, config: &VrrpConfig, adopt: bool) {
+        self.begin_after(config, adopt, Vec::new());
+    }
+
+    /// `former`: what a predecessor may have left.
+    pub fn begin_after(&mut self, config: &VrrpConfig, adopt: bool, former: Vec<FormerAddress>) {
         self.say(&ToVrrp::Hello { build: BUILD_ID.to_owned() });
         assert_eq!(self.hear(), FromVrrp::Hello { build: BUILD_ID.to_owned() });
-        self.say(&ToVrrp::Start { config: Box::new(config.clone()), trackers: Vec::new(), adopt, maintenance: false });
+        let config = Box::new(config.clone());
+        self.say(&ToVrrp::Start { config, trackers: Vec::new(), adopt, maintenance: false, former });
         self.until(|m| (*m == FromVrrp::Ready).then_some(()));
     }
 
@@ -302,6 +309,28 @@ fn a_killed_master_is_adopted_without_a_gap() {
     setup.main = second;
     setup.main.say(&ToVrrp::Stop);
     assert_handed_over(&mut setup);
+}
+
+/// Main is told when it need not remember them any longer.
+#[test]
+fn what_a_killed_predecessor_left_of_a_former_configuration_goes() {
+    needs_root!();
+    let lan = Lan::new();
+    let recorder = flight::create().expect("memfd");
+    ip(&format!("-n {} addr add 192.0.2.77/24 dev eth0", lan.a));
+    let mut left = AddressConfig::new(IpAddr::from([192, 0, 2, 77]));
+    left.prefix_len = 24;
+    let former = |interface: &str| FormerAddress { interface: interface.to_owned(), address: left.clone(), own: false };
+    let mut main = FakeMain::start(&lan.a, &recorder);
+    main.begin_after(&config(), true, vec![former("eth0"), former("eth7")]);
+    main.until(|m| (*m == FromVrrp::Settled(1)).then_some(()));
+    assert!(!addresses(&lan).contains("192.0.2.77"), "{}", addresses(&lan));
+    main.until_master();
+    let (old, new) = (config(), VrrpConfig::default());
+    main.say(&ToVrrp::Reconfigure(Box::new(ConfigDiff::between(&old, &new))));
+    main.until(|m| (*m == FromVrrp::Settled(1)).then_some(()));
+    let shown = addresses(&lan);
+    assert!(!shown.contains("192.0.2.100") && !shown.contains("198.51.100.1"), "{shown}");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use crate::common::{needs_root, steady};
-use crate::rig::{Make, Node, PATIENCE, Rig, announced, holds, ip, sh, wait_address, wait_state, wait_until};
+use crate::rig::{
+    Make, Node, PATIENCE, Rig, announced, holds, ip, reload, sh, vrrp_pid, wait_address, wait_line, wait_state,
+    wait_until,
+};
 use crate::variant::{VRID, Variant};
 
 /// Static addresses are there from the start, whoever is master, and go with the daemon.
@@ -87,5 +90,33 @@ fn leftover_addresses_go_at_the_start() {
         wait_state(rig.node(0), "VI_1", "BACKUP");
         wait_address(rig.node(0), "eth0", v.vip(), false);
         assert_eq!(rig.wire().owners(0, VRID), ["a", "b"]);
+    });
+}
+
+/// The vrrp process dies before it has heard of a reload: the next one knows what that took away.
+#[test]
+fn what_a_reload_took_away_goes_with_the_next_process() {
+    needs_root!();
+    steady(|| {
+        // So slow that main waits long for a process that stands still.
+        let config = Variant::V3.instance(0, 1, 150, "state MASTER").replace("advert_int 1\n", "advert_int 5\n");
+        let other = config.replace("VI_1", "VI_2").replace(&format!("id {VRID}"), "id 52").replace(".0.10", ".0.20");
+        let statics = "static_ipaddress {\n10.9.0.77/24 dev eth0\n}\n";
+        let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, format!("{statics}{config}{other}"))]);
+        rig.start_all();
+        let node = rig.node(0);
+        let departing = ["10.9.0.200", "10.9.0.201", "10.9.0.77"].map(ip);
+        wait_state(node, "VI_1", "MASTER");
+        wait_state(node, "VI_2", "MASTER");
+        departing.iter().for_each(|address| wait_address(node, "eth0", *address, true));
+        let (pid, mark) = (vrrp_pid(node), node.log_mark());
+        sh(node, &format!("kill -STOP {pid}"));
+        reload(node, &config);
+        wait_line(node, mark, "1 removed");
+        assert!(departing.iter().all(|address| holds(node, "eth0", *address)), "it has not heard of that");
+        sh(node, &format!("kill -KILL {pid}"));
+        departing.iter().for_each(|address| wait_address(node, "eth0", *address, false));
+        wait_state(node, "VI_1", "MASTER");
+        assert!(holds(node, "eth0", ip("10.9.0.100")), "what is configured stays");
     });
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::common::needs_root;
-use crate::rig::{Make, Node, Rig, each, wait_address, wait_line, wait_state};
+use crate::common::{needs_root, steady};
+use crate::rig::{Make, Node, Rig, each, sh, wait_address, wait_line, wait_state};
 use crate::variant::{VRID, Variant};
 
 const V: Variant = Variant::V3;
@@ -93,4 +93,31 @@ fn set_down(rig: &Rig, kind: Kind, down: bool) {
         Kind::Interface if down => rig.lan(1).cut("a", "eth1").expect("a cable"),
         Kind::Interface => rig.lan(1).mend("a", "eth1").expect("a cable"),
     }
+}
+
+/// Each node has process numbers of its own, as a container has: there the kernel tells no news of processes. They are
+/// looked at all the same, and the log says how.
+#[test]
+fn a_process_is_tracked_where_the_kernel_tells_no_news() {
+    needs_root!();
+    steady(|| {
+        let tracker = "vrrp_track_process web {\nprocess /etc/keepalived/web\n}\n";
+        let config = format!("{tracker}{}", V.quick(&V.instance(0, 1, 150, "track_process {\nweb\n}")));
+        let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, config)]);
+        let run = "setsid /etc/keepalived/web 1000 </dev/null >/dev/null 2>&1 & echo $! >/etc/keepalived/web.pid";
+        sh(rig.node(0), &format!("cp /bin/sleep /etc/keepalived/web; {run}"));
+        rig.start_all();
+        let a = rig.node(0);
+        wait_line(a, 0, "the kernel tells no news of processes here");
+        wait_state(a, "VI_1", "MASTER");
+        wait_address(a, "eth0", V.vip(), true);
+        let log = a.log_mark();
+        sh(a, "kill $(cat /etc/keepalived/web.pid)");
+        wait_line(a, log, "process web");
+        wait_state(a, "VI_1", "FAULT");
+        wait_address(a, "eth0", V.vip(), false);
+        sh(a, run);
+        wait_state(a, "VI_1", "MASTER");
+        wait_address(a, "eth0", V.vip(), true);
+    });
 }

@@ -127,7 +127,7 @@ impl World {
         self.plan(time, Happening::Restart { host, incarnation });
     }
 
-    /// Behind the back of the vrrp process. It may take its time when that happens again and again.
+    /// Behind the back of the vrrp process.
     fn remove_address(&mut self, host: HostId, n: usize) {
         let Some((interface, address)) = self.hosts[host].kernel.iter().cycle().nth(n).copied() else { return };
         self.hosts[host].kernel.remove(&(interface, address));
@@ -135,14 +135,25 @@ impl World {
             return;
         }
         self.disturb(host);
-        let recent = self.removals[host].iter().filter(|at| **at + Duration::from_secs(60) >= self.now).count();
-        if recent > 0 {
-            self.disturbed[host] += Duration::from_millis(100) * 2_u32.pow(u32::try_from(recent).expect("few"));
-        }
         self.removals[host].push(self.now);
         // Nobody puts back what is given up: it may be gone sooner.
         self.lingering.remove(&(host, interface, address));
         self.link_changed(host, segment(interface));
+    }
+
+    /// The vrrp process knows of a removal. From now on it may take its time, if that happens again and again.
+    pub fn miss_address(&mut self, host: HostId) {
+        const CALM: Duration = Duration::from_secs(60);
+        self.disturb(host);
+        let now = self.now;
+        let missed = &mut self.missed[host];
+        if missed.last().is_some_and(|last| *last + CALM < now) {
+            missed.clear();
+        }
+        if let Some(in_a_row) = u32::try_from(missed.len()).ok().filter(|n| *n > 0) {
+            self.disturbed[host] += Duration::from_millis(100) * 2_u32.pow(in_a_row);
+        }
+        missed.push(now);
     }
 
     pub fn end_process(&mut self, host: HostId) {
@@ -158,8 +169,12 @@ impl World {
             self.hosts[host].postponed = Some(config);
             return;
         }
-        let diff = ConfigDiff::between(&self.hosts[host].config, &config);
-        self.hosts[host].config = *config;
+        let state = &mut self.hosts[host];
+        let diff = ConfigDiff::between(&state.config, &config);
+        if state.process.is_some() {
+            state.former.on_reload(&state.config, &config);
+        }
+        state.config = *config;
         self.say(host, Message::Reload(Box::new(diff)));
     }
 
@@ -193,6 +208,11 @@ impl World {
         }
         let engine = VrrpEngine::new(now, host.config.clone(), &forged);
         host.process = Some(Process::new(engine, &records, ReceiveClock::new(now, wall)));
+        if !adopt {
+            host.former.forget();
+        }
+        let former = host.former.on_start();
+        self.queue_removal(id, &former);
         self.oracle.forget(id);
         self.disturb(id);
         self.settle(id);

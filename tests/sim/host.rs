@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use holdfast::net::write_queue::{Change, WriteQueue};
+use holdfast::net::write_queue::{Change, Owner, WriteQueue};
 use holdfast::vrrp::config::{ConfigDiff, InstanceConfig, VrrpConfig};
 use holdfast::vrrp::engine::{BoundAddress, Received, SocketKey, SocketSpec, VrrpEngine};
 use holdfast::vrrp::event::TrackerStatus;
+use holdfast::vrrp::former::FormerAddresses;
 use holdfast::vrrp::receive_clock::ReceiveClock;
 use holdfast::vrrp::snapshot::FlightRecord;
 use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, LinkAddress};
@@ -86,6 +87,8 @@ pub struct Host {
     pub incarnation: u64,
     /// SIGKILLed, and main is about to start another.
     pub restarting: bool,
+    /// Main's book of what reloads took away.
+    pub former: FormerAddresses,
     /// A reload that arrived meanwhile.
     pub postponed: Option<Box<VrrpConfig>>,
 }
@@ -105,8 +108,10 @@ pub struct Process {
     pub messages: VecDeque<Message>,
     pub queue: WriteQueue,
     /// What the kernel is carrying out.
-    pub writing: Option<(InstanceId, Change)>,
+    pub writing: Option<(Owner, Change)>,
     pub written: VecDeque<(InstanceId, u64)>,
+    /// Orders of main whose addresses are being written.
+    pub unsettled: u32,
     pub paused: bool,
     pub stopping: bool,
     /// A turn is about to begin.
@@ -115,6 +120,8 @@ pub struct Process {
     pub timer: u64,
     /// For a planted bug: it has forgotten to set its timer.
     pub timer_lost: bool,
+    /// For a planted bug: what was announced.
+    pub announced_once: BTreeSet<(InstanceId, u64)>,
     /// What the flight recorder said when it started.
     pub adopted: BTreeMap<String, Instant>,
 }
@@ -134,11 +141,13 @@ impl Process {
             queue: WriteQueue::default(),
             writing: None,
             written: VecDeque::new(),
+            unsettled: 1,
             paused: false,
             stopping: false,
             woken: false,
             timer: 0,
             timer_lost: false,
+            announced_once: BTreeSet::new(),
             adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
         }
     }
@@ -169,6 +178,7 @@ impl Host {
             process: None,
             incarnation: 0,
             restarting: false,
+            former: FormerAddresses::default(),
             postponed: None,
         }
     }

@@ -139,6 +139,20 @@ impl World {
         }
     }
 
+    /// Who gives up mastership, and not because of a better master, has said so.
+    pub fn judge_resignation(&mut self, host: HostId, change: &Change<'_>) {
+        let Change { name, from, to, cause, .. } = *change;
+        // One that a reload replaced has said it under a number that has no name any more.
+        let replaced = to == StateName::Init;
+        if from != StateName::Master || replaced || matches!(cause, Cause::BetterMaster { .. }) {
+            return;
+        }
+        let now = self.now;
+        if self.oracle.book(host, name).resigned_at != Some(now) {
+            self.oracle.broken(Rule::Resignation, format!("host {host} {name} did not say that it goes: {cause}"));
+        }
+    }
+
     /// The end of a turn.
     pub fn judge_turn(&mut self, host: HostId) {
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
@@ -219,6 +233,8 @@ impl World {
     fn audit_deadlines(&mut self, host: HostId) {
         let slack = self.slack();
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
+        // As the engine has them: main may have read a reload of which the engine has not heard yet.
+        let groups = self.hosts[host].process.as_ref().map(|p| p.engine.group_configs().clone()).unwrap_or_default();
         for name in &names {
             let now = self.now;
             let book = self.oracle.book(host, name);
@@ -226,7 +242,7 @@ impl World {
                 let text = format!("host {host} {name} is master and has been silent for {:?} too long", now - by);
                 self.oracle.broken(Rule::AdvertGap, text);
             }
-            let group = self.hosts[host].config.groups.values().find(|g| g.members.contains(name));
+            let group = groups.values().find(|g| g.members.contains(name));
             let members = group.map_or_else(|| vec![name.clone()], |g| g.members.clone());
             let due: Option<Vec<Instant>> = members.iter().map(|member| self.deadline(host, member)).collect();
             let Some(due) = due.and_then(|due| due.into_iter().max()) else { continue };

@@ -57,15 +57,28 @@ pub enum Bug {
     MaintenanceForgotten,
     /// Who handed over takes back what it gave.
     HoldForgotten,
+    /// What a reload took away, and a killed process had not removed yet, stays.
+    FormerAddressesForgotten,
+    /// Who stops, or hands over, gives its addresses up before its successor has them.
+    ReleasedAtOnce,
+    /// And does not say that it goes.
+    ResignationWithheld,
+    /// Of two masters the better one is not heeded by one that was told `nopreempt`.
+    NopreemptAsMaster,
+    /// A deadline begins when we hear of an advert, however long that waited.
+    ReceiveTimeUnheeded,
+    /// Nothing is announced again, whoever else was heard.
+    AnnouncedOnce,
 }
 
 impl Bug {
     /// Whether the engine never sees this packet.
-    pub fn swallows(self, waiting: &Waiting, state: StateName, ours: u8) -> bool {
+    pub fn swallows(self, waiting: &Waiting, config: &InstanceConfig, state: StateName, ours: u8) -> bool {
         let Ok(packet) = packet::parse(waiting.socket.family, &waiting.packet.pdu) else { return false };
         match self {
             Self::NoTieBreak => state == StateName::Master && packet.priority == ours,
             Self::PriorityZeroIgnored => packet.priority == 0,
+            Self::NopreemptAsMaster => state == StateName::Master && !config.preempt && packet.priority > ours,
             _ => false,
         }
     }
@@ -81,7 +94,7 @@ impl Bug {
 
 /// Runs seeds until one fails, and says that it failed as it should.
 fn caught(bug: Bug, rules: &[Rule]) {
-    const SEEDS: u64 = 200;
+    const SEEDS: u64 = 400;
     let failure = (1..=SEEDS).find_map(|seed| world::run(seed, Some(bug), false).err());
     let failure = failure.unwrap_or_else(|| panic!("{bug:?} was not noticed in {SEEDS} seeds"));
     assert!(rules.contains(&failure.rule), "{bug:?} was noticed by another oracle than {rules:?}: {failure}");
@@ -181,6 +194,36 @@ fn adverts_without_room_that_nobody_cares_for_are_found() {
 #[test]
 fn a_hand_over_that_is_taken_back_is_found() {
     caught(Bug::HoldForgotten, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn addresses_of_a_former_configuration_are_found() {
+    caught(Bug::FormerAddressesForgotten, &[Rule::Addresses]);
+}
+
+#[test]
+fn addresses_that_are_given_up_before_the_successor_has_them_are_missed() {
+    caught(Bug::ReleasedAtOnce, &[Rule::Addresses]);
+}
+
+#[test]
+fn a_resignation_that_is_withheld_is_found() {
+    caught(Bug::ResignationWithheld, &[Rule::Resignation]);
+}
+
+#[test]
+fn nopreempt_between_two_masters_leaves_them_both() {
+    caught(Bug::NopreemptAsMaster, &[Rule::OneMaster]);
+}
+
+#[test]
+fn deadlines_that_begin_when_an_advert_is_read_are_late_takeovers() {
+    caught(Bug::ReceiveTimeUnheeded, &[Rule::LateTakeover]);
+}
+
+#[test]
+fn a_contest_after_which_nobody_announces_misleads_clients() {
+    caught(Bug::AnnouncedOnce, &[Rule::Client]);
 }
 
 #[test]

@@ -227,7 +227,14 @@ impl Scenario {
                 (Fault::Failover(host, random.pick(&plan.routers).name), None)
             }
             17 => (Fault::Maintenance(host, true), Some(Fault::Maintenance(host, false))),
-            10 => (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None),
+            10 => {
+                // Perhaps killed while it carries that out.
+                if random.chance(60) {
+                    let kill = Fault::Kill(host, random.duration(base / 20, base * 4));
+                    self.faults.push((at + random.duration(Duration::ZERO, self.write_time * 2), kill));
+                }
+                (Fault::Reload(host, Box::new(plan.host_config(random, host, true))), None)
+            }
             _ => {
                 let back = random.chance(70).then_some(Fault::Tracker(host, TrackerStatus::Up));
                 (Fault::Tracker(host, TrackerStatus::Down), back)

@@ -41,9 +41,6 @@ impl World {
             self.read_inbox(host);
             self.read_announced(host);
         }
-        while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
-            self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
-        }
         while let Some(segment) = self.process(host).and_then(|p| p.links.pop_first()) {
             let link = self.hosts[host].link(segment);
             if !self.is_stopping(host) {
@@ -60,6 +57,9 @@ impl World {
             self.misannounce(host);
         } else {
             self.judge_turn(host);
+        }
+        while let Some((instance, generation)) = self.process(host).and_then(|p| p.written.pop_front()) {
+            self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
         }
         self.advance_writer(host);
         self.finish_turn(host);
@@ -92,14 +92,19 @@ impl World {
                     self.successor_heard(host, &addresses, at);
                 }
             }
-            if self.bug.is_some_and(|bug| bug.swallows(&waiting, state, ours)) {
+            let config = self.hosts[host].config_of(&name);
+            if self.bug.zip(config).is_some_and(|(bug, config)| bug.swallows(&waiting, config, state, ours)) {
                 continue;
             }
             self.tell(|| {
                 let priority = waiting.packet.pdu.get(2).copied().unwrap_or(0);
                 format!("host {host} {name} hears {} of {} as {state} {ours}", priority, waiting.packet.source)
             });
-            let at = if self.bug == Some(Bug::ClockBelieved) { now.checked_sub(waited).unwrap_or(now) } else { at };
+            let at = match self.bug {
+                Some(Bug::ClockBelieved) => now.checked_sub(waited).unwrap_or(now),
+                Some(Bug::ReceiveTimeUnheeded) => now,
+                _ => at,
+            };
             self.input(host, Input::Advert(waiting.received(at)));
         }
         while let Some(socket) = self.process(host).and_then(|p| p.overflown.pop_first()) {
@@ -153,6 +158,9 @@ impl World {
         match message {
             Message::Reload(diff) => {
                 let lost = self.bug == Some(Bug::TimerNotRearmed);
+                if let Some(process) = self.process(host) {
+                    process.unsettled += 1;
+                }
                 self.input(host, Input::Reconfigure(*diff));
                 let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
                 for name in names {
@@ -217,10 +225,12 @@ impl World {
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         let records = process.engine.poll_flight_records();
         let idle = process.writing.is_none() && process.queue.is_empty();
+        let settled = if idle { std::mem::take(&mut process.unsettled) } else { 0 };
         process.timer += 1;
         let timer = process.timer;
         let stopped = process.engine.is_stopped();
         let next = process.engine.poll_timeout().filter(|_| !std::mem::take(&mut process.timer_lost));
+        self.hosts[host].former.on_settled(settled);
         self.hosts[host].flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
         if stopping && idle && stopped {
             self.tell(|| format!("host {host} has stopped"));
@@ -262,6 +272,9 @@ impl World {
                     return self.transmit(host, transmit);
                 };
                 let zero = transmit.pdu.get(2) == Some(&0);
+                if zero && self.bug == Some(Bug::ResignationWithheld) {
+                    return;
+                }
                 let whole = transmit.socket.interface.is_none_or(|link| self.network.is_clean(segment(link)));
                 self.goodbyes.insert((host, name.clone()), (whole, transmit.pdu.get(1).copied()));
                 if self.bug == Some(Bug::LastAdvertWithheld) && !zero && self.is_backup_by_now(host, &name) {
@@ -318,6 +331,7 @@ impl World {
                 let change =
                     Change { name: instance, config: &config, from: *from, to: *to, priority: *priority, cause };
                 self.judge_change(host, &change);
+                self.judge_resignation(host, &change);
                 match (*from, *to, cause) {
                     (StateName::Master, StateName::Stop, _) => self.lingers(host, &config),
                     (_, _, Cause::Failover | Cause::Maintenance) => self.lingers(host, &config),
@@ -336,9 +350,13 @@ impl World {
                     self.oracle.on_priority(host, instance, &config, *to);
                 }
             }
-            Event::Warning { message, .. } if message.contains("somebody else") && self.removals[host].is_empty() => {
-                let text = format!("host {host}: {message}, but nobody has removed anything");
-                self.oracle.broken(Rule::Cause, text);
+            Event::Warning { message, .. } if message.contains("somebody else") => {
+                self.tell(|| format!("host {host}: {message}"));
+                if self.removals[host].is_empty() {
+                    let text = format!("host {host}: {message}, but nobody has removed anything");
+                    self.oracle.broken(Rule::Cause, text);
+                }
+                self.miss_address(host);
             }
             other => self.tell(|| format!("host {host}: {other:?}")),
         }
@@ -350,6 +368,9 @@ impl World {
         let Some(segment) = config.interface.as_deref().and_then(segment_of) else { return };
         for address in config.all_addresses() {
             self.lingering.insert((host, index(segment), address.address), until);
+        }
+        if self.bug == Some(Bug::ReleasedAtOnce) {
+            self.release(host, config);
         }
     }
 

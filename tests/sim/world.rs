@@ -113,6 +113,8 @@ pub struct World {
     pub goodbyes: BTreeMap<(HostId, String), (bool, Option<u8>)>,
     /// When addresses were removed behind a host's back.
     pub removals: Vec<Vec<Instant>>,
+    /// When its process noticed: those that have to do with each other.
+    pub missed: Vec<Vec<Instant>>,
     /// The last fault, or its repair, that a host must be given time for.
     pub disturbed: Vec<Instant>,
     pub timeouts: Vec<VecDeque<Instant>>,
@@ -167,6 +169,7 @@ impl World {
             lingering: BTreeMap::new(),
             goodbyes: BTreeMap::new(),
             removals: vec![Vec::new(); scenario.hosts],
+            missed: vec![Vec::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
             timeouts: vec![VecDeque::new(); scenario.hosts],
             calm: false,

@@ -6,13 +6,15 @@
 use std::net::IpAddr;
 
 use holdfast::net::write_queue::{Announcement, Change, Owner, Work};
+use holdfast::vrrp::config::{AddressConfig, InstanceConfig};
 use holdfast::vrrp::engine::BoundAddress;
 use holdfast::vrrp::event::StateName;
+use holdfast::vrrp::former::FormerAddress;
 use holdfast::vrrp::types::{IfIndex, InstanceId};
 
-use crate::host::{Unordered, segment};
+use crate::host::{Unordered, index, segment};
 use crate::planted::Bug;
-use crate::scenario::HostId;
+use crate::scenario::{HostId, segment_of};
 use crate::world::{Happening, World};
 
 impl World {
@@ -43,6 +45,27 @@ impl World {
         process.queue.push_change(Owner::Instance(instance), Change { generation, present, absent });
     }
 
+    /// What a process that died has left of a former configuration.
+    pub fn queue_removal(&mut self, host: HostId, former: &[FormerAddress]) {
+        let link = |name: &str| segment_of(name).map(index);
+        let absent: Vec<_> = former.iter().filter_map(|former| former.bind(link)).collect();
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        if !absent.is_empty() && self.bug != Some(Bug::FormerAddressesForgotten) {
+            process.queue.push_change(Owner::Former, Change { generation: 1, present: Vec::new(), absent });
+        }
+    }
+
+    /// For a planted bug: takes all addresses off, whatever the engine says.
+    pub fn release(&mut self, host: HostId, config: &InstanceConfig) {
+        let Some(interface) = config.interface.as_deref().and_then(segment_of).map(index) else { return };
+        let bound =
+            |config: &AddressConfig| BoundAddress { interface, config: config.clone(), accept: true, own: false };
+        let absent = config.all_addresses().map(bound).collect();
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            process.queue.push_change(Owner::Former, Change { generation: 1, present: Vec::new(), absent });
+        }
+    }
+
     /// [`holdfast::vrrp::engine::Effect::Announce`].
     pub fn queue_announcement(
         &mut self,
@@ -53,7 +76,10 @@ impl World {
         repeat: u32,
     ) {
         if let Some(process) = self.hosts[host].process.as_mut() {
-            process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });
+            let again = !process.announced_once.insert((instance, generation));
+            if !(again && self.bug == Some(Bug::AnnouncedOnce)) {
+                process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });
+            }
         }
     }
 
@@ -63,13 +89,12 @@ impl World {
         while let Some(process) = self.hosts[host].process.as_mut().filter(|p| p.writing.is_none()) {
             match process.queue.pop() {
                 None => return,
-                Some(Work::Change(Owner::Instance(instance), change)) => {
-                    process.writing = Some((instance, change));
+                Some(Work::Change(owner, change)) => {
+                    process.writing = Some((owner, change));
                     let longest = self.scenario.write_time + self.hosts[host].slow_writer;
                     let after = self.random.duration(self.scenario.write_time / 20, longest);
                     self.plan(after, Happening::Written { host, incarnation, overtaking: None });
                 }
-                Some(Work::Change(Owner::Static, _)) => {}
                 Some(Work::Announce(announcement)) => {
                     for (interface, address) in &announcement.addresses {
                         self.announce(host, segment(*interface), *address, announcement.repeat);
@@ -88,8 +113,10 @@ impl World {
         let (present, absent) = match overtaking {
             Some(Unordered { present, absent }) => (present, absent),
             None => {
-                let Some((instance, change)) = process.writing.take() else { return };
-                process.written.push_back((instance, change.generation));
+                let Some((owner, change)) = process.writing.take() else { return };
+                if let Owner::Instance(instance) = owner {
+                    process.written.push_back((instance, change.generation));
+                }
                 (change.present, change.absent)
             }
         };

@@ -23,6 +23,7 @@ use crate::daemon::{load, sweep, trackers};
 use crate::notify::config::{NotifyConfig, of_virtual_servers};
 use crate::trackers::process::connector::BufferSize;
 use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
+use crate::vrrp::former::FormerAddresses;
 use crate::vrrp::message::ToVrrp;
 
 #[allow(clippy::disallowed_methods, reason = "a shell: measures how long a reload takes")]
@@ -151,7 +152,7 @@ impl MainProcess {
         self.apply_trackers();
         self.schedule.apply(&self.config.daemon);
         self.apply_page();
-        self.feed_vrrp(diff, old);
+        self.feed_vrrp(diff, &old);
         self.feed_balancer(&old_balancer);
         let line = summary.line(load_time + started.elapsed());
         info!("{line}");
@@ -160,7 +161,10 @@ impl MainProcess {
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.
-    fn feed_vrrp(&mut self, diff: ConfigDiff, old: VrrpConfig) {
+    fn feed_vrrp(&mut self, diff: ConfigDiff, old: &VrrpConfig) {
+        if !diff.is_empty() {
+            self.former.on_reload(old, &self.config.vrrp);
+        }
         if self.retiring.is_some() {
             // It has its last orders; the next one is told everything, if there is need of one.
             return;
@@ -173,7 +177,7 @@ impl MainProcess {
                 info!("no vrrp_instance is configured any more: stopping the vrrp process");
                 self.vrrp.send(&ToVrrp::Stop);
                 let kill_at = tokio::time::Instant::now() + self.config.daemon.child_wait;
-                self.retiring = Some(Retiring { kill_at, last: old });
+                self.retiring = Some(Retiring { kill_at });
             }
         } else if !self.needs_vrrp() {
             self.vrrp.cancel_restart();
@@ -244,10 +248,10 @@ impl MainProcess {
     }
 }
 
-/// Takes every address that the configuration could have put on an interface off again: there is no vrrp process,
-/// and there will not be one soon.
-pub(super) fn sweep(config: &VrrpConfig) {
-    match sweep::remove_addresses(config, sweep::Which::Configured) {
+/// Takes every address that the configuration, or a former one, could have put on an interface off again: there is no
+/// vrrp process, and there will not be one soon.
+pub(super) fn sweep(config: &VrrpConfig, former: &FormerAddresses) {
+    match sweep::remove_addresses(config, &former.all(), sweep::Which::Configured) {
         Ok(sweep::Swept { failures, .. }) => failures.iter().for_each(|failure| error!("{failure}")),
         Err(error) => error!("addresses of the dead vrrp process may be left: {error}"),
     }

@@ -65,7 +65,7 @@ fn record() -> Record {
         node: "b".to_owned(),
         at: time(9000),
         routers: vec![router("VI_1", 51), router("VI_2", 52)],
-        transitions: transitions.iter().cloned().collect(),
+        transitions: transitions.iter().collect(),
         notes: stamped(vec![
             (0, Note::Started { adopts: false }),
             (3000, Note::Stall { late_us: 70 * MS }),

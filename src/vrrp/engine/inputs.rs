@@ -78,9 +78,12 @@ impl VrrpEngine {
         self.review(now, &cause, |_| true);
     }
 
-    pub(super) fn on_synced(&mut self, id: InstanceId, generation: u64, failures: Vec<String>) {
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.on_synced(generation);
+    pub(super) fn on_synced(&mut self, now: Instant, id: InstanceId, generation: u64, failures: Vec<String>) {
+        let gone = self.instances.get_mut(&id).map(|instance| instance.on_synced(generation)).unwrap_or_default();
+        for (link, address) in gone {
+            if !self.links.has_address(link, address) {
+                self.with(now, id, |instance, turn| instance.on_address_gone(turn, link, address));
+            }
         }
         let present = self.instances.get(&id).map(|instance| instance.name.clone());
         let Some(instance) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };

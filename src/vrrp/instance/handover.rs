@@ -19,7 +19,7 @@ impl Instance {
     pub fn handover(&self) -> Option<&Leaving> {
         match &self.state {
             State::Leaving(leaving) => Some(leaving),
-            State::Backup(backup) => backup.handover.as_ref(),
+            State::Backup(backup) => backup.handover.as_deref(),
             State::Init | State::Fault { .. } | State::Master(_) => None,
         }
     }
@@ -27,7 +27,7 @@ impl Instance {
     fn handover_mut(&mut self) -> Option<&mut Leaving> {
         match &mut self.state {
             State::Leaving(leaving) => Some(leaving),
-            State::Backup(backup) => backup.handover.as_mut(),
+            State::Backup(backup) => backup.handover.as_deref_mut(),
             State::Init | State::Fault { .. } | State::Master(_) => None,
         }
     }
@@ -62,7 +62,7 @@ impl Instance {
         let down =
             timing::master_down(self.config.version, self.health.priority, interval, self.config.down_timer_adverts);
         backup.hold = down * HOLD;
-        backup.handover = (!self.binding.addresses.is_empty()).then_some(handover);
+        backup.handover = (!self.binding.addresses.is_empty()).then(|| Box::new(handover));
         self.state = State::Backup(backup);
         self.entered(turn, from, cause);
     }

@@ -230,6 +230,11 @@ impl Host {
             }
             "timeout" => self.timeout(),
             "lose" => self.lose(&words[1..]),
+            "written" => self.written(),
+            "there" => {
+                let with = self.with_addresses(&words[1..]);
+                self.set_link(0, with);
+            }
             "unlink" => self.unlink(&words[1..]),
             "announced" => self.input(Input::Announced {
                 interface: link.index,
@@ -295,20 +300,31 @@ impl Host {
 
     /// The kernel tells that they are there, and then that they are not.
     fn lose(&mut self, addresses: &[&str]) {
+        self.written();
+        self.unlink(addresses);
+    }
+
+    /// All that we asked for is carried out.
+    fn written(&mut self) {
         for (instance, generation) in self.invariants.generations() {
             self.input(Input::AddressesSynced { instance, generation, failures: Vec::new() });
         }
-        self.unlink(addresses);
     }
 
     /// The same, and what we asked for last is not carried out yet.
     fn unlink(&mut self, addresses: &[&str]) {
         let before = self.links[0].clone();
-        let mut with = before.clone();
-        let entry = |text: &&str| LinkAddress { address: ip(text), ..link(1).addresses[0] };
-        with.addresses.extend(addresses.iter().map(entry));
+        let with = self.with_addresses(addresses);
         self.set_link(0, with);
         self.set_link(0, before);
+    }
+
+    /// eth0 with these beside its own.
+    fn with_addresses(&self, addresses: &[&str]) -> Link {
+        let mut with = self.links[0].clone();
+        let entry = |text: &&str| LinkAddress { address: ip(text), ..link(1).addresses[0] };
+        with.addresses.extend(addresses.iter().map(entry));
+        with
     }
 
     /// Gives eth0 and eth1 their first addresses again.

@@ -39,6 +39,10 @@ fn addresses() {
             &["MASTER 100, 609.375 ms"]),
         row("removed", "by ourselves a moment ago: no loss", as_is, "wait 4000", "unlink 10.0.0.100; timeout",
             &["MASTER 100, 609.375 ms"]),
+        row("removed", "while it was being written: missed when that is done", as_is, "wait 4000; unlink 10.0.0.100", "written; timeout",
+            &["MASTER 100, 609.375 ms", GONE, "has 10.0.0.100", "announce 10.0.0.100 x5"]),
+        row("removed", "while it was being written, and there again by then", as_is, "wait 4000; unlink 10.0.0.100",
+            "there 10.0.0.100; written; timeout", &["MASTER 100, 609.375 ms"]),
         row("removed", "an address that is nobody's", as_is, "wait 4000", "lose 10.0.0.77; timeout", &["MASTER 100, 609.375 ms"]),
     ]);
 }
