@@ -53,7 +53,7 @@ pub fn address(node: &Node<'_>, reporter: &mut Reporter) -> Option<AddressConfig
             report.help(format!("`${name}` counts only before a blank or the end of the line: write `${{{name}}}`"));
         } else if super::schema::VRRP_INSTANCE.find(&first.text).is_some() {
             report.help(format!("`{}` is a keyword of `vrrp_instance`: is a `}}` missing above?", first.text));
-        } else if OPTIONS.contains(&first.text.as_ref()) {
+        } else if OPTIONS.contains(&first.text) {
             report.help("an option stands after its address, on the same line");
         } else {
             report.help("write `ADDR[/LEN]`, for example `192.0.2.1/24 dev eth0`");
@@ -90,7 +90,7 @@ fn option<'a>(
     words: &mut impl Iterator<Item = &'a Word<'a>>,
     reporter: &mut Reporter,
 ) -> Outcome {
-    let name = word.text.as_ref();
+    let name = word.text;
     let v4 = config.address.is_ipv4();
     let mut argument = || -> Option<&'a Word<'a>> {
         let argument = words.next();
@@ -147,7 +147,7 @@ fn option<'a>(
         "preferred_lft" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
             let seconds = lex::integer(&argument.text).and_then(|seconds| u32::try_from(seconds).ok());
-            match (argument.text.as_ref(), seconds) {
+            match (argument.text, seconds) {
                 ("forever", _) => config.preferred_lifetime = None,
                 (_, Some(seconds)) => config.preferred_lifetime = Some(seconds),
                 _ => drop(reporter.error(argument.span, "`preferred_lft` takes seconds or `forever`")),

@@ -266,7 +266,7 @@ fn udp(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     let target = target(section, server, inherited, reporter)?;
     let mut bytes = |keyword: &str, wild: bool| -> Option<Vec<(u8, u8)>> {
         let words = section.words(keyword)?;
-        let text: String = words.iter().map(|word| word.text.as_ref()).collect();
+        let text: String = words.iter().map(|word| word.text).collect();
         let bytes = hex(&text, wild);
         if bytes.is_none() {
             let span = words.first().map_or(section.span, |word| word.span);
@@ -366,7 +366,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
                 reporter.error(number.span, message).help("the weight of the file is used");
             }
         }
-        match rest.first().map(|word| (word, word.text.as_ref())) {
+        match rest.first().map(|word| (word, word.text)) {
             Some((_, "reverse")) => probe.reverse = true,
             Some((_, "noreverse")) => probe.reverse = false,
             Some((word, other)) => {
@@ -383,7 +383,7 @@ fn bfd(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter
         reporter.error(section.span, "`BFD_CHECK` has no `name`: the check is left out");
         return None;
     };
-    if !around.sessions.contains(word.text.as_ref()) {
+    if !around.sessions.contains(word.text) {
         let message = format!("no `bfd_instance` is called `{}`: the check is left out", word.text);
         reporter.error(word.span, message);
         return None;

@@ -157,6 +157,7 @@ pub struct Lines {
 #[derive(Debug, Clone, Copy)]
 struct LineRef {
     start: u32,
+    /// At most [`MAX_LINE`], and perhaps [`NESTS`].
     length: u16,
     file: u16,
 }
@@ -164,12 +165,16 @@ struct LineRef {
 /// Stands for the length of a line that was made.
 const MADE: u16 = u16::MAX;
 
+/// A bit of the length of a line that has braces or quotes.
+const NESTS: u16 = 1 << 15;
+
 /// One line that counts, wherever its text is.
 #[derive(Debug, Clone, Copy)]
 pub struct LineView<'a> {
     /// Its text, without comment and surrounding blanks.
     pub text: &'a str,
     place: ViewPlace<'a>,
+    nests: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -184,28 +189,29 @@ impl Lines {
         let found = self.refs.get(index)?;
         if found.length == MADE {
             let line = self.made.get(found.start as usize)?;
-            return Some(LineView { text: &line.text, place: ViewPlace::Made(line) });
+            return Some(LineView { text: &line.text, place: ViewPlace::Made(line), nests: true });
         }
-        let end = found.start + u32::from(found.length);
+        let end = found.start + u32::from(found.length & !NESTS);
         let span = Span { file: found.file.into(), start: found.start, end };
-        Some(LineView { text: sources.text(span), place: ViewPlace::File(span) })
+        Some(LineView { text: sources.text(span), place: ViewPlace::File(span), nests: found.length & NESTS != 0 })
     }
 
-    /// Points at a line of a file; whether there is room for its numbers.
-    fn push_span(&mut self, span: Span) -> bool {
+    /// Points at a line of a file that has bytes of these classes; whether there is room for its numbers.
+    fn push_span(&mut self, span: Span, classes: u8) -> bool {
         let (Ok(file), Ok(length)) = (u16::try_from(span.file), u16::try_from(span.end - span.start)) else {
             return false;
         };
-        if length == MADE {
+        if length >= NESTS {
             return false;
         }
-        self.refs.push(LineRef { start: span.start, length, file });
+        let nests = if classes & lex::SPECIAL != 0 { NESTS } else { 0 };
+        self.refs.push(LineRef { start: span.start, length: length | nests, file });
         true
     }
 
     fn push(&mut self, line: Line) {
         if let Origin::Verbatim(span) = line.origin
-            && self.push_span(span)
+            && self.push_span(span, lex::classes(&line.text))
         {
             return;
         }
@@ -231,6 +237,11 @@ impl LineView<'_> {
             ViewPlace::File(span) => Line::verbatim(self.text, span).slice(start, end),
             ViewPlace::Made(line) => line.slice(start, end),
         }
+    }
+
+    /// Whether it may have braces or quotes.
+    pub fn nests(&self) -> bool {
+        self.nests
     }
 
     /// Whether it stands in a file as it is.
@@ -280,24 +291,23 @@ impl<'a> Expander<'a> {
     }
 
     fn read(&mut self, file: u32) {
-        let count = self.sources.line_count(file);
-        let mut index = 0;
-        while index < count {
-            if self.plain(file, index) {
-                index += 1;
+        let whole = self.sources.whole(file);
+        let mut rest = TextLines { text: &whole, file, start: Some(0) };
+        while let Some((text, span, classes)) = rest.next() {
+            if plain(&mut self.lines, text, span, classes) {
                 continue;
             }
-            let line = self.physical(file, index);
-            index += 1;
+            let line = physical(self.reporter, text, span);
             let Some(line) = line.and_then(|line| self.chosen(line)) else { continue };
             if let Some((name, value)) = substitute::definition(&line.text) {
                 let name = name.to_owned();
                 let at = line.text.len() - value.len();
                 let mut body = vec![line.slice(at, line.text.len()).text];
-                while body.last().is_some_and(|text| text.ends_with('\\')) && index < count {
-                    let next = self.physical(file, index).map_or(String::new(), |line| line.text);
-                    index += 1;
-                    continue_definition(&mut body, next);
+                while body.last().is_some_and(|text| text.ends_with('\\'))
+                    && let Some((text, span, _)) = rest.next()
+                {
+                    let more = physical(self.reporter, text, span).map_or(String::new(), |line| line.text);
+                    continue_definition(&mut body, more);
                 }
                 finish_definition(&mut body);
                 self.definitions.insert(name, Definition { lines: body });
@@ -305,51 +315,6 @@ impl<'a> Expander<'a> {
             }
             self.expand(line, 0);
         }
-    }
-
-    /// Takes a line that nothing has to be done to; whether it was one.
-    fn plain(&mut self, file: u32, index: usize) -> bool {
-        let (text, span) = self.sources.line(file, index);
-        let classes = lex::classes(text);
-        if classes & lex::EXPANDS != 0 || text.len() > MAX_LINE {
-            return false;
-        }
-        let end = if classes & lex::COMMENT != 0 { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
-        let text = &text[..end];
-        let start = span.start + offset(text.len() - lex::after_blanks(text).len());
-        let trimmed = lex::trim(text);
-        if trimmed.is_empty() {
-            return true;
-        }
-        // Few lines begin with these letters.
-        if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
-            return false;
-        }
-        self.lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span })
-    }
-
-    /// A line of the file, its comment and outer blanks gone; `None` when keepalived drops it or nothing is left.
-    fn physical(&mut self, file: u32, index: usize) -> Option<Line> {
-        let (text, span) = self.sources.line(file, index);
-        if text.len() > MAX_LINE || text.contains('\0') {
-            let why = if text.contains('\0') {
-                "a line with a NUL byte is dropped".to_owned()
-            } else {
-                format!("a line of {} bytes is dropped: the limit is {MAX_LINE}", text.len())
-            };
-            let blank = text.trim_matches(lex::is_blank);
-            // A long comment harms nobody.
-            if !blank.starts_with(['#', '!']) {
-                self.reporter.error(Span { end: span.start + 1, ..span }, why);
-            }
-            return None;
-        }
-        let text = &text[..lex::comment_start(text).unwrap_or(text.len())];
-        let trimmed = text.trim_start_matches(lex::is_blank);
-        let start = span.start + offset(text.len() - trimmed.len());
-        let trimmed = trimmed.trim_end_matches(lex::is_blank);
-        let span = Span { start, end: start + offset(trimmed.len()), ..span };
-        (!trimmed.is_empty()).then(|| Line::verbatim(trimmed, span))
     }
 
     /// Carries out `@ID` and `@^ID`.
@@ -605,6 +570,71 @@ impl IncludeFlags {
             }
         }
     }
+}
+
+/// The lines of a file, without their ends, each with its place and the classes of its bytes.
+struct TextLines<'t> {
+    text: &'t str,
+    file: u32,
+    /// Where the next one begins; `None` behind the last.
+    start: Option<usize>,
+}
+
+impl<'t> Iterator for TextLines<'t> {
+    type Item = (&'t str, Span, u8);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.start?;
+        let rest = self.text.get(start..)?;
+        let (end, classes) = lex::line_end(rest);
+        self.start = (end < rest.len()).then_some(start + end + 1);
+        let line = rest.get(..end)?.trim_end_matches('\r');
+        let from = offset(start);
+        Some((line, Span { file: self.file, start: from, end: from + offset(line.len()) }, classes))
+    }
+}
+
+/// Takes a line that nothing has to be done to; whether it was one.
+fn plain(lines: &mut Lines, text: &str, span: Span, classes: u8) -> bool {
+    if classes & lex::EXPANDS != 0 || text.len() > MAX_LINE {
+        return false;
+    }
+    let end = if classes & lex::COMMENT != 0 { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
+    let text = text.get(..end).unwrap_or_default();
+    let trimmed = lex::after_blanks(text);
+    let start = span.start + offset(text.len() - trimmed.len());
+    let trimmed = lex::before_blanks(trimmed);
+    if trimmed.is_empty() {
+        return true;
+    }
+    // Few lines begin with these letters.
+    if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
+        return false;
+    }
+    lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span }, classes)
+}
+
+/// A line of the file, its comment and outer blanks gone; `None` when keepalived drops it or nothing is left.
+fn physical(reporter: &mut Reporter, text: &str, span: Span) -> Option<Line> {
+    if text.len() > MAX_LINE || text.contains('\0') {
+        let why = if text.contains('\0') {
+            "a line with a NUL byte is dropped".to_owned()
+        } else {
+            format!("a line of {} bytes is dropped: the limit is {MAX_LINE}", text.len())
+        };
+        let blank = text.trim_matches(lex::is_blank);
+        // A long comment harms nobody.
+        if !blank.starts_with(['#', '!']) {
+            reporter.error(Span { end: span.start + 1, ..span }, why);
+        }
+        return None;
+    }
+    let text = &text[..lex::comment_start(text).unwrap_or(text.len())];
+    let trimmed = text.trim_start_matches(lex::is_blank);
+    let start = span.start + offset(text.len() - trimmed.len());
+    let trimmed = trimmed.trim_end_matches(lex::is_blank);
+    let span = Span { start, end: start + offset(trimmed.len()), ..span };
+    (!trimmed.is_empty()).then(|| Line::verbatim(trimmed, span))
 }
 
 fn continue_definition(body: &mut Vec<String>, next: String) {

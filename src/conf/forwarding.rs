@@ -125,7 +125,7 @@ pub fn kind(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> Forw
 /// `NAT | DR | TUN [type ipip|gue|gre [port N] [nocsum|csum|remcsum]] | PROXY`; `None` when it is reported.
 pub fn method(keyword: &str, words: &[Word<'_>], reporter: &mut Reporter) -> Option<ForwardMethod> {
     let (first, options) = words.split_first()?;
-    let method = match first.text.as_ref() {
+    let method = match first.text {
         "NAT" => ForwardMethod::Nat,
         "DR" => ForwardMethod::Dr,
         "PROXY" => ForwardMethod::Proxy,
@@ -154,8 +154,8 @@ fn tunnel(keyword: &str, first: &Word<'_>, options: &[Word<'_>], reporter: &mut 
     let mut checksum = TunnelChecksum::None;
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
-            "type" => match words.next().map(|word| word.text.as_ref()) {
+        match word.text {
+            "type" => match words.next().map(|word| word.text) {
                 Some(name @ ("ipip" | "gue" | "gre")) => kind = name,
                 _ => {
                     reporter.error(word.span, "`type` of a tunnel takes `ipip`, `gue` or `gre`");

@@ -60,7 +60,7 @@ pub fn globals(
 }
 
 fn processes(section: &Section<'_>, global: &mut BalancerGlobal, reporter: &mut Reporter) {
-    match section.word("virtual_server_forwarder").map(|word| word.text.as_ref()) {
+    match section.word("virtual_server_forwarder").map(|word| word.text) {
         Some("kernel") => global.forwarder = ForwarderChoice::Kernel,
         Some("userspace") => global.forwarder = ForwarderChoice::Userspace,
         Some(_) => global.forwarder = ForwarderChoice::Auto,
@@ -130,7 +130,7 @@ fn nftables(global: &mut BalancerGlobal) -> &mut NftablesIpvs {
 fn timeouts(words: &[Word<'_>], timeouts: &mut LvsTimeouts, reporter: &mut Reporter) {
     for pair in words.chunks(2) {
         let [name, rest @ ..] = pair else { continue };
-        let to = match name.text.as_ref() {
+        let to = match name.text {
             "tcp" => &mut timeouts.tcp,
             "tcpfin" => &mut timeouts.tcpfin,
             "udp" => &mut timeouts.udp,
@@ -173,7 +173,7 @@ fn sync_daemon(
     let mut bare = ["id", "maxlen", "port", "ttl", "group"].into_iter();
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        let name = word.text.as_ref();
+        let name = word.text;
         let (option, value) = match name {
             "inst" | "id" | "maxlen" | "port" | "ttl" | "group" => (name, words.next()),
             _ if instance.is_none() => ("inst", Some(word)),

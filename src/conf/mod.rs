@@ -44,6 +44,8 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bumpalo::Bump;
+
 pub use self::config::Config;
 use self::diagnostic::Reporter;
 pub use self::diagnostic::{Diagnostic, Diagnostics, Kind, Severity};
@@ -93,12 +95,14 @@ impl Later<'_, '_> {
     ) {
         let mut others = root.sections("virtual_server");
         let mut taken = 0;
+        let mut arena = Bump::new();
         for block in self.blocks {
             for section in others.by_ref().take(block.before - taken) {
                 take(section, reporter);
             }
             taken = block.before;
-            let nodes = tree::build_block(self.lines, self.sources, block.lines.clone(), reporter);
+            arena.reset();
+            let nodes = tree::build_block(self.lines, self.sources, &arena, block.lines.clone(), reporter);
             let part = parse::parse(&nodes, self.unbuilt, reporter);
             for section in part.sections("virtual_server") {
                 take(section, reporter);
@@ -173,7 +177,8 @@ fn load_from(
 ) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
     // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
-    let tree = tree::build(&lines, &sources, linting.is_some(), &mut reporter);
+    let arena = Bump::new();
+    let tree = tree::build(&lines, &sources, &arena, linting.is_some(), &mut reporter);
     let mut unbuilt = parse::Unbuilt::default();
     let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
     let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };

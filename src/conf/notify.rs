@@ -170,7 +170,7 @@ impl Mail {
             }
         }
         if let Some(words) = section.words("notification_email_from") {
-            let text = words.iter().map(|word| word.text.as_ref()).collect::<Vec<_>>().join(" ");
+            let text = words.iter().map(|word| word.text).collect::<Vec<_>>().join(" ");
             match address::bare(&text) {
                 Ok(_) => self.from = Some(text),
                 Err(why) => {
@@ -196,7 +196,7 @@ impl Mail {
         set_some(&mut self.alert_vrrp, section.bool("smtp_alert_vrrp"));
         self.no_faults |= section.flag("no_email_faults");
         set(&mut self.no_checks, section.bool("no_checker_emails"));
-        match section.word("smtp_tls").map(|word| word.text.as_ref()) {
+        match section.word("smtp_tls").map(|word| word.text) {
             Some("starttls") => self.tls = SmtpTls::StartTls,
             Some("implicit") => self.tls = SmtpTls::Implicit,
             Some(_) => self.tls = SmtpTls::None,
@@ -279,7 +279,7 @@ fn mail_address(word: &Word<'_>, reporter: &mut Reporter) -> Option<String> {
 /// `file PATH`, `env NAME` or `credential NAME`. The secret itself has no place in a configuration.
 pub fn secret(words: &[Word<'_>], reporter: &mut Reporter) -> Option<Secret> {
     let (kind, value) = (words.first()?, words.get(1));
-    match (kind.text.as_ref(), value) {
+    match (kind.text, value) {
         ("file", Some(path)) if path.text.starts_with('/') => Some(Secret::File(PathBuf::from(&*path.text))),
         ("env", Some(name)) => Some(Secret::Environment(name.text.to_string())),
         ("credential", Some(name)) if !name.text.contains('/') => Some(Secret::Credential(name.text.to_string())),

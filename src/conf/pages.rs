@@ -16,7 +16,7 @@ use crate::checkers::http::regex::Regex;
 /// The probe of a block; `None`, reported, when it has no page.
 pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporter: &mut Reporter) -> Option<HttpProbe> {
     let name = section.block.name;
-    let own = section.word("virtualhost").map(|word| word.text.as_ref()).or(server.virtualhost);
+    let own = section.word("virtualhost").map(|word| word.text).or(server.virtualhost);
     let urls: Vec<UrlConfig> = section.sections("url").filter_map(|section| url(section, own, reporter)).collect();
     if urls.is_empty() {
         let message = format!("`{name}` has no `url` with a `path`: the check is left out");
@@ -25,7 +25,7 @@ pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporte
     }
     Some(HttpProbe {
         target,
-        version: match section.word("http_protocol").map(|word| word.text.as_ref()) {
+        version: match section.word("http_protocol").map(|word| word.text) {
             Some("1.1") => HttpVersion::V11,
             Some("1.0C" | "1.0c") => HttpVersion::V10Close,
             _ => HttpVersion::V10,
@@ -168,7 +168,7 @@ fn regex(section: &Section<'_>, reporter: &mut Reporter) -> Option<RegexConfig> 
     };
     let mut options = Vec::new();
     for word in words(section, "regex_options").flatten() {
-        if REGEX_OPTIONS.contains(&word.text.as_ref()) {
+        if REGEX_OPTIONS.contains(&word.text) {
             options.push(word.text.to_string());
         } else {
             let report = reporter.error(word.span, format!("`{}` is not a regex option: it is ignored", word.text));

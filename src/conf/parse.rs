@@ -30,6 +30,14 @@ pub struct Section<'a> {
     pub entries: Vec<Entry<'a>>,
     /// Keywords that are there with a value that is none; reported.
     pub rejected: Vec<&'static str>,
+    /// A bit for each keyword by [`bit`]. Most keywords that are asked for are not there.
+    present: u64,
+}
+
+/// One of 64, by the name.
+#[inline]
+fn bit(keyword: &str) -> u64 {
+    1 << (schema::hash(keyword) % 64)
 }
 
 /// One keyword with its value.
@@ -76,15 +84,21 @@ pub enum Value<'a> {
 
 impl<'a> Section<'a> {
     /// The entry of a keyword; the last one when there are several.
+    #[inline]
     pub fn entry(&self, keyword: &str) -> Option<&Entry<'a>> {
-        debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
-        self.entries.iter().rev().find(|entry| entry.keyword == keyword)
+        self.candidates(keyword).iter().rev().find(|entry| entry.keyword == keyword)
     }
 
     /// All entries of a keyword.
     pub fn entries<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Entry<'a>> {
+        self.candidates(keyword).iter().filter(move |entry| entry.keyword == keyword)
+    }
+
+    /// Where a keyword may be among the entries: nowhere, mostly.
+    #[inline]
+    fn candidates(&self, keyword: &str) -> &[Entry<'a>] {
         debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
-        self.entries.iter().filter(move |entry| entry.keyword == keyword)
+        if self.present & bit(keyword) == 0 { &[] } else { &self.entries }
     }
 
     /// All sections of a block keyword.
@@ -203,8 +217,7 @@ pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Spa
 /// Checks what stands at the root of the file, or a part of it.
 pub fn parse<'a>(nodes: &'a [Node<'a>], not_built: &mut Unbuilt, reporter: &mut Reporter) -> Section<'a> {
     let mut parser = Parser { reporter, not_built };
-    let (entries, rejected) = parser.entries(nodes, &ROOT);
-    Section { block: &ROOT, name: None, words: &[], span: Span::default(), entries, rejected }
+    parser.section(nodes, &ROOT, &[], Span::default())
 }
 
 /// Says what is not built, when everything has been read.
@@ -231,18 +244,25 @@ struct Parser<'r> {
 }
 
 impl Parser<'_> {
-    fn entries<'a>(&mut self, nodes: &'a [Node<'a>], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
+    fn section<'a>(
+        &mut self,
+        nodes: &'a [Node<'a>],
+        block: &'static Block,
+        words: &'a [Word<'a>],
+        span: Span,
+    ) -> Section<'a> {
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(nodes.len());
         let mut rejected = Vec::new();
+        let mut present = 0;
         // Where the entries are of keywords that count once: at the root there are many others.
         let mut seen: Vec<(&'static str, usize)> = Vec::new();
         for node in nodes {
-            let Some(keyword) = block.find(&node.keyword().text) else {
+            let Some(keyword) = node.known else {
                 self.unknown(node, block);
                 continue;
             };
             if keyword.support != Support::Built {
-                let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
+                let empty = node.body.is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
                     let first = (keyword, node.keyword().span, 0);
                     let seen = self.not_built.entry((block.name, keyword.name)).or_insert(first);
@@ -252,7 +272,8 @@ impl Parser<'_> {
             }
             let name = self.canonical(keyword, node);
             let once = keyword.repeat != Repeat::Adds;
-            let earlier = seen.iter().find(|(seen, _)| once && *seen == name).map(|(_, at)| *at);
+            let again = once && present & bit(name) != 0;
+            let earlier = seen.iter().find(|(seen, _)| again && *seen == name).map(|(_, at)| *at);
             if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
                 self.reporter
                     .error(node.span(), format!("`{name}` is already set: this one is left out"))
@@ -278,11 +299,12 @@ impl Parser<'_> {
                     if once {
                         seen.push((name, entries.len()));
                     }
+                    present |= bit(name);
                     entries.push(entry);
                 }
             }
         }
-        (entries, rejected)
+        Section { block, name: words.first(), words, span, entries, rejected, present }
     }
 
     fn canonical(&mut self, keyword: &'static Keyword, node: &Node<'_>) -> &'static str {
@@ -335,7 +357,7 @@ impl Parser<'_> {
         if let Some(context) = keyword.block() {
             return self.block(node, keyword, context);
         }
-        if let Some(body) = &node.body {
+        if let Some(body) = node.body {
             self.reporter
                 .error(body.open, format!("`{}` takes no block: what is between its braces is left out", keyword.name));
         }
@@ -412,7 +434,7 @@ impl Parser<'_> {
             }
             Args::Choice(choices) => {
                 let word = first?;
-                if choices.contains(&word.text.as_ref()) {
+                if choices.contains(&word.text) {
                     Some(Value::Word(word))
                 } else {
                     self.wrong(keyword, word, &list(choices.iter().copied()))
@@ -481,7 +503,7 @@ impl Parser<'_> {
         let Some(first) = extra.first() else { return };
         let span = first.span.to(extra.last().map_or(first.span, |word| word.span));
         let name = keyword.name;
-        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_ref()).collect();
+        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text).collect();
         let shown: String = shown.join(" ").chars().take(60).collect();
         let report = match keyword.args {
             Args::Flag => self
@@ -499,7 +521,7 @@ impl Parser<'_> {
 
     fn block<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
         // The tree has reported a missing `{`.
-        let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
+        let nodes = node.body.map_or(&[][..], |body| body.nodes);
         let words = node.arguments();
         let named = match context {
             Context::Block(block) => block.named,
@@ -525,10 +547,7 @@ impl Parser<'_> {
                     self.extra(keyword, extra, block);
                 }
                 let words = words.get(..most).unwrap_or(words);
-                let (entries, rejected) = self.entries(nodes, block);
-                let name = words.first();
-                let section = Section { block, name, words, span: node.span(), entries, rejected };
-                Some(Value::Section(Box::new(section)))
+                Some(Value::Section(Box::new(self.section(nodes, block, words, node.span()))))
             }
             Context::Lines => {
                 if let Some(extra) = words.get(usize::from(named)) {
@@ -536,7 +555,7 @@ impl Parser<'_> {
                     self.reporter
                         .error(extra.span, format!("`{shown}` is ignored: `{}` is followed by `{{`", keyword.name));
                 }
-                for body in nodes.iter().filter_map(|node| node.body.as_ref()) {
+                for body in nodes.iter().filter_map(|node| node.body) {
                     self.reporter
                         .error(body.open, format!("the lines of `{}` have no blocks of their own", keyword.name));
                 }
@@ -550,7 +569,7 @@ impl Parser<'_> {
     }
 
     fn script(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<Command> {
-        let tail = node.tail.as_ref()?;
+        let tail = node.tail()?;
         let words = match command::split_line(&tail.text) {
             Ok(words) => words,
             Err(error) => {
@@ -599,7 +618,7 @@ impl Parser<'_> {
 
     /// The text of a keyword that keeps its backslashes for a second reading.
     fn escaped(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<String> {
-        let tail = node.tail.as_ref()?;
+        let tail = node.tail()?;
         match command::split_line(&tail.text) {
             Ok(words) => {
                 if words.len() > 1 {

@@ -96,7 +96,7 @@ fn real_server(
         address: SocketKey::new(address.ip, probed),
         weight,
         alpha,
-        virtualhost: virtualhost.map(|word| word.text.as_ref()),
+        virtualhost: virtualhost.map(|word| word.text),
         inherited: parent.inherited.take(section),
         misc_timeout: parent.inherited.delay_loop(),
     };

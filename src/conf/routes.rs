@@ -39,7 +39,7 @@ impl<'a> Words<'a> {
 
     /// The text of the next word, which is not taken.
     pub fn peek(&self) -> Option<&'a str> {
-        self.words.first().map(|word| word.text.as_ref())
+        self.words.first().map(|word| word.text)
     }
 
     /// Takes the next word if it is this one.
@@ -178,7 +178,7 @@ fn read(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Result<Rou
         }
         // What is no option is the destination, once.
         let word = if word.text == "to" { words.next().unwrap_or(word) } else { word };
-        let found = match word.text.as_ref() {
+        let found = match word.text {
             "default" | "any" | "all" => None,
             "default6" => {
                 family = Some(Family::V6);
@@ -233,7 +233,7 @@ fn option(
     if hop_option(&mut route.hop, word, words, reporter)? || metric_option(&mut route.metrics, word, words, reporter)? {
         return Ok(true);
     }
-    match word.text.as_ref() {
+    match word.text {
         "src" => route.source = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?),
         "from" => {
             route.from = Some(words.value(word, "a prefix", reporter, prefix)?);
@@ -301,7 +301,7 @@ fn hop_option(
     words: &mut Words<'_>,
     reporter: &mut Reporter,
 ) -> Result<bool, Wrong> {
-    match word.text.as_ref() {
+    match word.text {
         "via" | "gw" => {
             let _ = words.take("inet") || words.take("inet6");
             hop.gateway = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?);
@@ -326,7 +326,7 @@ fn metric_option(
     words: &mut Words<'_>,
     reporter: &mut Reporter,
 ) -> Result<bool, Wrong> {
-    let name = word.text.as_ref();
+    let name = word.text;
     let locks = ["mtu", "advmss", "rtt", "rttvar", "reordering", "cwnd", "ssthresh", "rto_min", "congctl"];
     let locked = locks.contains(&name) && words.take("lock");
     match name {

@@ -154,7 +154,7 @@ fn file_init(words: &[Word<'_>], reporter: &mut Reporter) -> FileInit {
     let mut init = FileInit { value: 0, overwrite: false };
     for word in words {
         let number = lex::c_integer(&word.text).and_then(|value| i32::try_from(value).ok());
-        match (word.text.as_ref(), number) {
+        match (word.text, number) {
             ("overwrite", _) => init.overwrite = true,
             (_, Some(value)) => init.value = value,
             _ => drop(
@@ -219,7 +219,7 @@ fn pattern(
     parameters: &[Word<'_>],
     reporter: &mut Reporter,
 ) -> ProcessPattern {
-    let matching = section.word("param_match").map(|word| word.text.as_ref());
+    let matching = section.word("param_match").map(|word| word.text);
     let is_path = program.text.starts_with('/');
     if parameters.is_empty() && matching.is_none() && !section.flag("full_command") && !is_path {
         if program.text.len() > NAME_LENGTH {
@@ -301,8 +301,8 @@ fn virtual_server<'a>(
     reporter: &mut Reporter,
 ) -> Option<(String, &'a [Word<'a>])> {
     let (first, rest) = node.words.split_first()?;
-    let second = rest.first().map_or("", |word| word.text.as_ref());
-    let (names, used) = match first.text.as_ref() {
+    let second = rest.first().map_or("", |word| word.text);
+    let (names, used) = match first.text {
         "group" => (vec![format!("[{second}]:0")], 1),
         "fwmark" => (vec![format!("FWM {}", lex::c_integer(second)?)], 1),
         address => {
@@ -385,7 +385,7 @@ fn weight(words: &[Word<'_>], default: Weight, limit: i64, reporter: &mut Report
     let mut weight = default;
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "weight" => {
                 let Some(number) = words.next() else {
                     reporter.error(word.span, "`weight` needs a number");

@@ -22,7 +22,7 @@ pub fn groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, G
     let mut spans: BTreeMap<&str, Span> = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for (name, span, nodes) in root.named_lines("virtual_server_group") {
-        if let Some(first) = spans.get(name.text.as_ref()) {
+        if let Some(first) = spans.get(name.text) {
             let message = format!("there is a `virtual_server_group` `{}` already: this one is left out", name.text);
             reporter.error(span, message).note(*first, "the first one");
             continue;
@@ -58,7 +58,7 @@ fn fwmark(node: &Node<'_>, reporter: &mut Reporter) -> Option<(GroupEntry, usize
         reporter.error(node.span(), "`fwmark` takes a number from 1 to 4294967295: the line is left out");
         return None;
     };
-    let family = match arguments.get(1).map(|word| word.text.as_ref()) {
+    let family = match arguments.get(1).map(|word| word.text) {
         Some("inet") => Some(Family::V4),
         Some("inet6") => Some(Family::V6),
         _ => None,

@@ -54,7 +54,7 @@ pub fn webhooks(
 fn webhook(section: &Section<'_>, only: Option<&About>, reporter: &mut Reporter) -> Option<WebhookConfig> {
     let cloud = section.block.name == "cloud_address";
     let request = request(section, "POST", reporter)?;
-    let preset = if cloud { None } else { section.word("preset").map(|word| word.text.as_ref()) };
+    let preset = if cloud { None } else { section.word("preset").map(|word| word.text) };
     let body = match (body(section, reporter), preset) {
         (Some(body), _) => body,
         (None, _) if cloud => WebhookBody::Empty,
@@ -187,7 +187,7 @@ fn events(section: &Section<'_>, reporter: &mut Reporter) -> BTreeSet<String> {
 
 fn sign(words: &[super::tree::Word<'_>], reporter: &mut Reporter) -> Option<Sign> {
     let (method, rest) = words.split_first()?;
-    match (method.text.as_ref(), rest) {
+    match (method.text, rest) {
         ("hmac-sha256", rest) => secret(rest, reporter).map(Sign::HmacSha256),
         ("aws-sigv4", [region, service, metadata @ ..]) => Some(Sign::AwsSigV4 {
             region: region.text.to_string(),

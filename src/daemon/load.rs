@@ -90,6 +90,8 @@ pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u
         Some(path) => fs::write(path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?,
         None => eprint!("{text}"),
     }
+    // The process ends: a large configuration is not taken to pieces for it.
+    std::mem::forget(loaded.config);
     Ok(loaded.diagnostics.config_test_exit_code())
 }
 

@@ -48,7 +48,7 @@ fn vmac(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut mac, mut notify, mut group) = (None, None, false, None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "name" => name = words.next().map(|word| word.text.to_string()),
             "group" => group = words.next().map(|word| word.text.to_string()),
             "netlink_notify_msg" => notify = true,
@@ -71,7 +71,7 @@ fn ipvlan(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut address, mut mode, mut group) = (None, None, IpvlanMode::default(), None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "name" => name = words.next().map(|word| word.text.to_string()),
             "group" => group = words.next().map(|word| word.text.to_string()),
             "bridge" => mode = IpvlanMode::Bridge,
@@ -135,7 +135,7 @@ fn hmac(section: &Section<'_>, reporter: &mut Reporter) -> Option<HmacConfig> {
         active,
         window: section.duration("time_window").unwrap_or(Duration::from_secs(5)),
         monotonic: section.word("anti_replay").is_some_and(|word| word.text == "monotonic"),
-        mode: match section.word("mode").map(|word| word.text.as_ref()) {
+        mode: match section.word("mode").map(|word| word.text) {
             Some("permissive") => HmacMode::Permissive,
             Some("receive-only") => HmacMode::ReceiveOnly,
             _ => HmacMode::Enforce,

@@ -318,7 +318,7 @@ fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
 fn buffers(section: &Section<'_>, reporter: &mut Reporter) {
     let Some(word) = section.word("vrrp_rx_bufs_policy") else { return };
     let number = super::lex::integer(&word.text).is_some_and(|bytes| bytes > 0);
-    if !number && !["MTU", "ADVERT"].contains(&word.text.as_ref()) {
+    if !number && !["MTU", "ADVERT"].contains(&word.text) {
         let message = format!("`vrrp_rx_bufs_policy` takes `MTU`, `ADVERT` or bytes, not `{}`", word.text);
         reporter.error(word.span, message);
     }
