@@ -168,7 +168,8 @@ fn option<'a>(
         }
         "track_group" => {
             if argument().is_some() {
-                reporter.warning(word.span, "`track_group` is not built yet: the address does not depend on instances");
+                let message = "`track_group` is not built yet: the address is put back when its interface returns, and no instance follows it";
+                reporter.warning(word.span, message);
             }
         }
         _ => return unknown(word, reporter),
