@@ -9,7 +9,7 @@ use super::diagnostic::Reporter;
 use super::global::run_as;
 use super::lex;
 use super::pages;
-use super::parse::Section;
+use super::section::Section;
 use super::virtual_server::Surroundings;
 use crate::checkers::config::{
     CheckerConfig, DnsProbe, FileProbe, MiscProbe, Probe, Schedule, SmtpProbe, Target, UdpProbe,
@@ -94,10 +94,10 @@ pub fn checkers(
     reporter: &mut Reporter,
 ) -> Vec<CheckerConfig> {
     // No room for more: large configurations have many real servers with one checker each.
-    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::parse::Value::Section(_))).count();
+    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::section::Value::Section(_))).count();
     let mut checkers: Vec<CheckerConfig> = Vec::with_capacity(count);
     for entry in &section.entries {
-        let super::parse::Value::Section(block) = &entry.value else { continue };
+        let super::section::Value::Section(block) = &entry.value else { continue };
         let Some(mut checker) = checker(block, server, around, reporter) else { continue };
         let is_dynamic = |probe: &Probe| matches!(probe, Probe::Misc(misc) if misc.dynamic);
         if is_dynamic(&checker.probe) && checkers.iter().any(|other| is_dynamic(&other.probe)) {

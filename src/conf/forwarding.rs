@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::tree::Word;
 use crate::ipvs::config::{Persistence, SchedulerFlags};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler, SocketKey, Tunnel, TunnelChecksum};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::config::{DaemonConfig, ReloadMarker};
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::{Section, Value};
+use super::section::{Section, Value};
 use super::tree::Word;
 use crate::command::RunAs;
 use crate::status::page::PageConfig;

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use super::diagnostic::Reporter;
 use super::global::{cpus, real_time, set, set_some};
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::tree::Word;
 use crate::ipvs::config::{
     BalancerGlobal, FlushOnStop, ForwarderChoice, LvsTimeouts, NftablesIpvs, SslConfig, SyncDaemonConfig,

@@ -19,6 +19,7 @@ pub mod explain;
 mod forwarding;
 mod global;
 mod lex;
+mod line;
 pub mod lint;
 mod lvs;
 pub mod not_built;
@@ -32,6 +33,7 @@ mod resolve;
 mod routes;
 mod rules;
 pub mod schema;
+mod section;
 mod source;
 mod substitute;
 mod trackers;
@@ -79,7 +81,7 @@ pub struct Loaded {
 
 /// Blocks of the file that are read when they are needed.
 struct Later<'a, 'u> {
-    lines: &'a expand::Lines,
+    lines: &'a line::Lines,
     sources: &'a Sources,
     blocks: &'a [tree::LaterBlock],
     unbuilt: &'u mut parse::Unbuilt,
@@ -89,9 +91,9 @@ impl Later<'_, '_> {
     /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
     fn virtual_servers(
         &mut self,
-        root: &parse::Section<'_>,
+        root: &section::Section<'_>,
         reporter: &mut Reporter,
-        mut take: impl FnMut(&parse::Section<'_>, &mut Reporter),
+        mut take: impl FnMut(&section::Section<'_>, &mut Reporter),
     ) {
         let mut others = root.sections("virtual_server");
         let mut taken = 0;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::diagnostic::{Kind, Reporter};
 use super::global::{run_as, set, set_some};
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::Word;
 use super::webhook::webhooks;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parse::Section;
+use super::section::Section;
 use super::source::{Location, Sources};
 use crate::ipvs::config::VirtualServerId;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::checkers::{self, Inherited, Server};
 use super::diagnostic::Reporter;
 use super::forwarding;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::virtual_server::Surroundings;
 use crate::ipvs::config::RealServerConfig;

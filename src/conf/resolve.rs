@@ -12,7 +12,7 @@ use super::global::{self, Globals};
 use super::lvs;
 use super::not_built;
 use super::notify;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::virtual_server::{Surroundings, VirtualServers};

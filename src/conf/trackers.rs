@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::diagnostic::Reporter;
 use super::global::run_as;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::{Node, Word};
 use crate::trackers::config::{FileConfig, FileInit, ParameterMatch, ProcessConfig, ProcessPattern, ScriptConfig};

@@ -15,8 +15,8 @@ use std::ops::Range;
 use bumpalo::Bump;
 
 use super::diagnostic::Reporter;
-use super::expand::{Line, LineView, Lines};
 use super::lex::{self, Token};
+use super::line::{Line, LineView, Lines};
 use super::schema::{self, Args, Context, Keyword};
 use super::source::{Sources, Span};
 

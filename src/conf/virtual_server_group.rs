@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::Node;
 use crate::ipvs::config::{GroupConfig, GroupEntry};

@@ -11,7 +11,7 @@ use super::address::{self, address};
 use super::diagnostic::Reporter;
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
-use super::parse::{Entry, Section};
+use super::section::{Entry, Section};
 use super::source::Span;
 use super::trackers::{TrackLine, Trackers, tracks};
 use super::tree::{Node, Word};

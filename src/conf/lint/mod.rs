@@ -12,7 +12,7 @@ mod weights;
 
 use super::config::Config;
 use super::diagnostic::Reporter;
-use super::parse::{Section, Value};
+use super::section::{Section, Value};
 use super::source::{Sources, Span};
 use crate::command::Command;
 use crate::vrrp::config::{Auth, InstanceConfig, TrackerKey};

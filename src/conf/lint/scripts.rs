@@ -8,7 +8,7 @@ use super::{Host, ScriptProblem, commands};
 use crate::command::{Command, CommandForm};
 use crate::conf::config::Config;
 use crate::conf::diagnostic::{Kind, Reporter};
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 
 /// Looks at every command of the file.
 pub(super) fn lint(root: &Section<'_>, config: &Config, host: Option<&dyn Host>, reporter: &mut Reporter) {

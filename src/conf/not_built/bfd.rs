@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{SessionConfig, TrackedSession};
 use crate::conf::diagnostic::Reporter;
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 use crate::conf::source::Span;
 use crate::conf::trackers::{self, unique};
 

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::conf::diagnostic::Reporter;
 use crate::conf::lex;
-use crate::conf::parse::{Section, Value};
 use crate::conf::routes::{prefix, route};
 use crate::conf::rules::rule;
+use crate::conf::section::{Section, Value};
 use crate::conf::tree::Word;
 
 /// Reads one instance.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{GarpGroup, LinkSettings, Linkbeat};
 use crate::conf::diagnostic::Reporter;
 use crate::conf::lex;
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 use crate::conf::trackers::unique;
 use crate::conf::tree::Word;
 

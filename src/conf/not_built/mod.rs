@@ -15,10 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Reporter;
-use super::parse::{Section, Value};
 use super::routes::route;
 use super::rules::rule;
 use super::schema::Support;
+use super::section::{Section, Value};
 use crate::command::Command;
 use crate::vrrp::routes::{Prefix, RouteConfig, RuleConfig};
 
