@@ -216,7 +216,7 @@ fn smtp(
     if targets.is_empty() {
         return None;
     }
-    let helo_name = section.word("helo_name").map_or("smtpchecker.keepalived.org", |word| &word.text).to_owned();
+    let helo_name = section.word("helo_name").map_or("smtpchecker.keepalived.org", |word| word.text).to_owned();
     let schedule = timing.schedule(1, Duration::from_secs(1));
     Some(finish(section, server, around, schedule, Probe::Smtp(SmtpProbe { targets, helo_name })))
 }
@@ -251,7 +251,7 @@ fn dns(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     }
     let mut name = ".".to_owned();
     if let Some(word) = section.word("name") {
-        match probe::dns::is_name(&word.text) {
+        match probe::dns::is_name(word.text) {
             Ok(()) => name = word.text.to_string(),
             Err(error) => {
                 let message = format!("`{}` is not a name to ask for: {error}", word.text);
@@ -345,10 +345,10 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
         reporter.error(section.span, "`FILE_CHECK` has no `track_file`: the check is left out");
         return None;
     };
-    let Some(file) = around.trackers.files.get(&*word.text) else {
+    let Some(file) = around.trackers.files.get(word.text) else {
         let message = format!("no `track_file` is called `{}`, or it has errors: the check is left out", word.text);
         let report = reporter.error(word.span, message);
-        if let Some(near) = super::schema::nearest(&word.text, around.trackers.files.keys().map(String::as_str)) {
+        if let Some(near) = super::schema::nearest(word.text, around.trackers.files.keys().map(String::as_str)) {
             report.help(format!("did you mean `{near}`?"));
         }
         return None;
@@ -356,7 +356,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
     let (weight, reverse) = file.default_weight();
     let mut probe = FileProbe { file: word.text.to_string(), weight: weight.into(), reverse };
     if let Some([number, rest @ ..]) = section.words("weight") {
-        match lex::integer(&number.text)
+        match lex::integer(number.text)
             .and_then(|weight| i32::try_from(weight).ok())
             .filter(|weight| *weight > i32::MIN)
         {

@@ -29,7 +29,7 @@ pub fn socket(words: &[Word<'_>], what: &str, reporter: &mut Reporter) -> Option
         return None;
     };
     let Some(word) = words.get(1) else { return Some((SocketKey::new(ip, 0), false)) };
-    match lex::integer(&word.text).and_then(|port| u16::try_from(port).ok()) {
+    match lex::integer(word.text).and_then(|port| u16::try_from(port).ok()) {
         Some(port) => Some((SocketKey::new(ip, port), port != 0)),
         None => {
             let shown: String = word.text.chars().take(60).collect();
@@ -78,7 +78,7 @@ pub fn protocol(section: &Section<'_>, needed: bool, title: &str, reporter: &mut
 
 /// `lb_algo` and the flags of its scheduler.
 pub fn scheduler(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> (Scheduler, SchedulerFlags) {
-    let chosen = section.word("lb_algo").and_then(|word| Scheduler::from_name(&word.text));
+    let chosen = section.word("lb_algo").and_then(|word| Scheduler::from_name(word.text));
     if chosen.is_none() && !section.rejected.contains(&"lb_algo") {
         let scheduler = Scheduler::default();
         let message = format!("{title} has no `lb_algo`: {scheduler} is used");
@@ -163,7 +163,7 @@ fn tunnel(keyword: &str, first: &Word<'_>, options: &[Word<'_>], reporter: &mut 
                 }
             },
             "port" => {
-                let number = words.next().and_then(|word| lex::integer(&word.text));
+                let number = words.next().and_then(|word| lex::integer(word.text));
                 port = number.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
                 if port.is_none() {
                     reporter.error(word.span, "`port` of a tunnel takes a number from 1 to 65535");
@@ -239,7 +239,7 @@ fn granularity(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter)
         reporter.error(word.span, format!("`{mask}` is not a netmask: the line is left out"));
         return None;
     }
-    let length = lex::integer(&word.text).and_then(|length| u8::try_from(length).ok());
+    let length = lex::integer(word.text).and_then(|length| u8::try_from(length).ok());
     match length.filter(|length| (1..=128).contains(length)) {
         Some(length) if family != Some(Family::V4) => Some(length),
         _ => {

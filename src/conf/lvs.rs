@@ -107,7 +107,7 @@ fn kernel(
         global.sync_daemon = sync_daemon(words, vrid, reporter);
     }
     if let Some(words) = section.words("nftables_ipvs") {
-        let table = words.first().map_or("keepalived_ipvs", |word| &word.text);
+        let table = words.first().map_or("keepalived_ipvs", |word| word.text);
         nftables(global).table = table.to_owned();
     }
     if let Some(priority) = section.int("nftables_ipvs_priority") {
@@ -140,7 +140,7 @@ fn timeouts(words: &[Word<'_>], timeouts: &mut LvsTimeouts, reporter: &mut Repor
                 return;
             }
         };
-        let seconds = rest.first().and_then(|word| lex::integer(&word.text));
+        let seconds = rest.first().and_then(|word| lex::integer(word.text));
         match seconds.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds <= 2_678_400) {
             Some(seconds) => *to = Some(seconds),
             None => {
@@ -183,7 +183,7 @@ fn sync_daemon(
             reporter.error(word.span, format!("`{name}` needs a value: `lvs_sync_daemon` is left out"));
             return None;
         };
-        let number = |low: i64, high: i64| lex::integer(&value.text).filter(|number| (low..=high).contains(number));
+        let number = |low: i64, high: i64| lex::integer(value.text).filter(|number| (low..=high).contains(number));
         let fits = match option {
             "inst" => {
                 instance = Some(value);
@@ -208,7 +208,7 @@ fn sync_daemon(
         }
     }
     if let Some(word) = instance {
-        let Some(vrid) = vrid(&word.text) else {
+        let Some(vrid) = vrid(word.text) else {
             let message = format!("no `vrrp_instance` is called `{}`: `lvs_sync_daemon` is left out", word.text);
             reporter.error(word.span, message);
             return None;

@@ -135,16 +135,16 @@ impl Parser<'_> {
         }
         let names = || block.keywords.iter().map(|keyword| keyword.name);
         let elsewhere: Vec<String> =
-            BLOCKS.iter().filter(|other| other.find(&word.text).is_some()).map(|other| other.title()).take(3).collect();
-        if let Some(advice) = schema::advice(&word.text) {
+            BLOCKS.iter().filter(|other| other.find(word.text).is_some()).map(|other| other.title()).take(3).collect();
+        if let Some(advice) = schema::advice(word.text) {
             report.help(advice);
         } else if !elsewhere.is_empty() {
-            let name: &str = &word.text;
+            let name: &str = word.text;
             report.help(format!(
                 "`{name}` belongs in {}; is a `}}` missing above, or one too many?",
                 elsewhere.join(" or ")
             ));
-        } else if let Some(near) = schema::nearest(&word.text, names()) {
+        } else if let Some(near) = schema::nearest(word.text, names()) {
             report.help(format!("did you mean `{near}`?"));
         } else if block.name == "vrrp_sync_group" && node.words.len() == 1 {
             report.help("the instances of a group stand in `group { … }`, one name a line");
@@ -207,7 +207,7 @@ impl Parser<'_> {
             Args::Flag => Some(Value::Flag),
             Args::Bool => match first {
                 None => Some(Value::Bool(true)),
-                Some(word) => match lex::boolean(&word.text) {
+                Some(word) => match lex::boolean(word.text) {
                     Some(value) => Some(Value::Bool(value)),
                     None => self.wrong(keyword, word, "on or off"),
                 },
@@ -215,14 +215,14 @@ impl Parser<'_> {
             Args::OptionalInt { bare, .. } if first.is_none() => Some(Value::Int(bare)),
             Args::Int { min, max } | Args::OptionalInt { min, max, .. } => {
                 let word = first?;
-                match lex::integer(&word.text) {
+                match lex::integer(word.text) {
                     Some(value) if (min..=max).contains(&value) => Some(Value::Int(value)),
                     _ => self.wrong(keyword, word, &range("a whole number", min, max)),
                 }
             }
             Args::Seconds { min, max, whole } => {
                 let word = first?;
-                let value = lex::microseconds(&word.text);
+                let value = lex::microseconds(word.text);
                 match value.filter(|v| (min..=max).contains(v) && (!whole || v % 1_000_000 == 0)) {
                     Some(value) => Some(Value::Duration(Duration::from_micros(value))),
                     None => self.wrong(keyword, word, &seconds(min, max, whole)),
@@ -230,7 +230,7 @@ impl Parser<'_> {
             }
             Args::Milliseconds { min, max } => {
                 let word = first?;
-                let micros = lex::microseconds(&word.text).map(|value| value / 1000);
+                let micros = lex::microseconds(word.text).map(|value| value / 1000);
                 match micros.filter(|v| (min..=max).contains(v)) {
                     Some(value) => Some(Value::Duration(Duration::from_micros(value))),
                     None => self.wrong(keyword, word, &format!("milliseconds from {} to {}", min / 1000, max / 1000)),
@@ -271,7 +271,7 @@ impl Parser<'_> {
                 .code("state-equal")
                 .help("there is no such state: write `state BACKUP` on all routers and let the priorities decide");
         } else if let Args::Choice(choices) = keyword.args
-            && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
+            && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(word.text))
         {
             report.help(format!("write it in capitals: `{name} {near}`"));
         } else if !keyword.default.is_empty() {
@@ -284,7 +284,7 @@ impl Parser<'_> {
 
     fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word<'_>], limit: i64) -> Option<Value<'a>> {
         let word = words.first()?;
-        let Some(value) = lex::integer(&word.text) else {
+        let Some(value) = lex::integer(word.text) else {
             return self.wrong(keyword, word, &range("a whole number", -limit, limit));
         };
         if !(-limit..=limit).contains(&value) {
@@ -316,7 +316,7 @@ impl Parser<'_> {
             _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
         };
         report.code("surplus-word");
-        if block.find(&first.text).is_some() {
+        if block.find(first.text).is_some() {
             report.help(format!("put `{}` on a line of its own", first.text));
         } else if name == "auth_pass" {
             report.help("put a password with blanks in double quotes");

@@ -169,7 +169,7 @@ fn members(
 ) -> Vec<String> {
     let mut members = Vec::new();
     for word in section.lines("group").flat_map(|node| node.words) {
-        let name: &str = &word.text;
+        let name: &str = word.text;
         if !instances.contains_key(name) {
             let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
             let suggests = reporter.suggests();

@@ -27,7 +27,7 @@ pub struct Wrong;
 impl<'a> Words<'a> {
     /// All words of a line.
     pub fn new(node: &'a Node<'a>, what: &'static str) -> Self {
-        Self { words: &node.words, what }
+        Self { words: node.words, what }
     }
 
     /// The next word.
@@ -66,7 +66,7 @@ impl<'a> Words<'a> {
             );
             return Err(Wrong);
         };
-        read(&word.text).ok_or_else(|| {
+        read(word.text).ok_or_else(|| {
             let shown: String = word.text.chars().take(60).collect();
             let message = format!("`{}` takes {expected}, not `{shown}`: the {} is left out", option.text, self.what);
             reporter.error(word.span, message);
@@ -79,9 +79,9 @@ impl<'a> Words<'a> {
         let shown: String = word.text.chars().take(60).collect();
         let message = format!("`{shown}` is not an option of a {}: the {} is left out", self.what, self.what);
         let report = reporter.error(word.span, message);
-        if let Some(near) = super::schema::nearest(&word.text, options.iter().copied()) {
+        if let Some(near) = super::schema::nearest(word.text, options.iter().copied()) {
             report.help(format!("did you mean `{near}`?"));
-        } else if lex::address(&word.text).is_some() {
+        } else if lex::address(word.text).is_some() {
             report.help(format!("each {} stands on a line of its own", self.what));
         }
         Wrong

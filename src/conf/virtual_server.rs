@@ -128,7 +128,7 @@ fn named<'a>(
     let second = section.words.get(1);
     let named = match first.text {
         "fwmark" => {
-            let mark = second.and_then(|word| lex::c_integer(&word.text)).and_then(|mark| u32::try_from(mark).ok());
+            let mark = second.and_then(|word| lex::c_integer(word.text)).and_then(|mark| u32::try_from(mark).ok());
             let mark = mark.and_then(NonZeroU32::new);
             if mark.is_none() {
                 let span = second.map_or(first.span, |word| word.span);
@@ -257,7 +257,7 @@ fn active_with(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut 
     }
     let message = format!("no `vrrp_instance` is called `{}`: the virtual server is always active", word.text);
     let report = reporter.error(word.span, message);
-    if let Some(near) = super::schema::nearest(&word.text, around.instances.iter().copied()) {
+    if let Some(near) = super::schema::nearest(word.text, around.instances.iter().copied()) {
         report.help(format!("did you mean `{near}`?"));
     }
     None

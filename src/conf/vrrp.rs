@@ -351,7 +351,7 @@ impl Builder<'_, '_, '_> {
                 }
             };
             let number = words.next();
-            match number.and_then(|number| lex::integer(&number.text)).and_then(|ttl| u8::try_from(ttl).ok()) {
+            match number.and_then(|number| lex::integer(number.text)).and_then(|ttl| u8::try_from(ttl).ok()) {
                 Some(ttl) => *limit = Some(ttl),
                 None => drop(self.reporter.error(word.span, format!("`{}` takes a number from 0 to 255", word.text))),
             }

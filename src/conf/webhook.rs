@@ -132,7 +132,7 @@ fn request(section: &Section<'_>, method: &str, reporter: &mut Reporter) -> Opti
         },
         timeout: section.duration("timeout").unwrap_or(TIMEOUT),
         status: status(section, reporter),
-        ca: section.word("tls_ca").map(|word| PathBuf::from(&*word.text)),
+        ca: section.word("tls_ca").map(|word| PathBuf::from(word.text)),
     })
 }
 
@@ -150,7 +150,7 @@ fn token(section: &Section<'_>, reporter: &mut Reporter) -> Option<TokenConfig> 
 fn body(section: &Section<'_>, reporter: &mut Reporter) -> Option<WebhookBody> {
     if let Some(word) = section.word("body_file") {
         if word.text.starts_with('/') {
-            return Some(WebhookBody::File(PathBuf::from(&*word.text)));
+            return Some(WebhookBody::File(PathBuf::from(word.text)));
         }
         reporter.error(word.span, format!("`body_file` takes an absolute path, not `{}`", word.text));
     }

@@ -110,8 +110,8 @@ fn hmac(section: &Section<'_>, reporter: &mut Reporter) -> Option<HmacConfig> {
     let mut keys = BTreeMap::new();
     for entry in section.entries("key") {
         let Value::Words([id, value]) = entry.value else { continue };
-        let number = lex::integer(&id.text).and_then(|id| u8::try_from(id).ok()).filter(|id| *id > 0);
-        match (number, key(&value.text)) {
+        let number = lex::integer(id.text).and_then(|id| u8::try_from(id).ok()).filter(|id| *id > 0);
+        match (number, key(value.text)) {
             (Some(id), Some(key)) if !keys.contains_key(&id) => drop(keys.insert(id, key)),
             (Some(_), Some(_)) => {
                 reporter.error(entry.span, format!("there is a key {} already: this one is left out", id.text));

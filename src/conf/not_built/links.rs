@@ -19,7 +19,7 @@ pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Li
     for node in root.lines("interface_up_down_delays") {
         let mut delay = |word: Option<&Word<'_>>| {
             let word = word?;
-            let micros = lex::microseconds(&word.text).filter(|micros| *micros <= 255_000_000);
+            let micros = lex::microseconds(word.text).filter(|micros| *micros <= 255_000_000);
             if micros.is_none() {
                 reporter.error(word.span, format!("`{}` is not a delay from 0 to 255 seconds", word.text));
             }
