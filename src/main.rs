@@ -1,7 +1,7 @@
 //! Understands the command line, calls the library, and turns what comes of it into a message and an exit code.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use holdfast::checkers::genhash;
@@ -10,6 +10,9 @@ use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
 use holdfast::daemon::{check, detach, doctor, load, main_process, notify_test, sweep, why};
 use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
+
+/// Exit code of a command whose reader has gone: that of the tools which SIGPIPE ends.
+const READER_GONE: u8 = 141;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
             return ExitCode::from(leave.code);
         }
     };
+    let is_daemon = matches!(invocation, Invocation::Daemon(_));
     let result = match invocation {
         Invocation::Lab(args) => match holdfast::lab::run(*args) {
             Ok(code) => return code,
@@ -47,11 +51,21 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code),
+        // `holdfast check … | head -1`
+        Err(error) if !is_daemon && reader_is_gone(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            eprintln!("{}: {error:#}", env!("CARGO_PKG_NAME"));
+            let _ = writeln!(io::stderr(), "{}: {error:#}", env!("CARGO_PKG_NAME"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        json.or(cause.downcast_ref::<io::Error>().map(io::Error::kind))
+    };
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {

@@ -86,6 +86,26 @@ fn check_tells_errors_and_warnings_apart() {
     assert_eq!(code(&run("holdfast", &["check", "/no/such/file"])), 2);
 }
 
+/// `holdfast check … | head -1`, with a reader that is gone before the first line.
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "f", &format!("{GOOD}frobnicate 1\n"));
+    let closed = || std::io::pipe().expect("a pipe").1;
+    let of = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(args);
+        command
+    };
+    for args in [&["check", &file][..], &["check", "--json", &file], &["plan", &file, "--against", &file]] {
+        let output = of(args).stdout(closed()).output().expect("the binary starts");
+        assert_eq!((code(&output), text(&output.stderr)), (141, String::new()), "{args:?}");
+    }
+    // The verdict of a configuration test is its exit code, whoever reads the text.
+    let status = of(&["-t", "-f", &file]).stderr(closed()).status().expect("the binary starts");
+    assert_eq!(status.code(), Some(5));
+}
+
 #[test]
 fn strict_makes_warnings_count() {
     let dir = tempfile::tempdir().unwrap();

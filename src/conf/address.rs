@@ -31,7 +31,7 @@ const OPTIONS: [&str; 15] = [
 
 /// An address whose prefix length means nothing where it stands: keepalived takes the address and says nothing.
 pub fn without_length(word: &Word, reporter: &mut Reporter) -> Option<IpAddr> {
-    let (address, length) = lex::address(&word.text)?;
+    let (address, length) = lex::address(word.text)?;
     length?;
     let message = format!("the prefix length of `{}` is ignored", word.text);
     reporter.warning(word.span, message).help("write the address alone");
@@ -41,7 +41,7 @@ pub fn without_length(word: &Word, reporter: &mut Reporter) -> Option<IpAddr> {
 /// One line; `None` when it is reported and left out.
 pub fn address(node: &Node<'_>, reporter: &mut Reporter) -> Option<AddressConfig> {
     let first = node.keyword();
-    let Some((address, length)) = lex::address(&first.text) else {
+    let Some((address, length)) = lex::address(first.text) else {
         let shown: String = first.text.chars().take(60).collect();
         let report = reporter.error(first.span, format!("`{shown}` is not an IP address: the line is left out"));
         if let Some(name) = first
@@ -51,9 +51,9 @@ pub fn address(node: &Node<'_>, reporter: &mut Reporter) -> Option<AddressConfig
             .and_then(|rest| rest.split(['/', '.', ':']).next())
         {
             report.help(format!("`${name}` counts only before a blank or the end of the line: write `${{{name}}}`"));
-        } else if super::schema::VRRP_INSTANCE.find(&first.text).is_some() {
+        } else if super::schema::VRRP_INSTANCE.find(first.text).is_some() {
             report.help(format!("`{}` is a keyword of `vrrp_instance`: is a `}}` missing above?", first.text));
-        } else if OPTIONS.contains(&first.text.as_ref()) {
+        } else if OPTIONS.contains(&first.text) {
             report.help("an option stands after its address, on the same line");
         } else {
             report.help("write `ADDR[/LEN]`, for example `192.0.2.1/24 dev eth0`");
@@ -90,7 +90,7 @@ fn option<'a>(
     words: &mut impl Iterator<Item = &'a Word<'a>>,
     reporter: &mut Reporter,
 ) -> Outcome {
-    let name = word.text.as_ref();
+    let name = word.text;
     let v4 = config.address.is_ipv4();
     let mut argument = || -> Option<&'a Word<'a>> {
         let argument = words.next();
@@ -106,7 +106,7 @@ fn option<'a>(
         },
         "scope" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
-            match scope(&argument.text) {
+            match scope(argument.text) {
                 Some(_) if !v4 => drop(reporter.warning(word.span, "`scope` is ignored: it is for IPv4 addresses")),
                 Some(scope) => config.scope = scope,
                 None => {
@@ -119,7 +119,7 @@ fn option<'a>(
         }
         "broadcast" | "brd" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
-            match broadcast(config, &argument.text) {
+            match broadcast(config, argument.text) {
                 _ if !v4 => drop(reporter.warning(word.span, format!("`{name}` is ignored: it is for IPv4 addresses"))),
                 Some(address) => config.broadcast = Some(address),
                 None => {
@@ -146,8 +146,8 @@ fn option<'a>(
         }
         "preferred_lft" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
-            let seconds = lex::integer(&argument.text).and_then(|seconds| u32::try_from(seconds).ok());
-            match (argument.text.as_ref(), seconds) {
+            let seconds = lex::integer(argument.text).and_then(|seconds| u32::try_from(seconds).ok());
+            match (argument.text, seconds) {
                 ("forever", _) => config.preferred_lifetime = None,
                 (_, Some(seconds)) => config.preferred_lifetime = Some(seconds),
                 _ => drop(reporter.error(argument.span, "`preferred_lft` takes seconds or `forever`")),
@@ -168,7 +168,8 @@ fn option<'a>(
         }
         "track_group" => {
             if argument().is_some() {
-                reporter.warning(word.span, "`track_group` is not built yet: the address does not depend on instances");
+                let message = "`track_group` is not built yet: the address is put back when its interface returns, and no instance follows it";
+                reporter.warning(word.span, message);
             }
         }
         _ => return unknown(word, reporter),
@@ -180,9 +181,9 @@ fn unknown(word: &Word<'_>, reporter: &mut Reporter) -> Outcome {
     let shown: String = word.text.chars().take(60).collect();
     let report =
         reporter.error(word.span, format!("`{shown}` is not an option of an address: the rest of the line is lost"));
-    if lex::address(&word.text).is_some() {
+    if lex::address(word.text).is_some() {
         report.code("second-address").help("each address stands on a line of its own");
-    } else if let Some(near) = super::schema::nearest(&word.text, OPTIONS.into_iter()) {
+    } else if let Some(near) = super::schema::nearest(word.text, OPTIONS.into_iter()) {
         report.help(format!("did you mean `{near}`?"));
     } else {
         report.help(format!("expected one of {}", parse::list(OPTIONS.into_iter())));

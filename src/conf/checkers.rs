@@ -9,7 +9,7 @@ use super::diagnostic::Reporter;
 use super::global::run_as;
 use super::lex;
 use super::pages;
-use super::parse::Section;
+use super::section::Section;
 use super::virtual_server::Surroundings;
 use crate::checkers::config::{
     CheckerConfig, DnsProbe, FileProbe, MiscProbe, Probe, Schedule, SmtpProbe, Target, UdpProbe,
@@ -94,10 +94,10 @@ pub fn checkers(
     reporter: &mut Reporter,
 ) -> Vec<CheckerConfig> {
     // No room for more: large configurations have many real servers with one checker each.
-    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::parse::Value::Section(_))).count();
+    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::section::Value::Section(_))).count();
     let mut checkers: Vec<CheckerConfig> = Vec::with_capacity(count);
     for entry in &section.entries {
-        let super::parse::Value::Section(block) = &entry.value else { continue };
+        let super::section::Value::Section(block) = &entry.value else { continue };
         let Some(mut checker) = checker(block, server, around, reporter) else { continue };
         let is_dynamic = |probe: &Probe| matches!(probe, Probe::Misc(misc) if misc.dynamic);
         if is_dynamic(&checker.probe) && checkers.iter().any(|other| is_dynamic(&other.probe)) {
@@ -216,7 +216,7 @@ fn smtp(
     if targets.is_empty() {
         return None;
     }
-    let helo_name = section.word("helo_name").map_or("smtpchecker.keepalived.org", |word| &word.text).to_owned();
+    let helo_name = section.word("helo_name").map_or("smtpchecker.keepalived.org", |word| word.text).to_owned();
     let schedule = timing.schedule(1, Duration::from_secs(1));
     Some(finish(section, server, around, schedule, Probe::Smtp(SmtpProbe { targets, helo_name })))
 }
@@ -251,7 +251,7 @@ fn dns(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     }
     let mut name = ".".to_owned();
     if let Some(word) = section.word("name") {
-        match probe::dns::is_name(&word.text) {
+        match probe::dns::is_name(word.text) {
             Ok(()) => name = word.text.to_string(),
             Err(error) => {
                 let message = format!("`{}` is not a name to ask for: {error}", word.text);
@@ -266,7 +266,7 @@ fn udp(section: &Section<'_>, server: &Server<'_>, inherited: &Inherited, report
     let target = target(section, server, inherited, reporter)?;
     let mut bytes = |keyword: &str, wild: bool| -> Option<Vec<(u8, u8)>> {
         let words = section.words(keyword)?;
-        let text: String = words.iter().map(|word| word.text.as_ref()).collect();
+        let text: String = words.iter().map(|word| word.text).collect();
         let bytes = hex(&text, wild);
         if bytes.is_none() {
             let span = words.first().map_or(section.span, |word| word.span);
@@ -345,10 +345,10 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
         reporter.error(section.span, "`FILE_CHECK` has no `track_file`: the check is left out");
         return None;
     };
-    let Some(file) = around.trackers.files.get(&*word.text) else {
+    let Some(file) = around.trackers.files.get(word.text) else {
         let message = format!("no `track_file` is called `{}`, or it has errors: the check is left out", word.text);
         let report = reporter.error(word.span, message);
-        if let Some(near) = super::schema::nearest(&word.text, around.trackers.files.keys().map(String::as_str)) {
+        if let Some(near) = super::schema::nearest(word.text, around.trackers.files.keys().map(String::as_str)) {
             report.help(format!("did you mean `{near}`?"));
         }
         return None;
@@ -356,7 +356,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
     let (weight, reverse) = file.default_weight();
     let mut probe = FileProbe { file: word.text.to_string(), weight: weight.into(), reverse };
     if let Some([number, rest @ ..]) = section.words("weight") {
-        match lex::integer(&number.text)
+        match lex::integer(number.text)
             .and_then(|weight| i32::try_from(weight).ok())
             .filter(|weight| *weight > i32::MIN)
         {
@@ -366,7 +366,7 @@ fn file(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporte
                 reporter.error(number.span, message).help("the weight of the file is used");
             }
         }
-        match rest.first().map(|word| (word, word.text.as_ref())) {
+        match rest.first().map(|word| (word, word.text)) {
             Some((_, "reverse")) => probe.reverse = true,
             Some((_, "noreverse")) => probe.reverse = false,
             Some((word, other)) => {
@@ -383,7 +383,7 @@ fn bfd(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter
         reporter.error(section.span, "`BFD_CHECK` has no `name`: the check is left out");
         return None;
     };
-    if !around.sessions.contains(word.text.as_ref()) {
+    if !around.sessions.contains(word.text) {
         let message = format!("no `bfd_instance` is called `{}`: the check is left out", word.text);
         reporter.error(word.span, message);
         return None;

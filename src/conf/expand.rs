@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::LoadOptions;
 use super::diagnostic::{Kind, Reporter};
 use super::lex;
+use super::line::{Line, Lines};
 use super::source::{Sources, Span, offset};
 use super::substitute::{self, Definition, Scope, Substituted};
 
@@ -21,223 +22,6 @@ const MAX_GENERATED: usize = 65_536;
 
 /// Loops inside loops.
 const MAX_LOOPS: usize = 8;
-
-/// One line that counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// Its text, without comment and surrounding blanks.
-    pub text: String,
-    origin: Origin,
-}
-
-/// Where the bytes of a line come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Origin {
-    /// The file, byte for byte, from here.
-    Verbatim(Span),
-    /// Pieces, each with its first byte in the text.
-    Pieces(Vec<(usize, Piece)>),
-}
-
-/// A piece of an expanded line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// The file, byte for byte.
-    Verbatim(Span),
-    /// Came out of a definition that was asked for here.
-    Expanded(Span),
-}
-
-impl Line {
-    /// A line as it stands in the file.
-    pub fn verbatim(text: &str, span: Span) -> Self {
-        Self { text: text.to_owned(), origin: Origin::Verbatim(span) }
-    }
-
-    /// A line put together from pieces.
-    pub fn from_pieces(pieces: Vec<(String, Piece)>) -> Self {
-        let mut line = Self { text: String::new(), origin: Origin::Verbatim(Span::default()) };
-        let mut origin = Vec::with_capacity(pieces.len());
-        for (text, piece) in pieces {
-            origin.push((line.text.len(), piece));
-            line.text.push_str(&text);
-        }
-        line.origin = Origin::Pieces(origin);
-        line
-    }
-
-    /// The place in the file of some bytes of the text.
-    pub fn span(&self, start: usize, end: usize) -> Span {
-        match &self.origin {
-            Origin::Verbatim(span) => {
-                Span { file: span.file, start: span.start + offset(start), end: span.start + offset(end) }
-            }
-            Origin::Pieces(pieces) => {
-                let at = |position: usize| {
-                    let index = pieces.partition_point(|(first, _)| *first <= position).saturating_sub(1);
-                    match pieces.get(index) {
-                        Some((first, Piece::Verbatim(span))) => {
-                            let at = span.start + offset(position.saturating_sub(*first));
-                            Span { file: span.file, start: at, end: at + 1 }
-                        }
-                        Some((_, Piece::Expanded(span))) => *span,
-                        None => Span::default(),
-                    }
-                };
-                at(start).to(at(end.saturating_sub(1).max(start)))
-            }
-        }
-    }
-
-    /// The whole line's place.
-    pub fn whole(&self) -> Span {
-        self.span(0, self.text.len())
-    }
-
-    /// A part of the line, blanks around it gone.
-    pub fn slice(&self, start: usize, end: usize) -> Self {
-        let text = self.text.get(start..end).unwrap_or_default();
-        let start = start + (text.len() - text.trim_start_matches(lex::is_blank).len());
-        let text = text.trim_matches(lex::is_blank);
-        let origin = match &self.origin {
-            Origin::Verbatim(_) => Origin::Verbatim(self.span(start, start + text.len())),
-            Origin::Pieces(pieces) => {
-                let end = start + text.len();
-                let index = pieces.partition_point(|(first, _)| *first <= start).saturating_sub(1);
-                let inside = pieces.iter().skip(index).take_while(|(first, _)| *first < end.max(start + 1));
-                let moved = inside.map(|(first, piece)| match piece {
-                    Piece::Verbatim(span) if *first < start => {
-                        (0, Piece::Verbatim(Span { start: span.start + offset(start - first), ..*span }))
-                    }
-                    piece => (first.saturating_sub(start), *piece),
-                });
-                Origin::Pieces(moved.collect())
-            }
-        };
-        Self { text: text.to_owned(), origin }
-    }
-
-    /// The parts of `start..end` with their origins, for building another line.
-    pub fn pieces(&self, start: usize, end: usize) -> Vec<(String, Piece)> {
-        let text = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default().to_owned();
-        match &self.origin {
-            Origin::Verbatim(_) => vec![(text(start, end), Piece::Verbatim(self.span(start, end)))],
-            Origin::Pieces(pieces) => {
-                let mut parts = Vec::new();
-                for (index, (first, piece)) in pieces.iter().enumerate() {
-                    let last = pieces.get(index + 1).map_or(self.text.len(), |(next, _)| *next);
-                    let (from, to) = ((*first).max(start), last.min(end));
-                    if from >= to {
-                        continue;
-                    }
-                    let piece = match piece {
-                        Piece::Verbatim(span) => Piece::Verbatim(Span {
-                            start: span.start + offset(from - first),
-                            end: span.start + offset(to - first),
-                            ..*span
-                        }),
-                        expanded @ Piece::Expanded(_) => *expanded,
-                    };
-                    parts.push((text(from, to), piece));
-                }
-                parts
-            }
-        }
-    }
-}
-
-/// All lines that count, in order. Most stand in a file as they are, and are only pointed at.
-#[derive(Debug, Default)]
-pub struct Lines {
-    refs: Vec<LineRef>,
-    made: Vec<Line>,
-}
-
-/// A line of a file, or the index of one that was made.
-#[derive(Debug, Clone, Copy)]
-struct LineRef {
-    start: u32,
-    length: u16,
-    file: u16,
-}
-
-/// Stands for the length of a line that was made.
-const MADE: u16 = u16::MAX;
-
-/// One line that counts, wherever its text is.
-#[derive(Debug, Clone, Copy)]
-pub struct LineView<'a> {
-    /// Its text, without comment and surrounding blanks.
-    pub text: &'a str,
-    place: ViewPlace<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum ViewPlace<'a> {
-    File(Span),
-    Made(&'a Line),
-}
-
-impl Lines {
-    /// One of them.
-    pub fn get<'a>(&'a self, index: usize, sources: &'a Sources) -> Option<LineView<'a>> {
-        let found = self.refs.get(index)?;
-        if found.length == MADE {
-            let line = self.made.get(found.start as usize)?;
-            return Some(LineView { text: &line.text, place: ViewPlace::Made(line) });
-        }
-        let end = found.start + u32::from(found.length);
-        let span = Span { file: found.file.into(), start: found.start, end };
-        Some(LineView { text: sources.text(span), place: ViewPlace::File(span) })
-    }
-
-    /// Points at a line of a file; whether there is room for its numbers.
-    fn push_span(&mut self, span: Span) -> bool {
-        let (Ok(file), Ok(length)) = (u16::try_from(span.file), u16::try_from(span.end - span.start)) else {
-            return false;
-        };
-        if length == MADE {
-            return false;
-        }
-        self.refs.push(LineRef { start: span.start, length, file });
-        true
-    }
-
-    fn push(&mut self, line: Line) {
-        if let Origin::Verbatim(span) = line.origin
-            && self.push_span(span)
-        {
-            return;
-        }
-        self.refs.push(LineRef { start: offset(self.made.len()), length: MADE, file: 0 });
-        self.made.push(line);
-    }
-}
-
-impl LineView<'_> {
-    /// The place in the file of some bytes of the text.
-    pub fn span(&self, start: usize, end: usize) -> Span {
-        match self.place {
-            ViewPlace::File(span) => {
-                Span { file: span.file, start: span.start + offset(start), end: span.start + offset(end) }
-            }
-            ViewPlace::Made(line) => line.span(start, end),
-        }
-    }
-
-    /// A part of the line, blanks around it gone.
-    pub fn slice(&self, start: usize, end: usize) -> Line {
-        match self.place {
-            ViewPlace::File(span) => Line::verbatim(self.text, span).slice(start, end),
-            ViewPlace::Made(line) => line.slice(start, end),
-        }
-    }
-
-    /// Whether it stands in a file as it is.
-    pub fn is_verbatim(&self) -> bool {
-        matches!(self.place, ViewPlace::File(_))
-    }
-}
 
 /// Expands one configuration.
 pub struct Expander<'a> {
@@ -280,24 +64,23 @@ impl<'a> Expander<'a> {
     }
 
     fn read(&mut self, file: u32) {
-        let count = self.sources.line_count(file);
-        let mut index = 0;
-        while index < count {
-            if self.plain(file, index) {
-                index += 1;
+        let whole = self.sources.whole(file);
+        let mut rest = TextLines { text: &whole, file, start: Some(0) };
+        while let Some((text, span, classes)) = rest.next() {
+            if plain(&mut self.lines, text, span, classes) {
                 continue;
             }
-            let line = self.physical(file, index);
-            index += 1;
+            let line = physical(self.reporter, text, span);
             let Some(line) = line.and_then(|line| self.chosen(line)) else { continue };
             if let Some((name, value)) = substitute::definition(&line.text) {
                 let name = name.to_owned();
                 let at = line.text.len() - value.len();
                 let mut body = vec![line.slice(at, line.text.len()).text];
-                while body.last().is_some_and(|text| text.ends_with('\\')) && index < count {
-                    let next = self.physical(file, index).map_or(String::new(), |line| line.text);
-                    index += 1;
-                    continue_definition(&mut body, next);
+                while body.last().is_some_and(|text| text.ends_with('\\'))
+                    && let Some((text, span, _)) = rest.next()
+                {
+                    let more = physical(self.reporter, text, span).map_or(String::new(), |line| line.text);
+                    continue_definition(&mut body, more);
                 }
                 finish_definition(&mut body);
                 self.definitions.insert(name, Definition { lines: body });
@@ -305,51 +88,6 @@ impl<'a> Expander<'a> {
             }
             self.expand(line, 0);
         }
-    }
-
-    /// Takes a line that nothing has to be done to; whether it was one.
-    fn plain(&mut self, file: u32, index: usize) -> bool {
-        let (text, span) = self.sources.line(file, index);
-        let classes = lex::classes(text);
-        if classes & lex::EXPANDS != 0 || text.len() > MAX_LINE {
-            return false;
-        }
-        let end = if classes & lex::COMMENT != 0 { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
-        let text = &text[..end];
-        let start = span.start + offset(text.len() - lex::after_blanks(text).len());
-        let trimmed = lex::trim(text);
-        if trimmed.is_empty() {
-            return true;
-        }
-        // Few lines begin with these letters.
-        if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
-            return false;
-        }
-        self.lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span })
-    }
-
-    /// A line of the file, its comment and outer blanks gone; `None` when keepalived drops it or nothing is left.
-    fn physical(&mut self, file: u32, index: usize) -> Option<Line> {
-        let (text, span) = self.sources.line(file, index);
-        if text.len() > MAX_LINE || text.contains('\0') {
-            let why = if text.contains('\0') {
-                "a line with a NUL byte is dropped".to_owned()
-            } else {
-                format!("a line of {} bytes is dropped: the limit is {MAX_LINE}", text.len())
-            };
-            let blank = text.trim_matches(lex::is_blank);
-            // A long comment harms nobody.
-            if !blank.starts_with(['#', '!']) {
-                self.reporter.error(Span { end: span.start + 1, ..span }, why);
-            }
-            return None;
-        }
-        let text = &text[..lex::comment_start(text).unwrap_or(text.len())];
-        let trimmed = text.trim_start_matches(lex::is_blank);
-        let start = span.start + offset(text.len() - trimmed.len());
-        let trimmed = trimmed.trim_end_matches(lex::is_blank);
-        let span = Span { start, end: start + offset(trimmed.len()), ..span };
-        (!trimmed.is_empty()).then(|| Line::verbatim(trimmed, span))
     }
 
     /// Carries out `@ID` and `@^ID`.
@@ -605,6 +343,71 @@ impl IncludeFlags {
             }
         }
     }
+}
+
+/// The lines of a file, without their ends, each with its place and the classes of its bytes.
+struct TextLines<'t> {
+    text: &'t str,
+    file: u32,
+    /// Where the next one begins; `None` behind the last.
+    start: Option<usize>,
+}
+
+impl<'t> Iterator for TextLines<'t> {
+    type Item = (&'t str, Span, u8);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.start?;
+        let rest = self.text.get(start..)?;
+        let (end, classes) = lex::line_end(rest);
+        self.start = (end < rest.len()).then_some(start + end + 1);
+        let line = rest.get(..end)?.trim_end_matches('\r');
+        let from = offset(start);
+        Some((line, Span { file: self.file, start: from, end: from + offset(line.len()) }, classes))
+    }
+}
+
+/// Takes a line that nothing has to be done to; whether it was one.
+fn plain(lines: &mut Lines, text: &str, span: Span, classes: u8) -> bool {
+    if classes & lex::EXPANDS != 0 || text.len() > MAX_LINE {
+        return false;
+    }
+    let end = if classes & lex::COMMENT != 0 { lex::comment_start(text).unwrap_or(text.len()) } else { text.len() };
+    let text = text.get(..end).unwrap_or_default();
+    let trimmed = lex::after_blanks(text);
+    let start = span.start + offset(text.len() - trimmed.len());
+    let trimmed = lex::before_blanks(trimmed);
+    if trimmed.is_empty() {
+        return true;
+    }
+    // Few lines begin with these letters.
+    if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
+        return false;
+    }
+    lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span }, classes)
+}
+
+/// A line of the file, its comment and outer blanks gone; `None` when keepalived drops it or nothing is left.
+fn physical(reporter: &mut Reporter, text: &str, span: Span) -> Option<Line> {
+    if text.len() > MAX_LINE || text.contains('\0') {
+        let why = if text.contains('\0') {
+            "a line with a NUL byte is dropped".to_owned()
+        } else {
+            format!("a line of {} bytes is dropped: the limit is {MAX_LINE}", text.len())
+        };
+        let blank = text.trim_matches(lex::is_blank);
+        // A long comment harms nobody.
+        if !blank.starts_with(['#', '!']) {
+            reporter.error(Span { end: span.start + 1, ..span }, why);
+        }
+        return None;
+    }
+    let text = &text[..lex::comment_start(text).unwrap_or(text.len())];
+    let trimmed = text.trim_start_matches(lex::is_blank);
+    let start = span.start + offset(text.len() - trimmed.len());
+    let trimmed = trimmed.trim_end_matches(lex::is_blank);
+    let span = Span { start, end: start + offset(trimmed.len()), ..span };
+    (!trimmed.is_empty()).then(|| Line::verbatim(trimmed, span))
 }
 
 fn continue_definition(body: &mut Vec<String>, next: String) {

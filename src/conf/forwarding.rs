@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::tree::Word;
 use crate::ipvs::config::{Persistence, SchedulerFlags};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler, SocketKey, Tunnel, TunnelChecksum};
@@ -29,7 +29,7 @@ pub fn socket(words: &[Word<'_>], what: &str, reporter: &mut Reporter) -> Option
         return None;
     };
     let Some(word) = words.get(1) else { return Some((SocketKey::new(ip, 0), false)) };
-    match lex::integer(&word.text).and_then(|port| u16::try_from(port).ok()) {
+    match lex::integer(word.text).and_then(|port| u16::try_from(port).ok()) {
         Some(port) => Some((SocketKey::new(ip, port), port != 0)),
         None => {
             let shown: String = word.text.chars().take(60).collect();
@@ -78,7 +78,7 @@ pub fn protocol(section: &Section<'_>, needed: bool, title: &str, reporter: &mut
 
 /// `lb_algo` and the flags of its scheduler.
 pub fn scheduler(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> (Scheduler, SchedulerFlags) {
-    let chosen = section.word("lb_algo").and_then(|word| Scheduler::from_name(&word.text));
+    let chosen = section.word("lb_algo").and_then(|word| Scheduler::from_name(word.text));
     if chosen.is_none() && !section.rejected.contains(&"lb_algo") {
         let scheduler = Scheduler::default();
         let message = format!("{title} has no `lb_algo`: {scheduler} is used");
@@ -125,7 +125,7 @@ pub fn kind(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> Forw
 /// `NAT | DR | TUN [type ipip|gue|gre [port N] [nocsum|csum|remcsum]] | PROXY`; `None` when it is reported.
 pub fn method(keyword: &str, words: &[Word<'_>], reporter: &mut Reporter) -> Option<ForwardMethod> {
     let (first, options) = words.split_first()?;
-    let method = match first.text.as_ref() {
+    let method = match first.text {
         "NAT" => ForwardMethod::Nat,
         "DR" => ForwardMethod::Dr,
         "PROXY" => ForwardMethod::Proxy,
@@ -154,8 +154,8 @@ fn tunnel(keyword: &str, first: &Word<'_>, options: &[Word<'_>], reporter: &mut 
     let mut checksum = TunnelChecksum::None;
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
-            "type" => match words.next().map(|word| word.text.as_ref()) {
+        match word.text {
+            "type" => match words.next().map(|word| word.text) {
                 Some(name @ ("ipip" | "gue" | "gre")) => kind = name,
                 _ => {
                     reporter.error(word.span, "`type` of a tunnel takes `ipip`, `gue` or `gre`");
@@ -163,7 +163,7 @@ fn tunnel(keyword: &str, first: &Word<'_>, options: &[Word<'_>], reporter: &mut 
                 }
             },
             "port" => {
-                let number = words.next().and_then(|word| lex::integer(&word.text));
+                let number = words.next().and_then(|word| lex::integer(word.text));
                 port = number.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
                 if port.is_none() {
                     reporter.error(word.span, "`port` of a tunnel takes a number from 1 to 65535");
@@ -239,7 +239,7 @@ fn granularity(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter)
         reporter.error(word.span, format!("`{mask}` is not a netmask: the line is left out"));
         return None;
     }
-    let length = lex::integer(&word.text).and_then(|length| u8::try_from(length).ok());
+    let length = lex::integer(word.text).and_then(|length| u8::try_from(length).ok());
     match length.filter(|length| (1..=128).contains(length)) {
         Some(length) if family != Some(Family::V4) => Some(length),
         _ => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::config::{DaemonConfig, ReloadMarker};
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::{Section, Value};
+use super::section::{Section, Value};
 use super::tree::Word;
 use crate::command::RunAs;
 use crate::status::page::PageConfig;
@@ -113,7 +113,7 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.shutdown_script, section.script("shutdown_script").cloned());
     set(&mut daemon.shutdown_script_timeout, section.duration("shutdown_script_timeout"));
     if let Some(words) = section.words("reload_check_config") {
-        daemon.reload_check_log = words.first().map(|word| PathBuf::from(&*word.text));
+        daemon.reload_check_log = words.first().map(|word| PathBuf::from(word.text));
     }
     set_some(&mut daemon.reload_time_file, absolute(section, "reload_time_file", reporter));
     daemon.reload_repeat |= section.flag("reload_repeat");
@@ -135,7 +135,7 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.stats_dump_file, absolute(section, "stats_dump_file", reporter));
     set_some(&mut daemon.json_dump_file, absolute(section, "json_dump_file", reporter));
     if let Some(words) = section.words("status_page") {
-        let texts: Vec<&str> = words.iter().map(|word| &*word.text).collect();
+        let texts: Vec<&str> = words.iter().map(|word| word.text).collect();
         match PageConfig::parse(&texts) {
             Ok(page) => daemon.status_page = Some(page),
             Err(error) => {
@@ -147,7 +147,7 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
         }
     }
     if let Some(word) = section.word("umask") {
-        match umask(&word.text) {
+        match umask(word.text) {
             Some(mask) => daemon.umask = Some(mask),
             None => {
                 reporter
@@ -174,7 +174,7 @@ fn absolute(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Op
 /// The daemon's own directory is nobody's business.
 fn absolute_path(word: &Word<'_>, keyword: &str, reporter: &mut Reporter) -> Option<PathBuf> {
     if word.text.starts_with('/') {
-        return Some(PathBuf::from(&*word.text));
+        return Some(PathBuf::from(word.text));
     }
     reporter.error(word.span, format!("`{keyword}` takes an absolute path, not `{}`: the line is left out", word.text));
     None
@@ -193,7 +193,7 @@ fn vrrp_settings(section: &Section<'_>, vrrp: &mut VrrpGlobal, reporter: &mut Re
     set_some(&mut vrrp.rt_priority, real_time(section, "vrrp_rt_priority", reporter));
     set_some(&mut vrrp.nice, section.int("vrrp_priority"));
     if let Some(word) = section.words("nftables").and_then(|words| words.first()) {
-        if is_table_name(&word.text) {
+        if is_table_name(word.text) {
             vrrp.filter.table = word.text.to_string();
         } else {
             reporter.error(word.span, format!("`{}` cannot be the name of a table", word.text)).help(format!(
@@ -290,7 +290,7 @@ pub fn cpus(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) -> Ve
     for entry in section.entries(keyword) {
         let Value::Words(words) = entry.value else { continue };
         for word in words {
-            match lex::integer(&word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
+            match lex::integer(word.text).and_then(|cpu| u16::try_from(cpu).ok()) {
                 Some(cpu) => cpus.push(cpu),
                 None => drop(reporter.error(word.span, format!("`{}` is not the number of a CPU", word.text))),
             }

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
-use nom::character::complete::{char, digit1, one_of};
-use nom::combinator::{all_consuming, map, map_res, opt, recognize, rest, value, verify};
+use nom::character::complete::char;
+use nom::combinator::{map, recognize, rest, value};
 use nom::sequence::{delimited, preceded};
 use nom::{IResult, Parser};
 
@@ -121,7 +121,7 @@ const PLAIN: u8 = 0;
 /// Separates words.
 const BLANK: u8 = 1;
 /// Has a meaning of its own within a block.
-const SPECIAL: u8 = 2;
+pub const SPECIAL: u8 = 2;
 /// A line with it may have to be expanded, or is dropped.
 pub const EXPANDS: u8 = 4;
 /// May begin a comment.
@@ -138,15 +138,26 @@ pub fn classes(line: &str) -> u8 {
     line.bytes().fold(PLAIN, |seen, byte| seen | class(byte))
 }
 
+/// Where the first line of a text ends, and the classes of its bytes.
+pub fn line_end(text: &str) -> (usize, u8) {
+    let mut classes = PLAIN;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte == b'\n' {
+            return (at, classes);
+        }
+        classes |= class(byte);
+    }
+    (text.len(), classes)
+}
+
 /// Without the blanks at the beginning.
 pub fn after_blanks(line: &str) -> &str {
     let blanks = line.bytes().take_while(|byte| class(*byte) == BLANK).count();
     line.get(blanks..).unwrap_or_default()
 }
 
-/// Without the blanks around it.
-pub fn trim(line: &str) -> &str {
-    let line = after_blanks(line);
+/// Without the blanks at the end.
+pub fn before_blanks(line: &str) -> &str {
     let blanks = line.bytes().rev().take_while(|byte| class(*byte) == BLANK).count();
     line.get(..line.len() - blanks).unwrap_or_default()
 }
@@ -173,8 +184,7 @@ pub fn comment_start(line: &str) -> Option<usize> {
 
 /// A whole number in base ten.
 pub fn integer(text: &str) -> Option<i64> {
-    let number = recognize((opt(one_of::<_, _, nom::error::Error<_>>("+-")), digit1));
-    all_consuming(map_res(number, str::parse)).parse(text).ok().map(|(_, value)| value)
+    text.parse().ok()
 }
 
 /// A whole number with C's prefixes: `0x1f`, `017`, `9`.
@@ -195,15 +205,14 @@ pub fn c_integer(text: &str) -> Option<i64> {
 
 /// Decimal seconds as microseconds; a seventh decimal is nothing.
 pub fn microseconds(text: &str) -> Option<u64> {
-    let whole = |input| digit1::<_, nom::error::Error<&str>>(input);
-    let fraction = |input| preceded(char('.'), take_while(|c: char| c.is_ascii_digit())).parse(input);
-    let number = verify((opt(whole), opt(fraction)), |(whole, fraction): &(Option<&str>, Option<&str>)| {
-        whole.is_some() || fraction.is_some_and(|digits| !digits.is_empty())
-    });
-    let (_, (whole, fraction)) = all_consuming(number).parse(text).ok()?;
-    let digits = fraction.unwrap_or_default().bytes().chain(*b"000000").take(6);
-    let micros = digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-    let whole: u64 = whole.unwrap_or("0").parse().ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let micros =
+        fraction.bytes().chain(*b"000000").take(6).fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     whole.checked_mul(1_000_000)?.checked_add(micros)
 }
 

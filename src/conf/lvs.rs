@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use super::diagnostic::Reporter;
 use super::global::{cpus, real_time, set, set_some};
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::tree::Word;
 use crate::ipvs::config::{
     BalancerGlobal, FlushOnStop, ForwarderChoice, LvsTimeouts, NftablesIpvs, SslConfig, SyncDaemonConfig,
@@ -60,7 +60,7 @@ pub fn globals(
 }
 
 fn processes(section: &Section<'_>, global: &mut BalancerGlobal, reporter: &mut Reporter) {
-    match section.word("virtual_server_forwarder").map(|word| word.text.as_ref()) {
+    match section.word("virtual_server_forwarder").map(|word| word.text) {
         Some("kernel") => global.forwarder = ForwarderChoice::Kernel,
         Some("userspace") => global.forwarder = ForwarderChoice::Userspace,
         Some(_) => global.forwarder = ForwarderChoice::Auto,
@@ -107,7 +107,7 @@ fn kernel(
         global.sync_daemon = sync_daemon(words, vrid, reporter);
     }
     if let Some(words) = section.words("nftables_ipvs") {
-        let table = words.first().map_or("keepalived_ipvs", |word| &word.text);
+        let table = words.first().map_or("keepalived_ipvs", |word| word.text);
         nftables(global).table = table.to_owned();
     }
     if let Some(priority) = section.int("nftables_ipvs_priority") {
@@ -130,7 +130,7 @@ fn nftables(global: &mut BalancerGlobal) -> &mut NftablesIpvs {
 fn timeouts(words: &[Word<'_>], timeouts: &mut LvsTimeouts, reporter: &mut Reporter) {
     for pair in words.chunks(2) {
         let [name, rest @ ..] = pair else { continue };
-        let to = match name.text.as_ref() {
+        let to = match name.text {
             "tcp" => &mut timeouts.tcp,
             "tcpfin" => &mut timeouts.tcpfin,
             "udp" => &mut timeouts.udp,
@@ -140,7 +140,7 @@ fn timeouts(words: &[Word<'_>], timeouts: &mut LvsTimeouts, reporter: &mut Repor
                 return;
             }
         };
-        let seconds = rest.first().and_then(|word| lex::integer(&word.text));
+        let seconds = rest.first().and_then(|word| lex::integer(word.text));
         match seconds.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds <= 2_678_400) {
             Some(seconds) => *to = Some(seconds),
             None => {
@@ -173,7 +173,7 @@ fn sync_daemon(
     let mut bare = ["id", "maxlen", "port", "ttl", "group"].into_iter();
     let mut words = options.iter();
     while let Some(word) = words.next() {
-        let name = word.text.as_ref();
+        let name = word.text;
         let (option, value) = match name {
             "inst" | "id" | "maxlen" | "port" | "ttl" | "group" => (name, words.next()),
             _ if instance.is_none() => ("inst", Some(word)),
@@ -183,7 +183,7 @@ fn sync_daemon(
             reporter.error(word.span, format!("`{name}` needs a value: `lvs_sync_daemon` is left out"));
             return None;
         };
-        let number = |low: i64, high: i64| lex::integer(&value.text).filter(|number| (low..=high).contains(number));
+        let number = |low: i64, high: i64| lex::integer(value.text).filter(|number| (low..=high).contains(number));
         let fits = match option {
             "inst" => {
                 instance = Some(value);
@@ -208,7 +208,7 @@ fn sync_daemon(
         }
     }
     if let Some(word) = instance {
-        let Some(vrid) = vrid(&word.text) else {
+        let Some(vrid) = vrid(word.text) else {
             let message = format!("no `vrrp_instance` is called `{}`: `lvs_sync_daemon` is left out", word.text);
             reporter.error(word.span, message);
             return None;

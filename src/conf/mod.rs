@@ -19,6 +19,7 @@ pub mod explain;
 mod forwarding;
 mod global;
 mod lex;
+mod line;
 pub mod lint;
 mod lvs;
 pub mod not_built;
@@ -32,6 +33,7 @@ mod resolve;
 mod routes;
 mod rules;
 pub mod schema;
+mod section;
 mod source;
 mod substitute;
 mod trackers;
@@ -43,6 +45,8 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use bumpalo::Bump;
 
 pub use self::config::Config;
 use self::diagnostic::Reporter;
@@ -77,7 +81,7 @@ pub struct Loaded {
 
 /// Blocks of the file that are read when they are needed.
 struct Later<'a, 'u> {
-    lines: &'a expand::Lines,
+    lines: &'a line::Lines,
     sources: &'a Sources,
     blocks: &'a [tree::LaterBlock],
     unbuilt: &'u mut parse::Unbuilt,
@@ -87,18 +91,20 @@ impl Later<'_, '_> {
     /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
     fn virtual_servers(
         &mut self,
-        root: &parse::Section<'_>,
+        root: &section::Section<'_>,
         reporter: &mut Reporter,
-        mut take: impl FnMut(&parse::Section<'_>, &mut Reporter),
+        mut take: impl FnMut(&section::Section<'_>, &mut Reporter),
     ) {
         let mut others = root.sections("virtual_server");
         let mut taken = 0;
+        let mut arena = Bump::new();
         for block in self.blocks {
             for section in others.by_ref().take(block.before - taken) {
                 take(section, reporter);
             }
             taken = block.before;
-            let nodes = tree::build_block(self.lines, self.sources, block.lines.clone(), reporter);
+            arena.reset();
+            let nodes = tree::build_block(self.lines, self.sources, &arena, block.lines.clone(), reporter);
             let part = parse::parse(&nodes, self.unbuilt, reporter);
             for section in part.sections("virtual_server") {
                 take(section, reporter);
@@ -173,7 +179,8 @@ fn load_from(
 ) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
     // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
-    let tree = tree::build(&lines, &sources, linting.is_some(), &mut reporter);
+    let arena = Bump::new();
+    let tree = tree::build(&lines, &sources, &arena, linting.is_some(), &mut reporter);
     let mut unbuilt = parse::Unbuilt::default();
     let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
     let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };

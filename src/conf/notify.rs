@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::diagnostic::{Kind, Reporter};
 use super::global::{run_as, set, set_some};
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::Word;
 use super::webhook::webhooks;
@@ -98,7 +98,7 @@ impl Fifos {
             {
                 if path.text.starts_with('/') {
                     let config =
-                        FifoConfig { path: PathBuf::from(&*path.text), owner: run_as(owner), scope, script: None };
+                        FifoConfig { path: PathBuf::from(path.text), owner: run_as(owner), scope, script: None };
                     self.found.entry(keyword).or_insert((config, entry.span));
                 } else {
                     let message = format!("`{keyword}` takes an absolute path, not `{}`", path.text);
@@ -170,7 +170,7 @@ impl Mail {
             }
         }
         if let Some(words) = section.words("notification_email_from") {
-            let text = words.iter().map(|word| word.text.as_ref()).collect::<Vec<_>>().join(" ");
+            let text = words.iter().map(|word| word.text).collect::<Vec<_>>().join(" ");
             match address::bare(&text) {
                 Ok(_) => self.from = Some(text),
                 Err(why) => {
@@ -182,7 +182,7 @@ impl Mail {
         if let Some([host, port @ ..]) = section.words("smtp_server") {
             self.first.get_or_insert(host.span);
             let port = port.first().and_then(|word| {
-                let port = lex::integer(&word.text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+                let port = lex::integer(word.text).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
                 if port.is_none() {
                     reporter.error(word.span, format!("`{}` is no port: it is left out", word.text));
                 }
@@ -196,13 +196,13 @@ impl Mail {
         set_some(&mut self.alert_vrrp, section.bool("smtp_alert_vrrp"));
         self.no_faults |= section.flag("no_email_faults");
         set(&mut self.no_checks, section.bool("no_checker_emails"));
-        match section.word("smtp_tls").map(|word| word.text.as_ref()) {
+        match section.word("smtp_tls").map(|word| word.text) {
             Some("starttls") => self.tls = SmtpTls::StartTls,
             Some("implicit") => self.tls = SmtpTls::Implicit,
             Some(_) => self.tls = SmtpTls::None,
             None => {}
         }
-        set_some(&mut self.ca, section.word("smtp_tls_ca").map(|word| PathBuf::from(&*word.text)));
+        set_some(&mut self.ca, section.word("smtp_tls_ca").map(|word| PathBuf::from(word.text)));
         set_some(&mut self.user, section.word("smtp_user").map(|word| (word.text.to_string(), word.span)));
         set_some(&mut self.password, section.words("smtp_password").and_then(|words| secret(words, reporter)));
         set_some(&mut self.digest, section.int("smtp_digest"));
@@ -267,7 +267,7 @@ impl Mail {
 }
 
 fn mail_address(word: &Word<'_>, reporter: &mut Reporter) -> Option<String> {
-    match address::bare(&word.text) {
+    match address::bare(word.text) {
         Ok(_) => Some(word.text.to_string()),
         Err(why) => {
             reporter.error(word.span, why).help("the address is left out");
@@ -279,8 +279,8 @@ fn mail_address(word: &Word<'_>, reporter: &mut Reporter) -> Option<String> {
 /// `file PATH`, `env NAME` or `credential NAME`. The secret itself has no place in a configuration.
 pub fn secret(words: &[Word<'_>], reporter: &mut Reporter) -> Option<Secret> {
     let (kind, value) = (words.first()?, words.get(1));
-    match (kind.text.as_ref(), value) {
-        ("file", Some(path)) if path.text.starts_with('/') => Some(Secret::File(PathBuf::from(&*path.text))),
+    match (kind.text, value) {
+        ("file", Some(path)) if path.text.starts_with('/') => Some(Secret::File(PathBuf::from(path.text))),
         ("env", Some(name)) => Some(Secret::Environment(name.text.to_string())),
         ("credential", Some(name)) if !name.text.contains('/') => Some(Secret::Credential(name.text.to_string())),
         _ => {

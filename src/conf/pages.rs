@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::checkers::Server;
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::{Section, Value};
 use super::schema::{self, REGEX_OPTIONS};
+use super::section::{Section, Value};
 use super::tree::Word;
 use crate::checkers::config::{HttpProbe, HttpVersion, RegexConfig, Sni, Target, TlsConfig, UrlConfig};
 use crate::checkers::http::regex::Regex;
@@ -16,7 +16,7 @@ use crate::checkers::http::regex::Regex;
 /// The probe of a block; `None`, reported, when it has no page.
 pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporter: &mut Reporter) -> Option<HttpProbe> {
     let name = section.block.name;
-    let own = section.word("virtualhost").map(|word| word.text.as_ref()).or(server.virtualhost);
+    let own = section.word("virtualhost").map(|word| word.text).or(server.virtualhost);
     let urls: Vec<UrlConfig> = section.sections("url").filter_map(|section| url(section, own, reporter)).collect();
     if urls.is_empty() {
         let message = format!("`{name}` has no `url` with a `path`: the check is left out");
@@ -25,7 +25,7 @@ pub fn probe(section: &Section<'_>, server: &Server<'_>, target: Target, reporte
     }
     Some(HttpProbe {
         target,
-        version: match section.word("http_protocol").map(|word| word.text.as_ref()) {
+        version: match section.word("http_protocol").map(|word| word.text) {
             Some("1.1") => HttpVersion::V11,
             Some("1.0C" | "1.0c") => HttpVersion::V10Close,
             _ => HttpVersion::V10,
@@ -42,7 +42,7 @@ fn tls(section: &Section<'_>) -> TlsConfig {
         sni: section.bool("enable_sni").unwrap_or(false).then(|| name.unwrap_or(Sni::VirtualHost)),
         compliant_close: section.bool("tls_compliant").unwrap_or(false),
         verify: section.bool("tls_verify").unwrap_or(false),
-        ca: section.word("tls_ca").map(|word| PathBuf::from(&*word.text)),
+        ca: section.word("tls_ca").map(|word| PathBuf::from(word.text)),
     }
 }
 
@@ -55,7 +55,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
     let text = |keyword| section.word(keyword).map(|word| word.text.to_string());
     let mut method = None;
     if let Some(word) = section.word("method") {
-        if is_token(&word.text) {
+        if is_token(word.text) {
             method = Some(word.text.to_string());
         } else {
             reporter.error(word.span, format!("`{}` is not a request method: GET is used", word.text));
@@ -91,9 +91,7 @@ fn url(section: &Section<'_>, virtualhost: Option<&str>, reporter: &mut Reporter
 /// The `header NAME VALUE` lines.
 pub fn headers(section: &Section<'_>, reporter: &mut Reporter) -> Vec<(String, String)> {
     let headers = words(section, "header").filter_map(|words| match words {
-        [name, value] if is_header(name, &value.text, reporter) => {
-            Some((name.text.to_string(), value.text.to_string()))
-        }
+        [name, value] if is_header(name, value.text, reporter) => Some((name.text.to_string(), value.text.to_string())),
         _ => None,
     });
     headers.collect()
@@ -113,7 +111,7 @@ pub fn is_token(text: &str) -> bool {
 }
 
 fn is_header(name: &Word<'_>, value: &str, reporter: &mut Reporter) -> bool {
-    let legal = is_token(&name.text) && !value.chars().any(char::is_control);
+    let legal = is_token(name.text) && !value.chars().any(char::is_control);
     if !legal {
         let message = format!("`{}` cannot be a request header: the line is left out", name.text);
         reporter.error(name.span, message).help("`header NAME \"VALUE\"`, without a colon");
@@ -142,7 +140,7 @@ fn digest(word: &Word<'_>, reporter: &mut Reporter) -> Option<[u8; 16]> {
 pub fn status(section: &Section<'_>, reporter: &mut Reporter) -> Vec<(u16, u16)> {
     let mut ranges = Vec::new();
     for word in words(section, "status_code").flatten() {
-        let (first, last) = word.text.split_once('-').unwrap_or((&word.text, &word.text));
+        let (first, last) = word.text.split_once('-').unwrap_or((word.text, word.text));
         let code = |text: &str| lex::integer(text).and_then(|code| u16::try_from(code).ok());
         match (code(first), code(last)) {
             (Some(first), Some(last)) if first >= 100 && last <= 599 && first <= last => ranges.push((first, last)),
@@ -168,11 +166,11 @@ fn regex(section: &Section<'_>, reporter: &mut Reporter) -> Option<RegexConfig> 
     };
     let mut options = Vec::new();
     for word in words(section, "regex_options").flatten() {
-        if REGEX_OPTIONS.contains(&word.text.as_ref()) {
+        if REGEX_OPTIONS.contains(&word.text) {
             options.push(word.text.to_string());
         } else {
             let report = reporter.error(word.span, format!("`{}` is not a regex option: it is ignored", word.text));
-            if let Some(near) = schema::nearest(&word.text, REGEX_OPTIONS.into_iter()) {
+            if let Some(near) = schema::nearest(word.text, REGEX_OPTIONS.into_iter()) {
                 report.help(format!("did you mean `{near}`?"));
             }
         }
@@ -205,7 +203,7 @@ fn regex(section: &Section<'_>, reporter: &mut Reporter) -> Option<RegexConfig> 
 
 fn stack(section: &Section<'_>, reporter: &mut Reporter) -> Option<(u64, u64)> {
     let words = section.words("regex_stack")?;
-    let number = |index: usize| lex::integer(&words.get(index)?.text).and_then(|size| u64::try_from(size).ok());
+    let number = |index: usize| lex::integer(words.get(index)?.text).and_then(|size| u64::try_from(size).ok());
     match (number(0), number(1)) {
         (Some(first), Some(most)) if first > 0 && first <= most => Some((first, most)),
         _ => {

@@ -4,198 +4,16 @@
 //! the domains' own types of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address;
 use super::diagnostic::{Kind, Reporter};
 use super::lex;
 use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
+use super::section::{Entry, Section, Value, bit};
 use super::source::Span;
 use super::tree::{Node, Word};
 use crate::command::{self, Command, CommandError, RunAs};
-
-/// One block with its name and its keywords.
-#[derive(Debug)]
-pub struct Section<'a> {
-    /// Which block.
-    pub block: &'static Block,
-    /// Its name, for blocks that have one.
-    pub name: Option<&'a Word<'a>>,
-    /// The name and the words that follow it: `192.0.2.1 80`.
-    pub words: &'a [Word<'a>],
-    /// Its first line.
-    pub span: Span,
-    /// Its keywords in the order of the file; of repeated ones only those that count.
-    pub entries: Vec<Entry<'a>>,
-    /// Keywords that are there with a value that is none; reported.
-    pub rejected: Vec<&'static str>,
-}
-
-/// One keyword with its value.
-#[derive(Debug)]
-pub struct Entry<'a> {
-    /// Its canonical name: an old spelling is gone.
-    pub keyword: &'static str,
-    /// From the keyword to its last word.
-    pub span: Span,
-    /// What it says.
-    pub value: Value<'a>,
-}
-
-/// The value of a keyword.
-#[derive(Debug)]
-pub enum Value<'a> {
-    /// Present.
-    Flag,
-    /// On or off.
-    Bool(bool),
-    /// In range.
-    Int(i64),
-    /// In range.
-    Duration(Duration),
-    /// One word.
-    Word(&'a Word<'a>),
-    /// An address.
-    Address(IpAddr),
-    /// A text, its escapes resolved.
-    Text(String),
-    /// Some words.
-    Words(&'a [Word<'a>]),
-    /// In range, and whether the sign is inverted.
-    Weight(i16, bool),
-    /// A command; `None` where the keyword may stand without one.
-    Script(Option<Box<Command>>),
-    /// A block of keywords.
-    Section(Box<Section<'a>>),
-    /// A block with one entry a line.
-    Lines(&'a [Node<'a>]),
-    /// A name and a block with one entry a line.
-    NamedLines(&'a Word<'a>, &'a [Node<'a>]),
-}
-
-impl<'a> Section<'a> {
-    /// The entry of a keyword; the last one when there are several.
-    pub fn entry(&self, keyword: &str) -> Option<&Entry<'a>> {
-        debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
-        self.entries.iter().rev().find(|entry| entry.keyword == keyword)
-    }
-
-    /// All entries of a keyword.
-    pub fn entries<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Entry<'a>> {
-        debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
-        self.entries.iter().filter(move |entry| entry.keyword == keyword)
-    }
-
-    /// All sections of a block keyword.
-    pub fn sections<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Section<'a>> {
-        self.entries(keyword).filter_map(|entry| match &entry.value {
-            Value::Section(section) => Some(&**section),
-            _ => None,
-        })
-    }
-
-    /// All lines of a keyword that holds lines.
-    pub fn lines<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'a Node<'a>> + 's {
-        self.entries(keyword).flat_map(|entry| match entry.value {
-            Value::Lines(nodes) => nodes,
-            _ => &[],
-        })
-    }
-
-    /// All blocks of a keyword with a name and lines.
-    pub fn named_lines<'s>(
-        &'s self,
-        keyword: &'s str,
-    ) -> impl Iterator<Item = (&'a Word<'a>, Span, &'a [Node<'a>])> + 's {
-        self.entries(keyword).filter_map(|entry| match entry.value {
-            Value::NamedLines(name, nodes) => Some((name, entry.span, nodes)),
-            _ => None,
-        })
-    }
-
-    /// Whether a flag is there.
-    pub fn flag(&self, keyword: &str) -> bool {
-        self.entry(keyword).is_some()
-    }
-
-    /// A boolean.
-    pub fn bool(&self, keyword: &str) -> Option<bool> {
-        match self.entry(keyword)?.value {
-            Value::Bool(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// A number, as the type that its range in the schema fits.
-    pub fn int<T: TryFrom<i64>>(&self, keyword: &str) -> Option<T> {
-        match self.entry(keyword)?.value {
-            Value::Int(value) => T::try_from(value).ok(),
-            _ => None,
-        }
-    }
-
-    /// An interval.
-    pub fn duration(&self, keyword: &str) -> Option<Duration> {
-        match self.entry(keyword)?.value {
-            Value::Duration(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// A word.
-    pub fn word(&self, keyword: &str) -> Option<&'a Word<'a>> {
-        match self.entry(keyword)?.value {
-            Value::Word(word) => Some(word),
-            _ => None,
-        }
-    }
-
-    /// An address.
-    pub fn address(&self, keyword: &str) -> Option<IpAddr> {
-        match self.entry(keyword)?.value {
-            Value::Address(address) => Some(address),
-            _ => None,
-        }
-    }
-
-    /// A text.
-    pub fn text(&self, keyword: &str) -> Option<&str> {
-        match &self.entry(keyword)?.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Some words.
-    pub fn words(&self, keyword: &str) -> Option<&'a [Word<'a>]> {
-        match self.entry(keyword)?.value {
-            Value::Words(words) => Some(words),
-            _ => None,
-        }
-    }
-
-    /// A weight and its `reverse`.
-    pub fn weight(&self, keyword: &str) -> Option<(i16, bool)> {
-        match self.entry(keyword)?.value {
-            Value::Weight(weight, reverse) => Some((weight, reverse)),
-            _ => None,
-        }
-    }
-
-    /// A command, for where few have one.
-    pub fn boxed_script(&self, keyword: &str) -> Option<Box<Command>> {
-        self.script(keyword).cloned().map(Box::new)
-    }
-
-    /// A command.
-    pub fn script(&self, keyword: &str) -> Option<&Command> {
-        match &self.entry(keyword)?.value {
-            Value::Script(command) => command.as_deref(),
-            _ => None,
-        }
-    }
-}
 
 /// Keywords that are not built, by block and name, with their first place and how many there are: one message each.
 pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Span, usize)>;
@@ -203,8 +21,7 @@ pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Spa
 /// Checks what stands at the root of the file, or a part of it.
 pub fn parse<'a>(nodes: &'a [Node<'a>], not_built: &mut Unbuilt, reporter: &mut Reporter) -> Section<'a> {
     let mut parser = Parser { reporter, not_built };
-    let (entries, rejected) = parser.entries(nodes, &ROOT);
-    Section { block: &ROOT, name: None, words: &[], span: Span::default(), entries, rejected }
+    parser.section(nodes, &ROOT, &[], Span::default())
 }
 
 /// Says what is not built, when everything has been read.
@@ -231,18 +48,25 @@ struct Parser<'r> {
 }
 
 impl Parser<'_> {
-    fn entries<'a>(&mut self, nodes: &'a [Node<'a>], block: &'static Block) -> (Vec<Entry<'a>>, Vec<&'static str>) {
+    fn section<'a>(
+        &mut self,
+        nodes: &'a [Node<'a>],
+        block: &'static Block,
+        words: &'a [Word<'a>],
+        span: Span,
+    ) -> Section<'a> {
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(nodes.len());
         let mut rejected = Vec::new();
+        let mut present = 0;
         // Where the entries are of keywords that count once: at the root there are many others.
         let mut seen: Vec<(&'static str, usize)> = Vec::new();
         for node in nodes {
-            let Some(keyword) = block.find(&node.keyword().text) else {
+            let Some(keyword) = node.known else {
                 self.unknown(node, block);
                 continue;
             };
             if keyword.support != Support::Built {
-                let empty = node.body.as_ref().is_some_and(|body| body.nodes.is_empty());
+                let empty = node.body.is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
                     let first = (keyword, node.keyword().span, 0);
                     let seen = self.not_built.entry((block.name, keyword.name)).or_insert(first);
@@ -252,7 +76,8 @@ impl Parser<'_> {
             }
             let name = self.canonical(keyword, node);
             let once = keyword.repeat != Repeat::Adds;
-            let earlier = seen.iter().find(|(seen, _)| once && *seen == name).map(|(_, at)| *at);
+            let again = once && present & bit(name) != 0;
+            let earlier = seen.iter().find(|(seen, _)| again && *seen == name).map(|(_, at)| *at);
             if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
                 self.reporter
                     .error(node.span(), format!("`{name}` is already set: this one is left out"))
@@ -278,11 +103,12 @@ impl Parser<'_> {
                     if once {
                         seen.push((name, entries.len()));
                     }
+                    present |= bit(name);
                     entries.push(entry);
                 }
             }
         }
-        (entries, rejected)
+        Section { block, name: words.first(), words, span, entries, rejected, present }
     }
 
     fn canonical(&mut self, keyword: &'static Keyword, node: &Node<'_>) -> &'static str {
@@ -309,16 +135,16 @@ impl Parser<'_> {
         }
         let names = || block.keywords.iter().map(|keyword| keyword.name);
         let elsewhere: Vec<String> =
-            BLOCKS.iter().filter(|other| other.find(&word.text).is_some()).map(|other| other.title()).take(3).collect();
-        if let Some(advice) = schema::advice(&word.text) {
+            BLOCKS.iter().filter(|other| other.find(word.text).is_some()).map(|other| other.title()).take(3).collect();
+        if let Some(advice) = schema::advice(word.text) {
             report.help(advice);
         } else if !elsewhere.is_empty() {
-            let name: &str = &word.text;
+            let name: &str = word.text;
             report.help(format!(
                 "`{name}` belongs in {}; is a `}}` missing above, or one too many?",
                 elsewhere.join(" or ")
             ));
-        } else if let Some(near) = schema::nearest(&word.text, names()) {
+        } else if let Some(near) = schema::nearest(word.text, names()) {
             report.help(format!("did you mean `{near}`?"));
         } else if block.name == "vrrp_sync_group" && node.words.len() == 1 {
             report.help("the instances of a group stand in `group { … }`, one name a line");
@@ -335,7 +161,7 @@ impl Parser<'_> {
         if let Some(context) = keyword.block() {
             return self.block(node, keyword, context);
         }
-        if let Some(body) = &node.body {
+        if let Some(body) = node.body {
             self.reporter
                 .error(body.open, format!("`{}` takes no block: what is between its braces is left out", keyword.name));
         }
@@ -381,7 +207,7 @@ impl Parser<'_> {
             Args::Flag => Some(Value::Flag),
             Args::Bool => match first {
                 None => Some(Value::Bool(true)),
-                Some(word) => match lex::boolean(&word.text) {
+                Some(word) => match lex::boolean(word.text) {
                     Some(value) => Some(Value::Bool(value)),
                     None => self.wrong(keyword, word, "on or off"),
                 },
@@ -389,14 +215,14 @@ impl Parser<'_> {
             Args::OptionalInt { bare, .. } if first.is_none() => Some(Value::Int(bare)),
             Args::Int { min, max } | Args::OptionalInt { min, max, .. } => {
                 let word = first?;
-                match lex::integer(&word.text) {
+                match lex::integer(word.text) {
                     Some(value) if (min..=max).contains(&value) => Some(Value::Int(value)),
                     _ => self.wrong(keyword, word, &range("a whole number", min, max)),
                 }
             }
             Args::Seconds { min, max, whole } => {
                 let word = first?;
-                let value = lex::microseconds(&word.text);
+                let value = lex::microseconds(word.text);
                 match value.filter(|v| (min..=max).contains(v) && (!whole || v % 1_000_000 == 0)) {
                     Some(value) => Some(Value::Duration(Duration::from_micros(value))),
                     None => self.wrong(keyword, word, &seconds(min, max, whole)),
@@ -404,7 +230,7 @@ impl Parser<'_> {
             }
             Args::Milliseconds { min, max } => {
                 let word = first?;
-                let micros = lex::microseconds(&word.text).map(|value| value / 1000);
+                let micros = lex::microseconds(word.text).map(|value| value / 1000);
                 match micros.filter(|v| (min..=max).contains(v)) {
                     Some(value) => Some(Value::Duration(Duration::from_micros(value))),
                     None => self.wrong(keyword, word, &format!("milliseconds from {} to {}", min / 1000, max / 1000)),
@@ -412,7 +238,7 @@ impl Parser<'_> {
             }
             Args::Choice(choices) => {
                 let word = first?;
-                if choices.contains(&word.text.as_ref()) {
+                if choices.contains(&word.text) {
                     Some(Value::Word(word))
                 } else {
                     self.wrong(keyword, word, &list(choices.iter().copied()))
@@ -445,7 +271,7 @@ impl Parser<'_> {
                 .code("state-equal")
                 .help("there is no such state: write `state BACKUP` on all routers and let the priorities decide");
         } else if let Args::Choice(choices) = keyword.args
-            && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(&word.text))
+            && let Some(near) = choices.iter().find(|choice| choice.eq_ignore_ascii_case(word.text))
         {
             report.help(format!("write it in capitals: `{name} {near}`"));
         } else if !keyword.default.is_empty() {
@@ -458,7 +284,7 @@ impl Parser<'_> {
 
     fn weight<'a>(&mut self, keyword: &Keyword, words: &[Word<'_>], limit: i64) -> Option<Value<'a>> {
         let word = words.first()?;
-        let Some(value) = lex::integer(&word.text) else {
+        let Some(value) = lex::integer(word.text) else {
             return self.wrong(keyword, word, &range("a whole number", -limit, limit));
         };
         if !(-limit..=limit).contains(&value) {
@@ -481,7 +307,7 @@ impl Parser<'_> {
         let Some(first) = extra.first() else { return };
         let span = first.span.to(extra.last().map_or(first.span, |word| word.span));
         let name = keyword.name;
-        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text.as_ref()).collect();
+        let shown: Vec<&str> = extra.iter().take(4).map(|word| word.text).collect();
         let shown: String = shown.join(" ").chars().take(60).collect();
         let report = match keyword.args {
             Args::Flag => self
@@ -490,7 +316,7 @@ impl Parser<'_> {
             _ => self.reporter.warning(span, format!("`{shown}` is ignored: `{name}` takes nothing more")),
         };
         report.code("surplus-word");
-        if block.find(&first.text).is_some() {
+        if block.find(first.text).is_some() {
             report.help(format!("put `{}` on a line of its own", first.text));
         } else if name == "auth_pass" {
             report.help("put a password with blanks in double quotes");
@@ -499,7 +325,7 @@ impl Parser<'_> {
 
     fn block<'a>(&mut self, node: &'a Node<'a>, keyword: &'static Keyword, context: Context) -> Option<Value<'a>> {
         // The tree has reported a missing `{`.
-        let nodes = node.body.as_ref().map_or(&[][..], |body| &body.nodes);
+        let nodes = node.body.map_or(&[][..], |body| body.nodes);
         let words = node.arguments();
         let named = match context {
             Context::Block(block) => block.named,
@@ -525,10 +351,7 @@ impl Parser<'_> {
                     self.extra(keyword, extra, block);
                 }
                 let words = words.get(..most).unwrap_or(words);
-                let (entries, rejected) = self.entries(nodes, block);
-                let name = words.first();
-                let section = Section { block, name, words, span: node.span(), entries, rejected };
-                Some(Value::Section(Box::new(section)))
+                Some(Value::Section(Box::new(self.section(nodes, block, words, node.span()))))
             }
             Context::Lines => {
                 if let Some(extra) = words.get(usize::from(named)) {
@@ -536,7 +359,7 @@ impl Parser<'_> {
                     self.reporter
                         .error(extra.span, format!("`{shown}` is ignored: `{}` is followed by `{{`", keyword.name));
                 }
-                for body in nodes.iter().filter_map(|node| node.body.as_ref()) {
+                for body in nodes.iter().filter_map(|node| node.body) {
                     self.reporter
                         .error(body.open, format!("the lines of `{}` have no blocks of their own", keyword.name));
                 }
@@ -550,7 +373,7 @@ impl Parser<'_> {
     }
 
     fn script(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<Command> {
-        let tail = node.tail.as_ref()?;
+        let tail = node.tail()?;
         let words = match command::split_line(&tail.text) {
             Ok(words) => words,
             Err(error) => {
@@ -599,7 +422,7 @@ impl Parser<'_> {
 
     /// The text of a keyword that keeps its backslashes for a second reading.
     fn escaped(&mut self, node: &Node<'_>, keyword: &Keyword) -> Option<String> {
-        let tail = node.tail.as_ref()?;
+        let tail = node.tail()?;
         match command::split_line(&tail.text) {
             Ok(words) => {
                 if words.len() > 1 {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parse::Section;
+use super::section::Section;
 use super::source::{Location, Sources};
 use crate::ipvs::config::VirtualServerId;
 
@@ -29,7 +29,7 @@ pub(super) fn service_words(id: &VirtualServerId) -> String {
 
 /// The same of a line as it is written.
 pub(super) fn written_words(section: &Section<'_>) -> String {
-    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_ref()).filter(|word| *word != "0").collect();
+    let words: Vec<&str> = section.words.iter().map(|word| word.text).filter(|word| *word != "0").collect();
     words.join(" ")
 }
 

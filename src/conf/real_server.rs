@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::checkers::{self, Inherited, Server};
 use super::diagnostic::Reporter;
 use super::forwarding;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::virtual_server::Surroundings;
 use crate::ipvs::config::RealServerConfig;
@@ -96,7 +96,7 @@ fn real_server(
         address: SocketKey::new(address.ip, probed),
         weight,
         alpha,
-        virtualhost: virtualhost.map(|word| word.text.as_ref()),
+        virtualhost: virtualhost.map(|word| word.text),
         inherited: parent.inherited.take(section),
         misc_timeout: parent.inherited.delay_loop(),
     };

@@ -12,7 +12,7 @@ use super::global::{self, Globals};
 use super::lvs;
 use super::not_built;
 use super::notify;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::virtual_server::{Surroundings, VirtualServers};
@@ -85,8 +85,8 @@ fn balancer(
         defaults: &defaults,
         trackers,
         groups: &groups,
-        instances: &names("vrrp_instance").map(|word| word.text.as_ref()).collect(),
-        sessions: &names("bfd_instance").map(|word| word.text.as_ref()).collect(),
+        instances: &names("vrrp_instance").map(|word| word.text).collect(),
+        sessions: &names("bfd_instance").map(|word| word.text).collect(),
     };
     let mut services = VirtualServers::default();
     later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
@@ -168,8 +168,8 @@ fn members(
     reporter: &mut Reporter,
 ) -> Vec<String> {
     let mut members = Vec::new();
-    for word in section.lines("group").flat_map(|node| &node.words) {
-        let name: &str = &word.text;
+    for word in section.lines("group").flat_map(|node| node.words) {
+        let name: &str = word.text;
         if !instances.contains_key(name) {
             let message = format!("no `vrrp_instance` is called `{name}`: it is left out of group `{group}`");
             let suggests = reporter.suggests();

@@ -27,7 +27,7 @@ pub struct Wrong;
 impl<'a> Words<'a> {
     /// All words of a line.
     pub fn new(node: &'a Node<'a>, what: &'static str) -> Self {
-        Self { words: &node.words, what }
+        Self { words: node.words, what }
     }
 
     /// The next word.
@@ -39,7 +39,7 @@ impl<'a> Words<'a> {
 
     /// The text of the next word, which is not taken.
     pub fn peek(&self) -> Option<&'a str> {
-        self.words.first().map(|word| word.text.as_ref())
+        self.words.first().map(|word| word.text)
     }
 
     /// Takes the next word if it is this one.
@@ -66,7 +66,7 @@ impl<'a> Words<'a> {
             );
             return Err(Wrong);
         };
-        read(&word.text).ok_or_else(|| {
+        read(word.text).ok_or_else(|| {
             let shown: String = word.text.chars().take(60).collect();
             let message = format!("`{}` takes {expected}, not `{shown}`: the {} is left out", option.text, self.what);
             reporter.error(word.span, message);
@@ -79,9 +79,9 @@ impl<'a> Words<'a> {
         let shown: String = word.text.chars().take(60).collect();
         let message = format!("`{shown}` is not an option of a {}: the {} is left out", self.what, self.what);
         let report = reporter.error(word.span, message);
-        if let Some(near) = super::schema::nearest(&word.text, options.iter().copied()) {
+        if let Some(near) = super::schema::nearest(word.text, options.iter().copied()) {
             report.help(format!("did you mean `{near}`?"));
-        } else if lex::address(&word.text).is_some() {
+        } else if lex::address(word.text).is_some() {
             report.help(format!("each {} stands on a line of its own", self.what));
         }
         Wrong
@@ -178,7 +178,7 @@ fn read(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Result<Rou
         }
         // What is no option is the destination, once.
         let word = if word.text == "to" { words.next().unwrap_or(word) } else { word };
-        let found = match word.text.as_ref() {
+        let found = match word.text {
             "default" | "any" | "all" => None,
             "default6" => {
                 family = Some(Family::V6);
@@ -233,7 +233,7 @@ fn option(
     if hop_option(&mut route.hop, word, words, reporter)? || metric_option(&mut route.metrics, word, words, reporter)? {
         return Ok(true);
     }
-    match word.text.as_ref() {
+    match word.text {
         "src" => route.source = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?),
         "from" => {
             route.from = Some(words.value(word, "a prefix", reporter, prefix)?);
@@ -301,7 +301,7 @@ fn hop_option(
     words: &mut Words<'_>,
     reporter: &mut Reporter,
 ) -> Result<bool, Wrong> {
-    match word.text.as_ref() {
+    match word.text {
         "via" | "gw" => {
             let _ = words.take("inet") || words.take("inet6");
             hop.gateway = Some(words.value(word, "an address", reporter, |text| text.parse().ok())?);
@@ -326,7 +326,7 @@ fn metric_option(
     words: &mut Words<'_>,
     reporter: &mut Reporter,
 ) -> Result<bool, Wrong> {
-    let name = word.text.as_ref();
+    let name = word.text;
     let locks = ["mtu", "advmss", "rtt", "rttvar", "reordering", "cwnd", "ssthresh", "rto_min", "congctl"];
     let locked = locks.contains(&name) && words.take("lock");
     match name {

@@ -113,7 +113,7 @@ fn read(node: &Node<'_>, is_static: bool, reporter: &mut Reporter) -> Result<Rul
 
 fn verdict(word: &Word<'_>, words: &mut Words<'_>, reporter: &mut Reporter) -> Result<Option<RuleAction>, Wrong> {
     let word = if word.text == "type" { words.next().unwrap_or(word) } else { word };
-    Ok(Some(match word.text.as_ref() {
+    Ok(Some(match word.text {
         "table" | "lookup" => RuleAction::Table(words.value(word, "a number or name", reporter, number)?),
         "goto" => RuleAction::Goto(words.value(word, "a preference", reporter, integer)?),
         "nop" => RuleAction::Nop,
@@ -132,7 +132,7 @@ fn option(
     reporter: &mut Reporter,
 ) -> Result<(), Wrong> {
     let text = |text: &str| Some(text.to_owned());
-    match word.text.as_ref() {
+    match word.text {
         "inet" => rule.family = Some(Family::V4),
         "inet6" => rule.family = Some(Family::V6),
         "not" => rule.inverted = true,

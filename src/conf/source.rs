@@ -3,8 +3,10 @@
 //! Shell: reads files. Everything after it works on their text. Offsets are bytes of the decoded text; they become
 //! `file:line:column` only when somebody reads a message.
 
+use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Nobody writes this much by hand; beyond it the file is something else.
 const MAX_FILE: u64 = 64 << 20;
@@ -51,9 +53,18 @@ pub struct Sources {
 #[derive(Debug)]
 struct SourceFile {
     path: PathBuf,
-    text: String,
-    /// Offset of each line's first byte.
-    lines: Vec<u32>,
+    text: Rc<String>,
+    /// Offset of each line's first byte, for who asks for one by its number: messages do.
+    lines: OnceCell<Vec<u32>>,
+}
+
+impl SourceFile {
+    fn lines(&self) -> &[u32] {
+        self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| offset(at + 1));
+            std::iter::once(0).chain(ends).collect()
+        })
+    }
 }
 
 impl Sources {
@@ -62,8 +73,11 @@ impl Sources {
     /// # Errors
     /// It cannot be read, is a directory or is absurdly large.
     pub fn read(&mut self, path: &Path) -> io::Result<u32> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+        let file = std::fs::File::open(path)?;
+        let size = file.metadata()?.len().min(MAX_FILE);
+        // Room for one byte more: the end is seen without asking for more room.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
         }
@@ -76,22 +90,21 @@ impl Sources {
     }
 
     fn add_text(&mut self, path: &Path, text: String) -> u32 {
-        let ends = text.match_indices('\n').map(|(at, _)| offset(at + 1));
-        let lines = std::iter::once(0).chain(ends).collect();
-        self.files.push(SourceFile { path: path.to_owned(), text, lines });
+        self.files.push(SourceFile { path: path.to_owned(), text: Rc::new(text), lines: OnceCell::new() });
         offset(self.files.len() - 1)
     }
 
-    /// How many lines the file has.
-    pub fn line_count(&self, file: u32) -> usize {
-        self.file(file).map_or(0, |f| f.lines.len())
+    /// All of a file, for who reads it while others join it.
+    pub fn whole(&self, file: u32) -> Rc<String> {
+        self.file(file).map(|f| Rc::clone(&f.text)).unwrap_or_default()
     }
 
     /// One line, from 0, without its line end, and where its text begins.
     pub fn line(&self, file: u32, index: usize) -> (&str, Span) {
         let Some(source) = self.file(file) else { return ("", Span::default()) };
-        let start = source.lines.get(index).copied().unwrap_or_default();
-        let end = source.lines.get(index + 1).copied().unwrap_or(offset(source.text.len()));
+        let lines = source.lines();
+        let start = lines.get(index).copied().unwrap_or_default();
+        let end = lines.get(index + 1).copied().unwrap_or(offset(source.text.len()));
         let text = source.text.get(start as usize..end as usize).unwrap_or_default().trim_end_matches(['\r', '\n']);
         (text, Span { file, start, end: start + offset(text.len()) })
     }
@@ -116,7 +129,7 @@ impl Sources {
         let Some(source) = self.file(span.file) else {
             return Location { path: PathBuf::new(), line: 1, column: 1, text: String::new(), width: 1 };
         };
-        let index = source.lines.partition_point(|start| *start <= span.start).saturating_sub(1);
+        let index = source.lines().partition_point(|start| *start <= span.start).saturating_sub(1);
         let (text, line) = self.line(span.file, index);
         let at = |position: u32| text.get(..(position.clamp(line.start, line.end) - line.start) as usize);
         let column = at(span.start).map_or(0, |before| before.chars().count());

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::LoadOptions;
 use super::diagnostic::Reporter;
-use super::expand::{Line, Piece};
 use super::lex;
+use super::line::{Line, Piece};
 
 /// Definitions that use definitions that use …
 const MAX_DEPTH: usize = 32;

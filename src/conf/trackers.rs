@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::diagnostic::Reporter;
 use super::global::run_as;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::{Node, Word};
 use crate::trackers::config::{FileConfig, FileInit, ParameterMatch, ProcessConfig, ProcessPattern, ScriptConfig};
@@ -95,7 +95,7 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
 
 /// The name of a block, unless another block has it.
 pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter: &mut Reporter) -> Option<String> {
-    let name: &str = &section.name?.text;
+    let name: &str = section.name?.text;
     if let Some(first) = seen.get(name) {
         let message = format!("there is a {} `{name}` already: this one is left out", section.block.title());
         reporter.error(section.span, message).note(*first, "the first one");
@@ -106,7 +106,7 @@ pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter
 }
 
 fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ScriptConfig>> {
-    let name: &str = &section.name?.text;
+    let name: &str = section.name?.text;
     let Some(command) = section.script("script") else {
         reporter
             .error(section.span, format!("`vrrp_script {name}` has no `script` that can run: it is left out"))
@@ -135,7 +135,7 @@ fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<Scri
 }
 
 fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileConfig>> {
-    let name: &str = &section.name?.text;
+    let name: &str = section.name?.text;
     let Some(path) = section.word("file") else {
         reporter
             .error(section.span, format!("`{} {name}` has no `file`: it is left out", section.block.name))
@@ -146,15 +146,15 @@ fn file(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<FileCo
         reporter.warning(path.span, format!("`{}` is not an absolute path", path.text));
     }
     let init = section.words("init_file").map(|words| file_init(words, reporter));
-    let config = FileConfig { path: PathBuf::from(&*path.text), init };
+    let config = FileConfig { path: PathBuf::from(path.text), init };
     Some(Tracker { config, weight: default_weight(section, 1) })
 }
 
 fn file_init(words: &[Word<'_>], reporter: &mut Reporter) -> FileInit {
     let mut init = FileInit { value: 0, overwrite: false };
     for word in words {
-        let number = lex::c_integer(&word.text).and_then(|value| i32::try_from(value).ok());
-        match (word.text.as_ref(), number) {
+        let number = lex::c_integer(word.text).and_then(|value| i32::try_from(value).ok());
+        match (word.text, number) {
             ("overwrite", _) => init.overwrite = true,
             (_, Some(value)) => init.value = value,
             _ => drop(
@@ -166,7 +166,7 @@ fn file_init(words: &[Word<'_>], reporter: &mut Reporter) -> FileInit {
 }
 
 fn process(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ProcessConfig>> {
-    let name: &str = &section.name?.text;
+    let name: &str = section.name?.text;
     let words = section.words("process").unwrap_or_default();
     let Some((program, parameters)) = words.split_first().filter(|(program, _)| !program.text.is_empty()) else {
         reporter
@@ -219,7 +219,7 @@ fn pattern(
     parameters: &[Word<'_>],
     reporter: &mut Reporter,
 ) -> ProcessPattern {
-    let matching = section.word("param_match").map(|word| word.text.as_ref());
+    let matching = section.word("param_match").map(|word| word.text);
     let is_path = program.text.starts_with('/');
     if parameters.is_empty() && matching.is_none() && !section.flag("full_command") && !is_path {
         if program.text.len() > NAME_LENGTH {
@@ -266,21 +266,21 @@ pub fn tracks(section: &Section<'_>, trackers: &Trackers, reporter: &mut Reporte
         add(&mut found, node, key, none, 253, reporter);
     }
     for node in section.lines("track_script") {
-        let name: &str = &node.keyword().text;
+        let name: &str = node.keyword().text;
         match trackers.scripts.get(name) {
             Some(script) => add(&mut found, node, TrackerKey::Script(name.to_owned()), script.weight, 253, reporter),
             None => missing(node, "vrrp_script", trackers.scripts.keys(), reporter),
         }
     }
     for node in section.lines("track_file") {
-        let name: &str = &node.keyword().text;
+        let name: &str = node.keyword().text;
         match trackers.files.get(name) {
             Some(file) => add(&mut found, node, TrackerKey::File(name.to_owned()), file.weight, 254, reporter),
             None => missing(node, "track_file", trackers.files.keys(), reporter),
         }
     }
     for node in section.lines("track_process") {
-        let name: &str = &node.keyword().text;
+        let name: &str = node.keyword().text;
         match trackers.processes.get(name) {
             Some(process) => add(&mut found, node, TrackerKey::Process(name.to_owned()), process.weight, 254, reporter),
             None => missing(node, "vrrp_track_process", trackers.processes.keys(), reporter),
@@ -301,8 +301,8 @@ fn virtual_server<'a>(
     reporter: &mut Reporter,
 ) -> Option<(String, &'a [Word<'a>])> {
     let (first, rest) = node.words.split_first()?;
-    let second = rest.first().map_or("", |word| word.text.as_ref());
-    let (names, used) = match first.text.as_ref() {
+    let second = rest.first().map_or("", |word| word.text);
+    let (names, used) = match first.text {
         "group" => (vec![format!("[{second}]:0")], 1),
         "fwmark" => (vec![format!("FWM {}", lex::c_integer(second)?)], 1),
         address => {
@@ -346,7 +346,7 @@ pub fn missing<'a>(node: &Node<'_>, block: &str, names: impl Iterator<Item = &'a
     let message = format!("no `{block}` is called `{}`, or it has errors: the line is left out", word.text);
     let suggests = reporter.suggests();
     let report = reporter.error(word.span, message);
-    if suggests && let Some(near) = super::schema::nearest(&word.text, names.map(String::as_str)) {
+    if suggests && let Some(near) = super::schema::nearest(word.text, names.map(String::as_str)) {
         report.help(format!("did you mean `{near}`?"));
     }
 }
@@ -385,13 +385,13 @@ fn weight(words: &[Word<'_>], default: Weight, limit: i64, reporter: &mut Report
     let mut weight = default;
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "weight" => {
                 let Some(number) = words.next() else {
                     reporter.error(word.span, "`weight` needs a number");
                     break;
                 };
-                match lex::integer(&number.text) {
+                match lex::integer(number.text) {
                     Some(value) if value.abs() <= limit => {
                         weight =
                             Weight { value: i16::try_from(value).unwrap_or_default(), reverse: false, explicit: true };

@@ -12,55 +12,83 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use bumpalo::Bump;
+
 use super::diagnostic::Reporter;
-use super::expand::{Line, LineView, Lines};
 use super::lex::{self, Token};
-use super::schema::{self, Args, Context};
+use super::line::{Line, LineView, Lines};
+use super::schema::{self, Args, Context, Keyword};
 use super::source::{Sources, Span};
 
 /// keepalived.conf goes five deep.
 const MAX_DEPTH: usize = 32;
 
 /// A word and its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word<'a> {
     /// Quotes and escapes resolved.
-    pub text: Cow<'a, str>,
+    pub text: &'a str,
     /// With the quotes.
     pub span: Span,
 }
 
-/// One keyword with its words and, for a block, its content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One keyword with its words and, for a block, its content. All that it has is borrowed: from the file, or from the
+/// arena of its tree.
+#[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     /// Keyword first; never empty.
-    pub words: Vec<Word<'a>>,
-    /// Of script lines, which have quoting rules of their own: what follows the keyword, as it stands.
-    pub tail: Option<Box<Line>>,
+    pub words: &'a [Word<'a>],
+    /// What the schema says of the keyword, where it knows it.
+    pub known: Option<&'static Keyword>,
+    /// Of script lines, which have quoting rules of their own: what follows the keyword.
+    tail: Option<&'a Tail<'a>>,
     /// A `"` without its partner.
     pub unmatched: Option<Span>,
     /// `{ … }`.
-    pub body: Option<Box<Body<'a>>>,
+    pub body: Option<&'a Body<'a>>,
+}
+
+/// Some bytes of a line.
+#[derive(Debug, Clone, Copy)]
+struct Tail<'a> {
+    line: LineView<'a>,
+    start: usize,
+    end: usize,
 }
 
 /// The content of a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Body<'a> {
     /// Its `{`, or the keyword when that is missing.
     pub open: Span,
     /// What is inside.
-    pub nodes: Vec<Node<'a>>,
+    pub nodes: &'a [Node<'a>],
 }
 
 impl<'a> Node<'a> {
     /// The keyword.
-    pub fn keyword(&self) -> &Word<'a> {
+    pub fn keyword(&self) -> &'a Word<'a> {
         self.words.first().expect("a node has its keyword")
     }
 
     /// The words after it.
-    pub fn arguments(&self) -> &[Word<'a>] {
+    pub fn arguments(&self) -> &'a [Word<'a>] {
         self.words.get(1..).unwrap_or_default()
+    }
+
+    /// Of script lines, what follows the keyword, as it stands.
+    pub fn tail(&self) -> Option<Line> {
+        self.tail.map(|tail| tail.line.slice(tail.start, tail.end))
+    }
+
+    /// Whether the schema wants a `{` after it.
+    fn is_block(&self) -> bool {
+        self.known.is_some_and(|keyword| keyword.block().is_some())
+    }
+
+    /// What stands in its `{ … }`.
+    fn inside(&self) -> Context {
+        self.known.and_then(Keyword::block).unwrap_or(Context::Unknown)
     }
 
     /// From the keyword to the last word.
@@ -89,24 +117,32 @@ pub struct LaterBlock {
     pub before: usize,
 }
 
-/// Builds the tree of a whole configuration. With `all`, no blocks are left for later.
-pub fn build<'a>(lines: &'a Lines, sources: &'a Sources, all: bool, reporter: &mut Reporter) -> Tree<'a> {
-    let mut builder = Builder::new(reporter);
+/// Builds the tree of a whole configuration, its words in an `arena`. With `all`, no blocks are left for later.
+pub fn build<'a>(
+    lines: &'a Lines,
+    sources: &'a Sources,
+    arena: &'a Bump,
+    all: bool,
+    reporter: &mut Reporter,
+) -> Tree<'a> {
+    let mut builder = Builder::new(arena, reporter);
     let mut later = Vec::new();
     let mut index = 0;
-    while let Some(line) = lines.get(index, sources) {
+    let mut next = lines.get(0, sources);
+    while let Some(line) = next {
         if !all
             && builder.is_at_root()
             && let Some(end) = whole_block(lines, sources, index, line)
         {
             builder.attachable = false;
-            let before = builder.frames.first().map_or(0, |root| root.nodes.len());
-            later.push(LaterBlock { lines: index..end, before });
+            later.push(LaterBlock { lines: index..end, before: builder.nodes.len() });
             index = end;
+            next = lines.get(index, sources);
             continue;
         }
         index += 1;
-        builder.line(line, lines.get(index, sources));
+        next = lines.get(index, sources);
+        builder.line(line, next);
     }
     let nodes = builder.finish();
     // So far `before` counts nodes of every kind.
@@ -124,15 +160,14 @@ pub fn build<'a>(lines: &'a Lines, sources: &'a Sources, all: bool, reporter: &m
 pub fn build_block<'a>(
     lines: &'a Lines,
     sources: &'a Sources,
+    arena: &'a Bump,
     range: Range<usize>,
     reporter: &mut Reporter,
 ) -> Vec<Node<'a>> {
-    let mut builder = Builder::new(reporter);
-    let end = range.end;
-    for index in range {
-        if let Some(line) = lines.get(index, sources) {
-            builder.line(line, lines.get(index + 1, sources).filter(|_| index + 1 < end));
-        }
+    let mut builder = Builder::new(arena, reporter);
+    let mut views = range.map_while(|index| lines.get(index, sources)).peekable();
+    while let Some(line) = views.next() {
+        builder.line(line, views.peek().copied());
     }
     builder.finish()
 }
@@ -149,6 +184,9 @@ fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'
     let mut depth = 0_usize;
     for index in start.. {
         let line = lines.get(index, sources).filter(LineView::is_verbatim)?;
+        if !line.nests() {
+            continue;
+        }
         let mut quoted = false;
         let mut opens = false;
         for (at, byte) in line.text.bytes().enumerate() {
@@ -177,6 +215,12 @@ fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'
 
 struct Builder<'a, 'r> {
     reporter: &'r mut Reporter,
+    /// Where the words of a line stay, one line after the other.
+    arena: &'a Bump,
+    /// Those of the line that is read.
+    words: Vec<Word<'a>>,
+    /// What the open blocks have so far, those of an inner block behind those of the block around it.
+    nodes: Vec<Node<'a>>,
     /// The open blocks; the first is the file and never closes.
     frames: Vec<Frame<'a>>,
     /// A block keyword that waits for its `{`.
@@ -185,8 +229,6 @@ struct Builder<'a, 'r> {
     attachable: bool,
     /// Braces beyond [`MAX_DEPTH`].
     surplus: usize,
-    /// The tokens of the line that is read, kept for their room.
-    tokens: Vec<(Token<'a>, Range<usize>)>,
 }
 
 struct Frame<'a> {
@@ -194,14 +236,23 @@ struct Frame<'a> {
     header: Option<Node<'a>>,
     open: Span,
     context: Context,
-    nodes: Vec<Node<'a>>,
+    /// Where its nodes begin.
+    start: usize,
 }
 
 impl<'a, 'r> Builder<'a, 'r> {
-    fn new(reporter: &'r mut Reporter) -> Self {
-        let root =
-            Frame { header: None, open: Span::default(), context: Context::Block(&schema::ROOT), nodes: Vec::new() };
-        Self { reporter, frames: vec![root], pending: None, attachable: false, surplus: 0, tokens: Vec::new() }
+    fn new(arena: &'a Bump, reporter: &'r mut Reporter) -> Self {
+        let root = Frame { header: None, open: Span::default(), context: Context::Block(&schema::ROOT), start: 0 };
+        Self {
+            reporter,
+            arena,
+            words: Vec::new(),
+            nodes: Vec::new(),
+            frames: vec![root],
+            pending: None,
+            attachable: false,
+            surplus: 0,
+        }
     }
 
     /// Nothing is open and nothing waits.
@@ -209,69 +260,87 @@ impl<'a, 'r> Builder<'a, 'r> {
         self.frames.len() == 1 && self.pending.is_none() && self.surplus == 0
     }
 
+    /// One line; the `next` one may begin with its `{`.
     fn line(&mut self, line: LineView<'a>, next: Option<LineView<'a>>) {
-        let mut tokens = std::mem::take(&mut self.tokens);
-        tokens.extend(lex::tokens(line.text));
-        let mut at = 0;
-        while let Some((token, bytes)) = tokens.get(at) {
+        let mut part = Part::default();
+        for (token, bytes) in lex::tokens(line.text) {
+            let span = line.span(bytes.start, bytes.end);
             match token {
                 Token::Open => {
-                    self.open(line.span(bytes.start, bytes.end));
-                    at += 1;
+                    self.part(line, std::mem::take(&mut part), true);
+                    self.open(span);
                 }
                 Token::Close => {
-                    self.close(line.span(bytes.start, bytes.end));
-                    at += 1;
+                    self.part(line, std::mem::take(&mut part), false);
+                    self.close(span);
                 }
-                Token::Word(_) | Token::Unmatched(_) => {
-                    let brace = |(token, _): &&(Token<'_>, _)| matches!(token, Token::Open | Token::Close);
-                    let rest = tokens.get_mut(at..).unwrap_or_default();
-                    let length = rest.iter().take_while(|token| !brace(token)).count();
-                    let opens = match rest.get(length) {
-                        Some((token, _)) => *token == Token::Open,
-                        None => next.is_some_and(|next| next.text.starts_with('{')),
-                    };
-                    let own = rest.get_mut(..length).unwrap_or_default();
-                    if let Some(node) = node(line, own, self.context_of_next()) {
-                        self.words(node, opens);
+                Token::Word(Cow::Borrowed(text)) => self.word(Word { text, span }, bytes, &mut part),
+                Token::Word(Cow::Owned(text)) => {
+                    let text = self.arena.alloc_str(&text);
+                    self.word(Word { text, span }, bytes, &mut part);
+                }
+                Token::Unmatched(text) => {
+                    part.unmatched = Some(span);
+                    // A line needs its keyword.
+                    if self.words.is_empty() {
+                        self.word(Word { text, span }, bytes, &mut part);
+                    } else {
+                        part.end = bytes.end;
                     }
-                    at += length;
                 }
             }
         }
-        tokens.clear();
-        self.tokens = tokens;
+        self.part(line, part, next.is_some_and(|next| next.text.starts_with('{')));
     }
 
-    fn words(&mut self, node: Node<'a>, opens: bool) {
+    fn word(&mut self, word: Word<'a>, bytes: Range<usize>, part: &mut Part) {
+        if self.words.is_empty() {
+            part.keyword_end = bytes.end;
+        }
+        part.end = bytes.end;
+        self.words.push(word);
+    }
+
+    /// What stands before, between or after the braces of a line.
+    fn part(&mut self, line: LineView<'a>, part: Part, opens: bool) {
+        if self.words.is_empty() {
+            return;
+        }
+        let words: &[Word<'_>] = self.arena.alloc_slice_copy(&self.words);
+        self.words.clear();
         self.open_pending();
-        let keyword = &node.keyword().text;
-        if opens && self.frames.len() > 1 && schema::only_at_root(keyword) && !self.context().opens_block(keyword) {
-            let name = keyword.clone();
-            let span = node.span();
-            while self.frames.len() > 1 {
-                self.report_unclosed(&format!("`}}` is missing before this `{name}`"), Some(span));
+        let mut node = Node { words, known: None, tail: None, unmatched: part.unmatched, body: None };
+        let keyword = node.keyword().text;
+        node.known = self.context().find(keyword);
+        let closes_all = opens && self.frames.len() > 1 && !node.is_block() && schema::only_at_root(keyword);
+        if closes_all || self.ends_lines(keyword) {
+            let most = if closes_all { usize::MAX } else { 1 };
+            for _ in (1..self.frames.len()).take(most) {
+                self.report_unclosed(&format!("`}}` is missing before this `{keyword}`"), Some(node.span()));
                 self.pop();
             }
+            node.known = self.context().find(keyword);
         }
-        if self.ends_lines(keyword) {
-            let name = node.keyword().text.to_string();
-            self.report_unclosed(&format!("`}}` is missing before this `{name}`"), Some(node.span()));
-            self.pop();
+        let script = |keyword: &Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped);
+        if node.known.is_some_and(script) {
+            node.tail = Some(self.arena.alloc(Tail { line, start: part.keyword_end, end: part.end }));
         }
         self.attachable = true;
-        if self.context().opens_block(&node.keyword().text) {
+        if node.is_block() {
             self.pending = Some(node);
-        } else if let Some(frame) = self.frames.last_mut() {
-            frame.nodes.push(node);
+        } else {
+            self.nodes.push(node);
         }
     }
 
     /// Whether a line among the entries of a block can only be a keyword of the block around it. Names without `_` are
     /// left alone: somebody may well call a script `debug`.
     fn ends_lines(&self, keyword: &str) -> bool {
+        if self.context() != Context::Lines {
+            return false;
+        }
         let around = self.frames.iter().rev().nth(1).map(|frame| frame.context);
-        self.context() == Context::Lines && keyword.contains('_') && around.is_some_and(|block| block.knows(keyword))
+        keyword.contains('_') && around.is_some_and(|block| block.find(keyword).is_some())
     }
 
     fn open(&mut self, span: Span) {
@@ -282,11 +351,10 @@ impl<'a, 'r> Builder<'a, 'r> {
             self.surplus += 1;
             return;
         }
-        let last = self.frames.last_mut().filter(|_| self.attachable).map(|frame| &mut frame.nodes);
-        let header = self.pending.take().or_else(|| last.and_then(Vec::pop));
+        let header = self.pending.take().or_else(|| self.nodes.pop_if(|_| self.attachable));
         self.attachable = false;
         let context = match &header {
-            Some(header) => self.context().inside(&header.keyword().text),
+            Some(header) => header.inside(),
             None => {
                 self.reporter
                     .error(span, "`{` belongs to no keyword")
@@ -294,7 +362,7 @@ impl<'a, 'r> Builder<'a, 'r> {
                 self.context()
             }
         };
-        self.frames.push(Frame { header, open: span, context, nodes: Vec::new() });
+        self.frames.push(Frame { header, open: span, context, start: self.nodes.len() });
     }
 
     fn close(&mut self, span: Span) {
@@ -316,29 +384,25 @@ impl<'a, 'r> Builder<'a, 'r> {
     /// A block keyword was followed by something else than `{`.
     fn open_pending(&mut self) {
         let Some(header) = self.pending.take() else { return };
-        let (span, keyword) = (header.span(), header.keyword().text.clone());
+        let (span, keyword) = (header.span(), header.keyword().text);
         self.reporter.error(span, format!("`{{` is missing after `{keyword}`"));
-        let context = self.context().inside(&keyword);
-        self.frames.push(Frame { header: Some(header), open: span, context, nodes: Vec::new() });
+        let context = header.inside();
+        self.frames.push(Frame { header: Some(header), open: span, context, start: self.nodes.len() });
     }
 
     fn pop(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        let Some(parent) = self.frames.last_mut() else { return };
-        match frame.header {
-            Some(header) => {
-                let body = Body { open: frame.open, nodes: frame.nodes };
-                parent.nodes.push(Node { body: Some(Box::new(body)), ..header });
-            }
-            None => parent.nodes.extend(frame.nodes),
-        }
+        let Some(Frame { header: Some(header), open, start, .. }) = self.frames.pop() else { return };
+        let nodes = self.arena.alloc_slice_copy(self.nodes.get(start..).unwrap_or_default());
+        self.nodes.truncate(start);
+        let body = self.arena.alloc(Body { open, nodes });
+        self.nodes.push(Node { body: Some(body), ..header });
     }
 
     fn report_unclosed(&mut self, why: &str, at: Option<Span>) {
         let Some(frame) = self.frames.last() else { return };
         let what = match &frame.header {
             Some(header) => {
-                let words: Vec<&str> = header.words.iter().take(2).map(|word| word.text.as_ref()).collect();
+                let words: Vec<&str> = header.words.iter().take(2).map(|word| word.text).collect();
                 format!("the block of `{}` is never closed", words.join(" "))
             }
             None => "this `{` is never closed".to_owned(),
@@ -356,12 +420,7 @@ impl<'a, 'r> Builder<'a, 'r> {
             self.report_unclosed("`}` is missing before the end of the file", None);
             self.pop();
         }
-        self.frames.pop().map(|frame| frame.nodes).unwrap_or_default()
-    }
-
-    /// Where the next line will stand: a pending block opens before it, brace or not.
-    fn context_of_next(&self) -> Context {
-        self.pending.as_ref().map_or_else(|| self.context(), |header| self.context().inside(&header.keyword().text))
+        self.nodes
     }
 
     fn context(&self) -> Context {
@@ -369,55 +428,22 @@ impl<'a, 'r> Builder<'a, 'r> {
     }
 }
 
-fn node<'a>(line: LineView<'a>, tokens: &mut [(Token<'a>, Range<usize>)], context: Context) -> Option<Node<'a>> {
-    let mut words = Vec::with_capacity(tokens.len());
-    let mut unmatched = None;
-    let (mut after_keyword, mut end) = (0, 0);
-    for (token, bytes) in tokens {
-        let span = line.span(bytes.start, bytes.end);
-        end = bytes.end;
-        if words.is_empty() {
-            after_keyword = end;
-        }
-        match token {
-            Token::Word(text) => words.push(Word { text: std::mem::take(text), span }),
-            Token::Unmatched(text) => {
-                unmatched = Some(span);
-                if words.is_empty() {
-                    words.push(Word { text: Cow::Borrowed(text), span });
-                }
-            }
-            Token::Open | Token::Close => {}
-        }
-    }
-    let script = words.first().is_some_and(|word| context.takes_script(&word.text));
-    let tail = script.then(|| Box::new(line.slice(after_keyword, end)));
-    (!words.is_empty()).then_some(Node { words, tail, unmatched, body: None })
+/// What has been read of a line since its last brace, beside the words.
+#[derive(Default)]
+struct Part {
+    unmatched: Option<Span>,
+    /// Where the keyword ends in the line.
+    keyword_end: usize,
+    /// Where the last word ends.
+    end: usize,
 }
 
 /// What the tree asks of the schema.
 impl Context {
-    fn opens_block(self, keyword: &str) -> bool {
-        matches!(self, Self::Block(block) if block.find(keyword).is_some_and(|k| k.block().is_some()))
-    }
-
-    fn takes_script(self, keyword: &str) -> bool {
-        let script =
-            |keyword: &schema::Keyword| matches!(keyword.args, Args::Script | Args::OptionalScript | Args::Escaped);
-        matches!(self, Self::Block(block) if block.find(keyword).is_some_and(script))
-    }
-
-    fn knows(self, keyword: &str) -> bool {
+    fn find(self, keyword: &str) -> Option<&'static Keyword> {
         match self {
-            Self::Block(block) => block.find(keyword).is_some(),
-            Self::Lines | Self::Unknown => false,
-        }
-    }
-
-    fn inside(self, keyword: &str) -> Self {
-        match self {
-            Self::Block(block) => block.find(keyword).and_then(|k| k.block()).unwrap_or(Self::Unknown),
-            Self::Lines | Self::Unknown => Self::Unknown,
+            Self::Block(block) => block.find(keyword),
+            Self::Lines | Self::Unknown => None,
         }
     }
 }

@@ -11,8 +11,8 @@ use super::diagnostic::Reporter;
 use super::forwarding;
 use super::lex;
 use super::lvs::BalancerDefaults;
-use super::parse::Section;
 use super::real_server::{self, Parent};
+use super::section::Section;
 use super::source::Span;
 use super::trackers::Trackers;
 use super::webhook::webhooks;
@@ -126,9 +126,9 @@ fn named<'a>(
 ) -> Option<Named<'a>> {
     let first = section.words.first()?;
     let second = section.words.get(1);
-    let named = match first.text.as_ref() {
+    let named = match first.text {
         "fwmark" => {
-            let mark = second.and_then(|word| lex::c_integer(&word.text)).and_then(|mark| u32::try_from(mark).ok());
+            let mark = second.and_then(|word| lex::c_integer(word.text)).and_then(|mark| u32::try_from(mark).ok());
             let mark = mark.and_then(NonZeroU32::new);
             if mark.is_none() {
                 let span = second.map_or(first.span, |word| word.span);
@@ -137,7 +137,7 @@ fn named<'a>(
             Named::Fwmark(mark?)
         }
         "group" => {
-            let name = second.map_or("", |word| word.text.as_ref());
+            let name = second.map_or("", |word| word.text);
             let Some((name, group)) = around.groups.get_key_value(name) else {
                 let span = second.map_or(first.span, |word| word.span);
                 let message =
@@ -168,7 +168,7 @@ fn virtual_server(
     around: &Surroundings<'_>,
     reporter: &mut Reporter,
 ) -> Option<(VirtualServerId, VirtualServerConfig)> {
-    let words: Vec<&str> = section.words.iter().map(|word| word.text.as_ref()).collect();
+    let words: Vec<&str> = section.words.iter().map(|word| word.text).collect();
     let title = format!("`virtual_server {}`", words.join(" "));
     let named = named(section, around, &title, reporter)?;
     let protocol = forwarding::protocol(section, named.has_protocol(), &title, reporter);
@@ -210,7 +210,7 @@ fn virtual_server(
         real_servers,
         snmp_name: section.word("snmp_name").map(|word| word.text.to_string()),
         panic_threshold: section.int("panic_threshold").unwrap_or(0),
-        panic_action: match section.word("panic_action").map(|word| word.text.as_ref()) {
+        panic_action: match section.word("panic_action").map(|word| word.text) {
             Some("send_to_all") => PanicAction::SendToAll,
             _ => PanicAction::KeepLast,
         },
@@ -252,12 +252,12 @@ fn ha_suspend(section: &Section<'_>, named: &Named<'_>, reporter: &mut Reporter)
 
 fn active_with(section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) -> Option<String> {
     let word = section.word("vrrp_instance")?;
-    if around.instances.contains(word.text.as_ref()) {
+    if around.instances.contains(word.text) {
         return Some(word.text.to_string());
     }
     let message = format!("no `vrrp_instance` is called `{}`: the virtual server is always active", word.text);
     let report = reporter.error(word.span, message);
-    if let Some(near) = super::schema::nearest(&word.text, around.instances.iter().copied()) {
+    if let Some(near) = super::schema::nearest(word.text, around.instances.iter().copied()) {
         report.help(format!("did you mean `{near}`?"));
     }
     None
@@ -335,7 +335,7 @@ fn proxy(section: &Section<'_>) -> ProxyConfig {
         udp_timeout: section.duration("proxy_udp_timeout").unwrap_or(default.udp_timeout),
         max_connections: section.int("proxy_max_connections").unwrap_or(default.max_connections),
         drain_timeout: section.duration("proxy_drain_timeout"),
-        proxy_protocol: section.word("proxy_protocol").map(|word| match word.text.as_ref() {
+        proxy_protocol: section.word("proxy_protocol").map(|word| match word.text {
             "v1" => ProxyProtocol::V1,
             _ => ProxyProtocol::V2,
         }),

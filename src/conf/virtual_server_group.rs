@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use super::diagnostic::Reporter;
 use super::lex;
-use super::parse::Section;
+use super::section::Section;
 use super::source::Span;
 use super::tree::Node;
 use crate::ipvs::config::{GroupConfig, GroupEntry};
@@ -22,12 +22,12 @@ pub fn groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, G
     let mut spans: BTreeMap<&str, Span> = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for (name, span, nodes) in root.named_lines("virtual_server_group") {
-        if let Some(first) = spans.get(name.text.as_ref()) {
+        if let Some(first) = spans.get(name.text) {
             let message = format!("there is a `virtual_server_group` `{}` already: this one is left out", name.text);
             reporter.error(span, message).note(*first, "the first one");
             continue;
         }
-        spans.insert(&name.text, span);
+        spans.insert(name.text, span);
         let entries: Vec<GroupEntry> = nodes.iter().filter_map(|node| entry(node, reporter)).collect();
         if entries.is_empty() {
             let message = format!("`virtual_server_group {}` has no addresses or marks: it is left out", name.text);
@@ -53,12 +53,12 @@ fn entry(node: &Node<'_>, reporter: &mut Reporter) -> Option<GroupEntry> {
 
 fn fwmark(node: &Node<'_>, reporter: &mut Reporter) -> Option<(GroupEntry, usize)> {
     let arguments = node.arguments();
-    let mark = arguments.first().and_then(|word| lex::c_integer(&word.text)).and_then(|mark| u32::try_from(mark).ok());
+    let mark = arguments.first().and_then(|word| lex::c_integer(word.text)).and_then(|mark| u32::try_from(mark).ok());
     let Some(mark) = mark.and_then(NonZeroU32::new) else {
         reporter.error(node.span(), "`fwmark` takes a number from 1 to 4294967295: the line is left out");
         return None;
     };
-    let family = match arguments.get(1).map(|word| word.text.as_ref()) {
+    let family = match arguments.get(1).map(|word| word.text) {
         Some("inet") => Some(Family::V4),
         Some("inet6") => Some(Family::V6),
         _ => None,
@@ -68,7 +68,7 @@ fn fwmark(node: &Node<'_>, reporter: &mut Reporter) -> Option<(GroupEntry, usize
 
 fn range(node: &Node<'_>, reporter: &mut Reporter) -> Option<GroupEntry> {
     let word = node.keyword();
-    let Some((first, last)) = addresses(&word.text) else {
+    let Some((first, last)) = addresses(word.text) else {
         let shown: String = word.text.chars().take(60).collect();
         let message = format!("`{shown}` is not an address or a range of addresses: the line is left out");
         reporter.error(word.span, message).help("`192.0.2.1`, `192.0.2.1-20`, `192.0.2.0/28` or `fwmark N`");
@@ -86,7 +86,7 @@ fn range(node: &Node<'_>, reporter: &mut Reporter) -> Option<GroupEntry> {
     }
     let port = match node.arguments().first() {
         None => 0,
-        Some(word) => match lex::integer(&word.text).and_then(|port| u16::try_from(port).ok()) {
+        Some(word) => match lex::integer(word.text).and_then(|port| u16::try_from(port).ok()) {
             Some(port) => port,
             None => {
                 let message = format!("`{}` is not a port from 1 to 65535: the line is left out", word.text);

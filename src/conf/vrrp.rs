@@ -11,7 +11,7 @@ use super::address::{self, address};
 use super::diagnostic::Reporter;
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
-use super::parse::{Entry, Section};
+use super::section::{Entry, Section};
 use super::source::Span;
 use super::trackers::{TrackLine, Trackers, tracks};
 use super::tree::{Node, Word};
@@ -46,7 +46,7 @@ pub fn instance(
     trackers: &Trackers,
     reporter: &mut Reporter,
 ) -> Option<Instance> {
-    let name = section.name.map_or("", |word| word.text.as_ref());
+    let name = section.name.map_or("", |word| word.text);
     let vrid = section.int("virtual_router_id").and_then(Vrid::new);
     if vrid.is_none() {
         reporter
@@ -221,7 +221,7 @@ impl Builder<'_, '_, '_> {
 
     fn priority_and_state(&mut self, strict: bool) -> (Priority, InitialState) {
         let section = self.section;
-        let state = section.word("state").map(|word| match word.text.as_ref() {
+        let state = section.word("state").map(|word| match word.text {
             "MASTER" => InitialState::Master,
             _ => InitialState::Backup,
         });
@@ -337,7 +337,7 @@ impl Builder<'_, '_, '_> {
         let mut peer = UnicastPeer { address, min_ttl: None, max_ttl: None };
         let mut words = node.arguments().iter();
         while let Some(word) = words.next() {
-            let limit = match word.text.as_ref() {
+            let limit = match word.text {
                 "min_ttl" => &mut peer.min_ttl,
                 "max_ttl" => &mut peer.max_ttl,
                 other => {
@@ -351,7 +351,7 @@ impl Builder<'_, '_, '_> {
                 }
             };
             let number = words.next();
-            match number.and_then(|number| lex::integer(&number.text)).and_then(|ttl| u8::try_from(ttl).ok()) {
+            match number.and_then(|number| lex::integer(number.text)).and_then(|ttl| u8::try_from(ttl).ok()) {
                 Some(ttl) => *limit = Some(ttl),
                 None => drop(self.reporter.error(word.span, format!("`{}` takes a number from 0 to 255", word.text))),
             }

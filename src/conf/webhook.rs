@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::diagnostic::{Kind, Reporter};
 use super::notify::secret;
 use super::pages::{headers, is_token, status, words};
-use super::parse::{Section, list};
+use super::parse::list;
+use super::section::Section;
 use crate::notify::config::{RequestConfig, Sign, TokenConfig, TokenFrom, Url, WebhookBody, WebhookConfig};
 use crate::notify::notice::About;
 use crate::notify::render::PLACES;
@@ -54,7 +55,7 @@ pub fn webhooks(
 fn webhook(section: &Section<'_>, only: Option<&About>, reporter: &mut Reporter) -> Option<WebhookConfig> {
     let cloud = section.block.name == "cloud_address";
     let request = request(section, "POST", reporter)?;
-    let preset = if cloud { None } else { section.word("preset").map(|word| word.text.as_ref()) };
+    let preset = if cloud { None } else { section.word("preset").map(|word| word.text) };
     let body = match (body(section, reporter), preset) {
         (Some(body), _) => body,
         (None, _) if cloud => WebhookBody::Empty,
@@ -131,7 +132,7 @@ fn request(section: &Section<'_>, method: &str, reporter: &mut Reporter) -> Opti
         },
         timeout: section.duration("timeout").unwrap_or(TIMEOUT),
         status: status(section, reporter),
-        ca: section.word("tls_ca").map(|word| PathBuf::from(&*word.text)),
+        ca: section.word("tls_ca").map(|word| PathBuf::from(word.text)),
     })
 }
 
@@ -149,7 +150,7 @@ fn token(section: &Section<'_>, reporter: &mut Reporter) -> Option<TokenConfig> 
 fn body(section: &Section<'_>, reporter: &mut Reporter) -> Option<WebhookBody> {
     if let Some(word) = section.word("body_file") {
         if word.text.starts_with('/') {
-            return Some(WebhookBody::File(PathBuf::from(&*word.text)));
+            return Some(WebhookBody::File(PathBuf::from(word.text)));
         }
         reporter.error(word.span, format!("`body_file` takes an absolute path, not `{}`", word.text));
     }
@@ -187,7 +188,7 @@ fn events(section: &Section<'_>, reporter: &mut Reporter) -> BTreeSet<String> {
 
 fn sign(words: &[super::tree::Word<'_>], reporter: &mut Reporter) -> Option<Sign> {
     let (method, rest) = words.split_first()?;
-    match (method.text.as_ref(), rest) {
+    match (method.text, rest) {
         ("hmac-sha256", rest) => secret(rest, reporter).map(Sign::HmacSha256),
         ("aws-sigv4", [region, service, metadata @ ..]) => Some(Sign::AwsSigV4 {
             region: region.text.to_string(),

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::DaemonArgs;
@@ -88,8 +89,11 @@ pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u
     let text = loaded.diagnostics.render(false);
     match output {
         Some(path) => fs::write(path, &text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?,
-        None => eprint!("{text}"),
+        // The exit code is the verdict, whoever reads the text.
+        None => drop(io::stderr().write_all(text.as_bytes())),
     }
+    // The process ends: a large configuration is not taken to pieces for it.
+    std::mem::forget(loaded.config);
     Ok(loaded.diagnostics.config_test_exit_code())
 }
 

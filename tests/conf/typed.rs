@@ -268,6 +268,17 @@ vrrp_sync_group G { group { MEMBER }
     assert_eq!(config.files["f"].init, Some(FileInit { value: 7, overwrite: true }));
 }
 
+/// The missing `}` costs a message, and not what comes after it.
+#[test]
+fn a_script_behind_a_list_that_is_never_closed_runs() {
+    let config = load(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n  192.0.2.1\n \
+         notify_master \"/bin/notify 'a b'\"\n}\n",
+    );
+    let master = config.notify.instances["V"].master.clone().expect("a script");
+    assert_eq!(master.form, CommandForm::Program(vec!["/bin/notify".to_owned(), "a b".to_owned()]));
+}
+
 #[test]
 fn shell_lines_stay_lines() {
     let config = load("vrrp_script s {\n script \"[[ -e /down ]] && exit 1 || exit 0\"\n}\n");

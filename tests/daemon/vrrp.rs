@@ -209,6 +209,47 @@ fn a_file_that_was_started_with_an_error_can_be_changed() {
     assert!(line.contains("conf:"), "the place of the error: {line}");
 }
 
+/// What only a library can judge, a pattern and a record type, is judged while the file is read: at the start and at a
+/// reload, with its place.
+#[test]
+fn a_pattern_and_a_record_type_that_are_none_are_told_with_their_places() {
+    let Some(net) = Net::new("judged") else { return };
+    let bench = Bench::new("");
+    let server = |regex: &str, record: &str| {
+        format!(
+            "{}virtual_server 192.0.2.1 80 {{\n lb_algo rr\n lb_kind PROXY\n protocol TCP\n real_server 192.0.2.7 80 {{\n  \
+             HTTP_GET {{\n   url {{\n    path /\n    regex \"{regex}\"\n   }}\n  }}\n  DNS_CHECK {{\n   type {record}\n  }}\n }}\n}}\n",
+            conf(&bench, 51, "")
+        )
+    };
+    let place = |text: &str, word: &str| {
+        let before = text.get(..text.find(word).expect("it is in there")).expect("its beginning");
+        let column = before.len() - before.rfind('\n').map_or(0, |end| end + 1) + 1;
+        format!("conf:{}:{column}: ", before.matches('\n').count() + 1)
+    };
+    let told = |log: &[String], place: &str, what: &str| log.iter().any(|l| l.contains(place) && l.contains(what));
+
+    let flawed = server("a(b", "TXTT");
+    fs::write(bench.path("conf"), &flawed).unwrap();
+    let daemon = bench.start(&["-s", &net.name]);
+    let log = daemon.lines_until("(VI_1) Entering MASTER STATE");
+    assert!(told(&log, &place(&flawed, "regex"), "missing closing parenthesis"), "{log:#?}");
+    assert!(told(&log, &place(&flawed, "TXTT"), "`type` takes"), "{log:#?}");
+
+    fs::write(bench.path("conf"), server("a(b)", "TXT")).unwrap();
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("reload: ");
+    for (regex, record, word, what) in
+        [("a[b", "TXT", "regex", "missing terminating ]"), ("a(b)", "TXTT", "TXTT", "`type` takes")]
+    {
+        let flawed = server(regex, record);
+        fs::write(bench.path("conf"), &flawed).unwrap();
+        daemon.signal(libc::SIGHUP);
+        let line = daemon.wait_for_log("reload refused, nothing changed");
+        assert!(line.contains(&place(&flawed, word)) && line.contains(what), "{line}");
+    }
+}
+
 #[test]
 fn a_killed_vrrp_process_is_replaced_and_goes_on() {
     let Some(rig) = Rig::start("killvrrp") else { return };

@@ -12,7 +12,7 @@ mod weights;
 
 use super::config::Config;
 use super::diagnostic::Reporter;
-use super::parse::{Section, Value};
+use super::section::{Section, Value};
 use super::source::{Sources, Span};
 use crate::command::Command;
 use crate::vrrp::config::{Auth, InstanceConfig, TrackerKey};
@@ -179,7 +179,7 @@ pub(super) fn lint(
     reporter: &mut Reporter,
 ) {
     for section in root.sections("vrrp_instance") {
-        let Some(name) = section.name.map(|word| word.text.as_ref()) else { continue };
+        let Some(name) = section.name.map(|word| word.text) else { continue };
         let Some(instance) = config.vrrp.instances.get(name) else { continue };
         let mut subject = Subject { root, section, name, instance, reporter };
         password(&mut subject, sources);
@@ -209,7 +209,7 @@ impl Subject<'_, '_, '_> {
     /// The line that tracks something: of the instance, or of its sync group.
     fn track_span(&self, tracker: &TrackerKey) -> Span {
         let is_member =
-            |group: &&Section<'_>| group.lines("group").flat_map(|node| &node.words).any(|word| word.text == self.name);
+            |group: &&Section<'_>| group.lines("group").flat_map(|node| node.words).any(|word| word.text == self.name);
         let mut groups = self.root.sections("vrrp_sync_group").filter(is_member);
         track_line(self.section, tracker)
             .or_else(|| groups.find_map(|group| track_line(group, tracker)))

@@ -8,7 +8,7 @@ use super::{Host, ScriptProblem, commands};
 use crate::command::{Command, CommandForm};
 use crate::conf::config::Config;
 use crate::conf::diagnostic::{Kind, Reporter};
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 
 /// Looks at every command of the file.
 pub(super) fn lint(root: &Section<'_>, config: &Config, host: Option<&dyn Host>, reporter: &mut Reporter) {
@@ -17,7 +17,7 @@ pub(super) fn lint(root: &Section<'_>, config: &Config, host: Option<&dyn Host>,
     // A thousand instances may share one notify script: one look at it, and one finding.
     let mut judged: BTreeMap<String, ()> = BTreeMap::new();
     for (section, keyword, span, command) in all {
-        let name = section.name.map_or("", |word| word.text.as_ref());
+        let name = section.name.map_or("", |word| word.text);
         // `user` of a `vrrp_script` is known to the typed script only.
         let typed = config.scripts.get(name).filter(|_| section.block.name == "vrrp_script").map(|s| &s.command);
         let command = typed.unwrap_or(command);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::Subject;
 use crate::conf::config::Config;
 use crate::conf::diagnostic::Reporter;
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 use crate::vrrp::config::{Track, TrackerKey};
 
 /// Priorities end there; 255 is the owner's.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{SessionConfig, TrackedSession};
 use crate::conf::diagnostic::Reporter;
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 use crate::conf::source::Span;
 use crate::conf::trackers::{self, unique};
 
@@ -88,7 +88,7 @@ pub fn tracked(
 ) -> Vec<TrackedSession> {
     let mut tracked: Vec<TrackedSession> = Vec::new();
     for node in section.lines("track_bfd") {
-        let name: &str = &node.keyword().text;
+        let name: &str = node.keyword().text;
         let Some(session) = sessions.get(name) else {
             trackers::missing(node, "bfd_instance", sessions.keys(), reporter);
             continue;

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::conf::diagnostic::Reporter;
 use crate::conf::lex;
-use crate::conf::parse::{Section, Value};
 use crate::conf::routes::{prefix, route};
 use crate::conf::rules::rule;
+use crate::conf::section::{Section, Value};
 use crate::conf::tree::Word;
 
 /// Reads one instance.
@@ -48,7 +48,7 @@ fn vmac(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut mac, mut notify, mut group) = (None, None, false, None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "name" => name = words.next().map(|word| word.text.to_string()),
             "group" => group = words.next().map(|word| word.text.to_string()),
             "netlink_notify_msg" => notify = true,
@@ -71,7 +71,7 @@ fn ipvlan(all: &[Word<'_>], reporter: &mut Reporter) -> Option<OwnInterface> {
     let (mut name, mut address, mut mode, mut group) = (None, None, IpvlanMode::default(), None);
     let mut words = all.iter();
     while let Some(word) = words.next() {
-        match word.text.as_ref() {
+        match word.text {
             "name" => name = words.next().map(|word| word.text.to_string()),
             "group" => group = words.next().map(|word| word.text.to_string()),
             "bridge" => mode = IpvlanMode::Bridge,
@@ -110,8 +110,8 @@ fn hmac(section: &Section<'_>, reporter: &mut Reporter) -> Option<HmacConfig> {
     let mut keys = BTreeMap::new();
     for entry in section.entries("key") {
         let Value::Words([id, value]) = entry.value else { continue };
-        let number = lex::integer(&id.text).and_then(|id| u8::try_from(id).ok()).filter(|id| *id > 0);
-        match (number, key(&value.text)) {
+        let number = lex::integer(id.text).and_then(|id| u8::try_from(id).ok()).filter(|id| *id > 0);
+        match (number, key(value.text)) {
             (Some(id), Some(key)) if !keys.contains_key(&id) => drop(keys.insert(id, key)),
             (Some(_), Some(_)) => {
                 reporter.error(entry.span, format!("there is a key {} already: this one is left out", id.text));
@@ -135,7 +135,7 @@ fn hmac(section: &Section<'_>, reporter: &mut Reporter) -> Option<HmacConfig> {
         active,
         window: section.duration("time_window").unwrap_or(Duration::from_secs(5)),
         monotonic: section.word("anti_replay").is_some_and(|word| word.text == "monotonic"),
-        mode: match section.word("mode").map(|word| word.text.as_ref()) {
+        mode: match section.word("mode").map(|word| word.text) {
             Some("permissive") => HmacMode::Permissive,
             Some("receive-only") => HmacMode::ReceiveOnly,
             _ => HmacMode::Enforce,

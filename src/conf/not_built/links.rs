@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{GarpGroup, LinkSettings, Linkbeat};
 use crate::conf::diagnostic::Reporter;
 use crate::conf::lex;
-use crate::conf::parse::Section;
+use crate::conf::section::Section;
 use crate::conf::trackers::unique;
 use crate::conf::tree::Word;
 
@@ -19,7 +19,7 @@ pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Li
     for node in root.lines("interface_up_down_delays") {
         let mut delay = |word: Option<&Word<'_>>| {
             let word = word?;
-            let micros = lex::microseconds(&word.text).filter(|micros| *micros <= 255_000_000);
+            let micros = lex::microseconds(word.text).filter(|micros| *micros <= 255_000_000);
             if micros.is_none() {
                 reporter.error(word.span, format!("`{}` is not a delay from 0 to 255 seconds", word.text));
             }
@@ -40,7 +40,7 @@ pub fn links(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Li
         link.up_delay = up.unwrap_or_default();
     }
     for node in root.lines("linkbeat_interfaces") {
-        let linkbeat = match node.arguments().first().map(|word| (word, word.text.as_ref())) {
+        let linkbeat = match node.arguments().first().map(|word| (word, word.text)) {
             None => Linkbeat::Auto,
             Some((_, "MII")) => Linkbeat::Mii,
             Some((_, "ETHTOOL")) => Linkbeat::Ethtool,
@@ -65,8 +65,7 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
             gna_interval: section.duration("gna_interval").unwrap_or_default(),
             interfaces: Vec::new(),
         };
-        for word in
-            section.word("interface").into_iter().chain(section.lines("interfaces").flat_map(|node| &node.words))
+        for word in section.word("interface").into_iter().chain(section.lines("interfaces").flat_map(|node| node.words))
         {
             if taken.insert(word.text.to_string()) {
                 group.interfaces.push(word.text.to_string());
@@ -90,14 +89,14 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
 /// All `track_group` blocks with the instances that exist.
 pub fn track_groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Vec<String>> {
     let names = root.sections("vrrp_instance").filter_map(|section| section.name);
-    let instances: BTreeSet<&str> = names.map(|word| word.text.as_ref()).collect();
+    let instances: BTreeSet<&str> = names.map(|word| word.text).collect();
     let mut seen = BTreeMap::new();
     let mut groups = BTreeMap::new();
     for section in root.sections("track_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
         let mut members = Vec::new();
-        for word in section.lines("group").flat_map(|node| &node.words) {
-            if instances.contains(word.text.as_ref()) {
+        for word in section.lines("group").flat_map(|node| node.words) {
+            if instances.contains(word.text) {
                 members.push(word.text.to_string());
             } else {
                 let message = format!("no `vrrp_instance` is called `{}`: it is left out", word.text);

@@ -15,10 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Reporter;
-use super::parse::{Section, Value};
 use super::routes::route;
 use super::rules::rule;
 use super::schema::Support;
+use super::section::{Section, Value};
 use crate::command::Command;
 use crate::vrrp::routes::{Prefix, RouteConfig, RuleConfig};
 
@@ -307,7 +307,7 @@ fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
         [all, rest @ ..] if all.text == "all" => rest,
         words => words,
     };
-    let seconds = words.first().and_then(|word| super::lex::integer(&word.text));
+    let seconds = words.first().and_then(|word| super::lex::integer(word.text));
     if words.len() != 1 || !seconds.is_some_and(|seconds| (0..=86_400).contains(&seconds)) {
         let span = words.last().map_or(section.span, |word| word.span);
         reporter.error(span, format!("`{keyword}` takes `[all] SECS`, whole seconds from 0 to 86400"));
@@ -317,8 +317,8 @@ fn garp_extra(section: &Section<'_>, keyword: &str, reporter: &mut Reporter) {
 /// `MTU | ADVERT | N`.
 fn buffers(section: &Section<'_>, reporter: &mut Reporter) {
     let Some(word) = section.word("vrrp_rx_bufs_policy") else { return };
-    let number = super::lex::integer(&word.text).is_some_and(|bytes| bytes > 0);
-    if !number && !["MTU", "ADVERT"].contains(&word.text.as_ref()) {
+    let number = super::lex::integer(word.text).is_some_and(|bytes| bytes > 0);
+    if !number && !["MTU", "ADVERT"].contains(&word.text) {
         let message = format!("`vrrp_rx_bufs_policy` takes `MTU`, `ADVERT` or bytes, not `{}`", word.text);
         reporter.error(word.span, message);
     }

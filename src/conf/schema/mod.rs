@@ -80,34 +80,51 @@ pub struct Block {
 /// configuration is looked up.
 #[derive(Debug)]
 pub struct Index {
-    buckets: OnceLock<Vec<Vec<&'static Keyword>>>,
+    /// Places in the table of keywords. Who finds his slot taken goes on to the next one.
+    slots: OnceLock<[u8; SLOTS]>,
 }
 
 /// A power of two, some times the keywords of a block.
-const BUCKETS: usize = 256;
+const SLOTS: usize = 512;
+
+/// No block has as many keywords.
+const EMPTY: u8 = u8::MAX;
+
+/// A number of few letters of a name, much the same for nobody.
+#[inline]
+pub fn hash(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let at = |place: usize| bytes.get(place).map_or(0, |byte| usize::from(*byte));
+    at(0) + 7 * at(bytes.len() / 2) + 31 * at(bytes.len().wrapping_sub(1)) + 131 * bytes.len()
+}
 
 impl Index {
     const fn new() -> Self {
-        Self { buckets: OnceLock::new() }
+        Self { slots: OnceLock::new() }
     }
 
-    fn bucket(name: &str) -> usize {
-        let bytes = name.as_bytes();
-        let at = |place: usize| bytes.get(place).map_or(0, |byte| usize::from(*byte));
-        (at(0) + 7 * at(bytes.len() / 2) + 31 * at(bytes.len().wrapping_sub(1)) + 131 * bytes.len()) % BUCKETS
+    fn make(keywords: &[Keyword]) -> [u8; SLOTS] {
+        let mut slots = [EMPTY; SLOTS];
+        for (place, keyword) in (0..EMPTY).zip(keywords) {
+            let from = hash(keyword.name);
+            let free = (from..from + SLOTS).map(|slot| slot % SLOTS).find(|slot| slots.get(*slot) == Some(&EMPTY));
+            if let Some(slot) = free.and_then(|slot| slots.get_mut(slot)) {
+                *slot = place;
+            }
+        }
+        slots
     }
 
     fn find(&self, keywords: &'static [Keyword], name: &str) -> Option<&'static Keyword> {
-        let buckets = self.buckets.get_or_init(|| {
-            let mut buckets = vec![Vec::new(); BUCKETS];
-            for keyword in keywords {
-                if let Some(bucket) = buckets.get_mut(Self::bucket(keyword.name)) {
-                    bucket.push(keyword);
-                }
+        let slots = self.slots.get_or_init(|| Self::make(keywords));
+        let mut slot = hash(name);
+        loop {
+            let keyword = keywords.get(usize::from(*slots.get(slot % SLOTS)?))?;
+            if keyword.name == name {
+                return Some(keyword);
             }
-            buckets
-        });
-        buckets.get(Self::bucket(name))?.iter().copied().find(|keyword| keyword.name == name)
+            slot += 1;
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub static ROOT: Block = Block {
         keyword("instance", Args::Word, "NAME", "none", "", "instance tag appended to pid/dump/log names and syslog ident"),
         keyword("child_wait_time", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "5", "integer >=0 (root level only)", "seconds parent waits for children after TERM before KILL"),
         keyword("global_defs", Args::Block(&GLOBAL_DEFS), "{ ... }", "", "", "global settings block").repeatable(),
-        keyword("track_group", Args::Block(&TRACK_GROUP), "NAME { group { VRRP... } }", "", "", "named list of instances that static objects can depend on").not_built_warn("static objects do not depend on instances").repeatable(),
+        keyword("track_group", Args::Block(&TRACK_GROUP), "NAME { group { VRRP... } }", "", "", "named list of instances that static objects can depend on").not_built_warn("static addresses are put back when their interface returns, and instances do not follow them").repeatable(),
         keyword("static_ipaddress", Args::Lines, "{ address lines }", "", "", "addresses installed at start, removed at stop").repeatable(),
         keyword("static_routes", Args::Lines, "{ route lines }", "", "", "routes installed at start").not_built_warn("these routes are not installed").repeatable(),
         keyword("static_rules", Args::Lines, "{ rule lines }", "", "", "policy rules installed at start").not_built_warn("these rules are not installed").repeatable(),
