@@ -298,7 +298,7 @@ impl MainProcess {
             watchdog: Watchdog::new(Instant::now(), &config.vrrp),
             killed_stuck: false,
             maintenance: control.is_in_maintenance(),
-            black_box: BlackBox::new(control.directory().to_owned()),
+            black_box: BlackBox::new(control.directory().map(std::path::Path::to_owned)),
             control,
             untidy: false,
             vrrp_pid_path,

@@ -72,6 +72,7 @@ pub(super) struct Control {
     pub events_lost: u64,
     maintenance: Option<Record>,
     maintenance_file: PathBuf,
+    has_directory: bool,
     look_at_clock: Instant,
 }
 
@@ -159,13 +160,16 @@ impl Control {
         let (server, handle, inbox) = match Server::start(&directory, permissions) {
             Ok((server, handle, inbox)) => (Some(server), Some(handle), Some(inbox)),
             Err(error) => {
-                warn!("no control sockets, `holdfast status` cannot reach this daemon: {error}");
+                let also = if config.daemon.state_directory.is_none() { ", and no black box is written" } else { "" };
+                warn!("no control sockets, `holdfast status` cannot reach this daemon{also}: {error}");
                 (None, None, None)
             }
         };
         let state = config.daemon.state_directory.as_deref().unwrap_or(&directory);
         let maintenance_file = paths::maintenance_file(state);
         let now = Instant::now();
+        // Without a directory of its own what is there is another daemon's.
+        let has_directory = server.is_some() || config.daemon.state_directory.is_some();
         let mut control = Self {
             inbox,
             server,
@@ -186,19 +190,19 @@ impl Control {
             events_lost: 0,
             maintenance: None,
             maintenance_file,
+            has_directory,
             look_at_clock: now,
         };
-        // Without a directory of its own the file is another daemon's.
-        if control.server.is_some() || config.daemon.state_directory.is_some() {
+        if has_directory {
             control.restore_maintenance();
         }
         control.note("started", format!("holdfast {} started", env!("CARGO_PKG_VERSION")));
         control
     }
 
-    /// Where files of this daemon go that are not for long.
-    pub(super) fn directory(&self) -> &Path {
-        self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    /// Where files of this daemon go that are not for long; `None` when there is only another daemon's directory.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        if self.has_directory { self.maintenance_file.parent() } else { None }
     }
 
     fn restore_maintenance(&mut self) {
