@@ -10,12 +10,18 @@ mod common;
 mod fifo;
 #[path = "notify/mail.rs"]
 mod mail;
+#[path = "notify/presets.rs"]
+mod presets;
 #[path = "notify/program.rs"]
 mod program;
 #[path = "notify/receiver.rs"]
 mod receiver;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "notify/scopes.rs"]
+mod scopes;
+#[path = "notify/tls.rs"]
+mod tls;
 #[path = "common/variant.rs"]
 mod variant;
 #[path = "notify/webhook.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use super::words::{command, either, script};
 use super::{Host, global};
 use crate::checkers::config::{CheckerConfig, HttpVersion, Probe, Target};
 use crate::checkers::report::Health;
-use crate::conf::config::Config;
+use crate::conf::config::{Config, in_order};
 use crate::ipvs::config::{GroupEntry, RealServerConfig, SchedulerFlags, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::{AdminState, RealServerName};
 use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot, VirtualServerSnapshot};
@@ -29,17 +30,17 @@ fn all(config: &Config, snapshot: &Snapshot, host: &Host<'_>, out: &mut String) 
     if !config.balancer.groups.is_empty() {
         writeln!(out, " ------< Virtual server group >------")?;
     }
-    for (name, group) in &config.balancer.groups {
+    for (name, group) in in_order(&config.order.virtual_server_groups, &config.balancer.groups) {
         self::group(name, &group.entries, out)?;
     }
-    for shown in &snapshot.virtual_servers {
-        if let Some(server) = config.balancer.services.get(&shown.id) {
-            virtual_server(server, shown, host, out)?;
-        }
+    let shown: BTreeMap<_, _> = snapshot.virtual_servers.iter().map(|server| (&server.id, server)).collect();
+    let services = in_order(&config.order.virtual_servers, &config.balancer.services);
+    let services: Vec<_> = services.filter_map(|(id, server)| Some((*shown.get(id)?, server))).collect();
+    for (shown, server) in &services {
+        virtual_server(server, shown, host, out)?;
     }
     writeln!(out, "------< Health checkers >------")?;
-    for shown in &snapshot.virtual_servers {
-        let Some(server) = config.balancer.services.get(&shown.id) else { continue };
+    for (shown, server) in services {
         for (real, found) in pairs(server, shown) {
             for (checker, found) in real.checkers.iter().zip(&found.checkers) {
                 checker_of(shown, server, real, checker, &found.health, host, out)?;

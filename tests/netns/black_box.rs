@@ -73,7 +73,8 @@ fn a_killed_process_leaves_what_led_to_it() {
 
 /// A second daemon on the machine, of another file, without a name of its own.
 fn second_daemon(node: &Director, globals: &str) -> Process {
-    let config = V.instance(0, 2, 150, "").replace("VI_1", "VI_2").replace("virtual_router_id 51", "virtual_router_id 52");
+    let config =
+        V.instance(0, 2, 150, "").replace("VI_1", "VI_2").replace("virtual_router_id 51", "virtual_router_id 52");
     let config = format!("global_defs {{\n{globals}\n}}\n{}", config.replace("10.9.0.10", "10.9.0.20"));
     node.write_file(Path::new("/etc/keepalived/second.conf"), &config).expect("a private file");
     sh(node, "rm -f /tmp/second.log");

@@ -51,7 +51,7 @@ const MOST_DIAGNOSTICS: usize = 16 * 1024;
 pub(super) struct Control {
     inbox: Option<Inbox>,
     /// After the inbox in the order of dropping: answers leave first.
-    server: Option<Server>,
+    _server: Option<Server>,
     handle: Option<Handle>,
     pub history: History,
     started: Time,
@@ -172,7 +172,7 @@ impl Control {
         let has_directory = server.is_some() || config.daemon.state_directory.is_some();
         let mut control = Self {
             inbox,
-            server,
+            _server: server,
             handle,
             history: History::default(),
             started: wall_clock(),
