@@ -1,10 +1,15 @@
 //! The status page in a browser that people use, and the manners of its server.
 //!
 //! The browser is Debian's chromium, without a window; without it (or root, which it is run as here) the test says that
-//! it was skipped. With `HOLDFAST_SCREENSHOTS=DIR` pictures are left there: on a desk, on a phone, in the dark.
+//! it was skipped. With `HOLDFAST_SCREENSHOTS=DIR` pictures are left there: on a desk, on a phone, in the dark, of a page that
+//! was made up and of a daemon's own.
 #![allow(missing_docs, clippy::disallowed_methods)] // Real time, real processes.
 
 mod common;
+#[path = "page/daemon.rs"]
+mod daemon;
+#[path = "common/rig.rs"]
+mod rig;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
