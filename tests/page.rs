@@ -323,6 +323,8 @@ fn people_see_it_in_a_browser() {
         "peer 192.0.2.12, priority 100, heard 0 s ago",
         "connection refused by 192.0.2.9:443",
         "2 of 3 real servers up",
+        // Forty thousand bytes every two seconds.
+        ", in 20 kB/s, out 1.5 MB/s",
         "1 of 3 master here",
         "live, ",
         // What a peer says is text.

@@ -223,8 +223,11 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
         task.spawn(work(shared.clone(), make()));
         match task.join_next().await {
             Some(Err(lost)) if lost.is_panic() => {
-                shared.panics.fetch_add(1, Ordering::Relaxed);
-                error!("{}: a defect in this program ended its task, which is begun again: {lost}", shared.name);
+                let panics = shared.panics.fetch_add(1, Ordering::Relaxed) + 1;
+                if panics.is_power_of_two() {
+                    let name = &shared.name;
+                    error!(panics, "{name}: a defect in this program ended its task, which is begun again: {lost}");
+                }
                 // The notice that it stumbled over would make it stumble again.
                 if let Some(first) = shared.batch().first() {
                     let lost = shared.done(first.sequence);
