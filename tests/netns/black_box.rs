@@ -58,7 +58,8 @@ fn a_killed_process_leaves_what_led_to_it() {
         // The daemon that lived on.
         let told = || a.ask(&["why", "VI_1", "--last", "1"]).expect("it runs");
         wait_until("the daemon knows why", || told().contains("restarted within its own advert deadline"));
-        assert!(told().contains("the vrrp process started in place of one that died"), "{}", told());
+        // Written at the end of the turn in which it is told.
+        wait_until("the note of the start", || told().contains("the vrrp process started in place of one that died"));
         let exported = a.ask(&["why", "--export", "-"]).expect("it runs");
         let exported: Record = serde_json::from_str(&exported).expect("a record");
         assert!(exported.notes.iter().any(|note| note.what == Note::Started { adopts: true }), "{exported:#?}");
