@@ -9,7 +9,8 @@ use crate::uml::{self, Job};
 const CONFIG: &str = include_str!("check.conf");
 const LEFT_OUT: &str = include_str!("check_left_out.txt");
 
-/// Starts a daemon, and has it write until its virtual servers are in the file and what is up is up.
+/// Starts a daemon, and has it write until two checkers have failed (the others wait for a day before they look) and the
+/// tracked file counts.
 const SCRIPT: &str = r#"
 ip link set lo up
 ip address add 10.0.0.1/32 dev lo
