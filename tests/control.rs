@@ -13,7 +13,11 @@ mod hostile;
 mod kit;
 #[path = "control/openapi.rs"]
 mod openapi;
+#[path = "control/reload.rs"]
+mod reload;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "control/traffic.rs"]
+mod traffic;
 #[path = "common/variant.rs"]
 mod variant;

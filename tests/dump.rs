@@ -4,6 +4,8 @@
 //! Needs root and `/usr/sbin/keepalived`; without them each test says that it was skipped.
 #![allow(missing_docs)]
 
+#[path = "dump/checkers.rs"]
+mod checkers;
 mod common;
 #[path = "dump/compare.rs"]
 mod compare;
@@ -11,3 +13,5 @@ mod compare;
 mod files;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "common/uml.rs"]
+mod uml;

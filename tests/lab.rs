@@ -189,6 +189,72 @@ fn named_causes(rows: &[serde_json::Value], errors: &str) {
     }
 }
 
+/// An example's rehearsal of these faults: its rows by what was done, each with the cause that each node names.
+fn named_in(example: &str, faults: &str, expected: &[(&str, &[(&str, &str)])], evidence: &str) {
+    let mut command = Command::new(HOLDFAST);
+    let output = command.args(["lab", example, "--json", "--faults", faults]).output().expect("starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"));
+    let rows = report["rows"].as_array().expect("rows");
+    let what: Vec<_> = rows.iter().map(|row| row["what"].as_str().expect("text")).collect();
+    assert_eq!(what, expected.iter().map(|(what, _)| *what).collect::<Vec<_>>(), "{rows:?}\n{errors}");
+    for (row, (what, causes)) in rows.iter().zip(expected) {
+        assert_eq!(row["settled"], true, "{row}\n{errors}");
+        for (node, cause) in *causes {
+            let named = row["why"][node].as_str().unwrap_or_default();
+            assert!(named.starts_with(cause), "{what}: {node} names “{named}”, not “{cause}”\n{row}");
+        }
+    }
+    // What led to it is shown below the change, on the node that was broken.
+    let timeline = report["timeline"].as_array().expect("a timeline");
+    let shown = |entry: &serde_json::Value| {
+        let what = entry["what"].as_str().unwrap_or_default();
+        entry["who"] == "node-a" && what.contains(" ms before: ") && what.ends_with(evidence)
+    };
+    assert!(timeline.iter().any(shown), "no “{evidence}” in {timeline:#?}");
+}
+
+#[test]
+fn names_the_maintenance_file() {
+    if !root() {
+        return;
+    }
+    // 100 - 60 is below 90.
+    let causes: [(&str, &[(&str, &str)]); 2] = [
+        (
+            "maintenance file",
+            &[
+                ("node-a", "192.168.20.202 (priority 90) is better than ours, 40"),
+                ("node-b", "preempting 192.168.20.201 (priority 40) with priority 90"),
+            ],
+        ),
+        (
+            "file removed",
+            &[
+                ("node-a", "preempting 192.168.20.202 (priority 90) with priority 100"),
+                ("node-b", "192.168.20.201 (priority 100) is better than ours, 90"),
+            ],
+        ),
+    ];
+    named_in("maintenance-file", "maintenance", &causes, "script chk_maintenance is down");
+}
+
+#[test]
+fn names_the_service_that_a_script_asks() {
+    if !root() {
+        return;
+    }
+    let causes: [(&str, &[(&str, &str)]); 2] = [
+        (
+            "service down",
+            &[("node-a", "tracked script chk_web failed"), ("node-b", "192.168.30.201 resigned with priority 0")],
+        ),
+        // With nopreempt nobody else changes its state.
+        ("service up", &[("node-a", "the fault has ended")]),
+    ];
+    named_in("nginx-pair", "service", &causes, "script chk_web is down");
+}
+
 #[test]
 fn rehearses_this_daemon() {
     if root() {

@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, missing_docs)] // Tests read the clock.
 
 mod common;
+#[path = "net/crash.rs"]
+mod crash;
 #[path = "net/flood.rs"]
 mod flood;
 #[path = "net/lan.rs"]

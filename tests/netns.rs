@@ -5,6 +5,8 @@
 
 #[path = "netns/addresses.rs"]
 mod addresses;
+#[path = "netns/black_box.rs"]
+mod black_box;
 #[path = "netns/chaos.rs"]
 mod chaos;
 mod common;

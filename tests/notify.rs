@@ -10,12 +10,18 @@ mod common;
 mod fifo;
 #[path = "notify/mail.rs"]
 mod mail;
+#[path = "notify/presets.rs"]
+mod presets;
 #[path = "notify/program.rs"]
 mod program;
 #[path = "notify/receiver.rs"]
 mod receiver;
 #[path = "common/rig.rs"]
 mod rig;
+#[path = "notify/scopes.rs"]
+mod scopes;
+#[path = "notify/tls.rs"]
+mod tls;
 #[path = "common/variant.rs"]
 mod variant;
 #[path = "notify/webhook.rs"]
@@ -64,6 +70,20 @@ async fn drained(outbox: &Outbox) {
     };
     let ended = tokio::time::timeout(PATIENCE, empty).await;
     assert!(ended.is_ok(), "{:?}", outbox.status());
+}
+
+/// Without a name a webhook is called by its host, which is shown, or by a number when its URL is a secret, which is not.
+#[test]
+fn a_webhook_without_a_name_has_a_title() {
+    let hook = |name: &str, url: &str| format!("notify_webhook {name} {{\nurl {url}\n}}\n");
+    let secret = "https://hooks.example.org/T0/s3cret";
+    let lines =
+        [hook("", secret), hook("", secret), hook("", "file /etc/x"), hook("", "env URL"), hook("named", secret)];
+    let config = notifications(&format!("global_defs {{\n{}}}\n", lines.concat()));
+    let titles: Vec<&str> = config.webhooks.keys().map(String::as_str).collect();
+    let wanted =
+        ["webhook 1", "webhook 2", "webhook hooks.example.org", "webhook hooks.example.org 2", "webhook named"];
+    assert_eq!(titles, wanted);
 }
 
 /// The files of `examples/cloud-address` are read without a word, and each has its cloud address.

@@ -1,10 +1,15 @@
 //! The status page in a browser that people use, and the manners of its server.
 //!
 //! The browser is Debian's chromium, without a window; without it (or root, which it is run as here) the test says that
-//! it was skipped. With `HOLDFAST_SCREENSHOTS=DIR` pictures are left there: on a desk, on a phone, in the dark.
+//! it was skipped. With `HOLDFAST_SCREENSHOTS=DIR` pictures are left there: on a desk, on a phone, in the dark, of a page that
+//! was made up and of a daemon's own.
 #![allow(missing_docs, clippy::disallowed_methods)] // Real time, real processes.
 
 mod common;
+#[path = "page/daemon.rs"]
+mod daemon;
+#[path = "common/rig.rs"]
+mod rig;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -318,6 +323,8 @@ fn people_see_it_in_a_browser() {
         "peer 192.0.2.12, priority 100, heard 0 s ago",
         "connection refused by 192.0.2.9:443",
         "2 of 3 real servers up",
+        // Forty thousand bytes every two seconds.
+        ", in 20 kB/s, out 1.5 MB/s",
         "1 of 3 master here",
         "live, ",
         // What a peer says is text.

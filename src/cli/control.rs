@@ -86,6 +86,10 @@ pub enum ControlCommand {
         /// Which daemon.
         #[command(flatten)]
         target: Target,
+        /// The daemon with this process number, whose sockets are looked for in and below --control-dir; one that has none
+        /// is told by SIGHUP, and its log says what came of it.
+        #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(2..))]
+        pid: Option<i32>,
     },
     /// End the daemon: it hands over and stops.
     Stop {

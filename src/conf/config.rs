@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::not_built::NotBuilt;
 use crate::command::{Command, RunAs};
-use crate::ipvs::config::BalancerConfig;
+use crate::ipvs::config::{BalancerConfig, VirtualServerId};
 use crate::notify::config::NotifyConfig;
 use crate::status::page::PageConfig;
 use crate::trackers::config::{FileConfig, ProcessConfig, ScriptConfig};
@@ -35,6 +35,35 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// What is read and not carried out yet.
     pub not_built: NotBuilt,
+    /// In which order the file has its blocks, which is nothing to anybody but state files.
+    pub order: FileOrder,
+}
+
+/// The names of blocks in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOrder {
+    /// `vrrp_instance`.
+    pub instances: Vec<String>,
+    /// `vrrp_sync_group`.
+    pub groups: Vec<String>,
+    /// `vrrp_script`.
+    pub scripts: Vec<String>,
+    /// `track_file`, then `vrrp_track_file`.
+    pub files: Vec<String>,
+    /// `vrrp_track_process`.
+    pub processes: Vec<String>,
+    /// `virtual_server_group`.
+    pub virtual_server_groups: Vec<String>,
+    /// `virtual_server`.
+    pub virtual_servers: Vec<VirtualServerId>,
+}
+
+/// The entries of a map in such an order, then those that it does not name; each once.
+pub fn in_order<'a, K: Ord, T>(order: &'a [K], all: &'a BTreeMap<K, T>) -> impl Iterator<Item = (&'a K, &'a T)> {
+    let mut seen = BTreeSet::new();
+    let named = order.iter().filter(|key| seen.insert(*key)).filter_map(|key| all.get_key_value(key));
+    let named: Vec<_> = named.collect();
+    named.into_iter().chain(all.iter().filter(move |(key, _)| !seen.contains(key)))
 }
 
 /// What main itself needs of `global_defs` and the root keywords.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Later;
 use super::address::address;
-use super::config::Config;
+use super::config::{Config, FileOrder};
 use super::diagnostic::Reporter;
 use super::global::{self, Globals};
 use super::lvs;
@@ -28,7 +28,8 @@ pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Rep
     let globals = global::globals(root, reporter);
     let mut trackers = trackers::trackers(root, reporter);
     let mut notify = NotifyConfig::default();
-    let balancer = balancer(root, later, &trackers, &mut notify, reporter);
+    let mut order = order(root);
+    let balancer = balancer(root, later, &trackers, &mut notify, &mut order, reporter);
     let mut blocks = root.sections("vrrp_instance").chain(root.sections("vrrp_sync_group"));
     if blocks.any(|section| section.flag("track_virtual_server")) {
         trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
@@ -63,6 +64,27 @@ pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Rep
         processes: trackers.processes.into_iter().map(|(name, process)| (name, process.config)).collect(),
         notify,
         not_built,
+        order,
+    }
+}
+
+/// All but the virtual servers, which are read one by one.
+fn order(root: &Section<'_>) -> FileOrder {
+    let names = |keyword: &'static str| {
+        let named = root.sections(keyword).filter_map(|section| section.name);
+        named.map(|name| name.text.to_string())
+    };
+    FileOrder {
+        instances: names("vrrp_instance").collect(),
+        groups: names("vrrp_sync_group").collect(),
+        scripts: names("vrrp_script").collect(),
+        files: names("track_file").chain(names("vrrp_track_file")).collect(),
+        processes: names("vrrp_track_process").collect(),
+        virtual_server_groups: root
+            .named_lines("virtual_server_group")
+            .map(|(name, ..)| name.text.to_string())
+            .collect(),
+        virtual_servers: Vec::new(),
     }
 }
 
@@ -71,6 +93,7 @@ fn balancer(
     later: &mut Later<'_, '_>,
     trackers: &Trackers,
     notify: &mut NotifyConfig,
+    order: &mut FileOrder,
     reporter: &mut Reporter,
 ) -> BalancerConfig {
     let instances: Vec<&Section<'_>> = root.sections("vrrp_instance").collect();
@@ -91,6 +114,7 @@ fn balancer(
     let mut services = VirtualServers::default();
     later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
     notify.webhooks.append(&mut services.webhooks);
+    order.virtual_servers = services.order();
     let services = services.finish(reporter);
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {

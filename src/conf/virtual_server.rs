@@ -60,6 +60,11 @@ impl VirtualServers {
         self.services.push((id, section.span, config));
     }
 
+    /// Their identities in the order of the file.
+    pub fn order(&self) -> Vec<VirtualServerId> {
+        self.services.iter().map(|(id, ..)| id.clone()).collect()
+    }
+
     /// All of them by identity: of two with the same one the first counts.
     pub fn finish(mut self, reporter: &mut Reporter) -> BTreeMap<VirtualServerId, VirtualServerConfig> {
         // Stable, so that the first of the file is the first here.

@@ -35,21 +35,39 @@ pub fn webhooks(
     // Not every section has both.
     for keyword in ["notify_webhook", "cloud_address"].into_iter().filter(|k| section.block.find(k).is_some()) {
         for block in section.sections(keyword) {
-            let Some(name) = block.name else { continue };
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };
-            let title = match only {
-                Some(about) => format!("{kind} {} of {about}", name.text),
-                None => format!("{kind} {}", name.text),
+            let title = |name: &str| match only {
+                Some(about) => format!("{kind} {name} of {about}"),
+                None => format!("{kind} {name}"),
             };
-            if found.contains_key(&title) {
-                reporter.error(name.span, format!("there is a {title} already: this one is left out"));
+            if let Some(name) = block.name.filter(|name| found.contains_key(&title(&name.text))) {
+                let message = format!("there is a {} already: this one is left out", title(&name.text));
+                reporter.error(name.span, message);
                 continue;
             }
             if let Some(config) = webhook(block, only, reporter) {
+                let title = match block.name {
+                    Some(name) => title(&name.text),
+                    None => unnamed(&config.request.url, |name| title(name), found),
+                };
                 found.insert(title, config);
             }
         }
     }
+}
+
+/// The title of a webhook without a name: by the host that it speaks to, which is no secret when the whole URL is none, and
+/// by a number when that is not enough.
+fn unnamed(url: &Url, title: impl Fn(&str) -> String, found: &BTreeMap<String, WebhookConfig>) -> String {
+    let host = match url {
+        Url::Plain(text) => text.parse::<reqwest::Url>().ok().and_then(|url| url.host_str().map(str::to_owned)),
+        Url::Secret(_) => None,
+    };
+    let first = host.iter().map(|host| title(host));
+    let numbered =
+        (1..).map(|n| title(&host.as_ref().map_or_else(|| n.to_string(), |host| format!("{host} {}", n + 1))));
+    // More numbers than there are webhooks.
+    first.chain(numbered).find(|title| !found.contains_key(title)).unwrap_or_default()
 }
 
 fn webhook(section: &Section<'_>, only: Option<&About>, reporter: &mut Reporter) -> Option<WebhookConfig> {

@@ -51,9 +51,8 @@ pub fn run(command: ControlCommand) -> u8 {
         ControlCommand::Drain(args) => real_server(&args, "drain"),
         ControlCommand::Maint(args) => real_server(&args, "maint"),
         ControlCommand::Enable(args) => real_server(&args, "enable"),
-        ControlCommand::Reload { target } => {
-            command_with(&client(&target), "/v1/reload", &()).and_then(|outcome| tell(&outcome))
-        }
+        ControlCommand::Reload { target, pid: None } => reload(&client(&target)),
+        ControlCommand::Reload { target, pid: Some(pid) } => reload_process(&target, pid),
         ControlCommand::Stop { target } => stop(&client(&target)),
     };
     match result {
@@ -229,6 +228,25 @@ fn real_server(args: &RealServerArgs, word: &str) -> Result<u8, Failure> {
     let path = format!("/v1/real-servers/{}/{word}", encode(&args.real_server));
     let order = RealServerOrder { virtual_server: args.virtual_server.clone() };
     command_with(&client(&args.target), &path, &order).and_then(|outcome| tell(&outcome))
+}
+
+fn reload(client: &Client) -> Result<u8, Failure> {
+    command_with(client, "/v1/reload", &()).and_then(|outcome| tell(&outcome))
+}
+
+/// The daemon with this number, by its sockets or by a signal.
+fn reload_process(target: &Target, pid: i32) -> Result<u8, Failure> {
+    let below = std::fs::read_dir(&target.control_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut clients = std::iter::once(target.control_dir.clone()).chain(below).map(|directory| Client::new(&directory));
+    if let Some(client) = clients.find(|client| client.daemon_pid() == Some(pid)) {
+        return reload(&client);
+    }
+    if let Err(error) = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP) {
+        eprintln!("holdfast: process {pid} cannot be told: {}", error.desc());
+        return Ok(EXIT_NOT_RUNNING);
+    }
+    writeln!(io::stdout(), "process {pid} has no control sockets here: told by SIGHUP, its log says what came of it")?;
+    Ok(0)
 }
 
 fn stop(client: &Client) -> Result<u8, Failure> {

@@ -334,8 +334,11 @@ pub struct CountPanics(pub Handle);
 impl Drop for CountPanics {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.counters.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("a task of the control sockets panicked; the others go on");
+            let panics = self.0.counters.panics.fetch_add(1, Ordering::Relaxed) + 1;
+            // The first, and then ever more seldom: whoever can cause one can cause a million.
+            if panics.is_power_of_two() {
+                tracing::error!(panics, "a task of the control sockets panicked; the others go on");
+            }
         }
     }
 }

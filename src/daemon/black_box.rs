@@ -36,7 +36,8 @@ const PREFIX: &str = "blackbox-";
 /// Main's part of the black box.
 #[derive(Debug)]
 pub struct BlackBox {
-    directory: PathBuf,
+    /// `None`: nothing is written.
+    directory: Option<PathBuf>,
     transitions: Transitions,
     occasion: String,
     due: Option<Instant>,
@@ -55,8 +56,8 @@ pub struct Counters {
 }
 
 impl BlackBox {
-    /// Writes into this directory, which is made when it is needed.
-    pub fn new(directory: PathBuf) -> Self {
+    /// Writes into this directory, which is made when it is needed; without one only answers [`Self::record`].
+    pub fn new(directory: Option<PathBuf>) -> Self {
         Self {
             directory,
             transitions: Transitions::default(),
@@ -80,10 +81,15 @@ impl BlackBox {
     /// The vrrp process died or was killed.
     pub fn crashed(&mut self, how: &str) {
         self.not_before = Instant::now();
+        // A transition that waits for what follows it waits no longer, and is not what the file is for.
+        self.due = None;
         self.expect(format!("the vrrp process died: {how}"), self.not_before);
     }
 
     fn expect(&mut self, occasion: String, at: Instant) {
+        if self.directory.is_none() {
+            return;
+        }
         if self.due.is_none() {
             self.occasion = occasion;
         }
@@ -112,7 +118,8 @@ impl BlackBox {
             Err(error) => {
                 // Once: nobody is helped by a line for each transition.
                 if self.counters.failed == 0 {
-                    warn!("the black box cannot be written to {}: {error}", self.directory.display());
+                    let directory = self.directory.as_deref().unwrap_or(Path::new(""));
+                    warn!("the black box cannot be written to {}: {error}", directory.display());
                 }
                 self.counters.failed += 1;
             }
@@ -123,9 +130,9 @@ impl BlackBox {
     pub fn write(&mut self, recorder: &File, config: &VrrpConfig) {
         self.due = None;
         self.not_before = Instant::now() + PAUSE;
+        let Some(directory) = self.directory.clone() else { return };
         let occasion = std::mem::take(&mut self.occasion);
         let (record, recorder) = (self.frame(config, occasion), recorder.try_clone());
-        let directory = self.directory.clone();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let record = filled(record, &recorder?);
             save(&directory, &record)
@@ -276,7 +283,7 @@ mod tests {
     async fn transitions_make_one_file_and_a_crash_another_at_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let recorder = flight::create().expect("memfd");
-        let mut black_box = BlackBox::new(directory.path().join("made"));
+        let mut black_box = BlackBox::new(Some(directory.path().join("made")));
         let config = VrrpConfig::default();
         for n in 0..100 {
             let event = Event::StateChanged {
@@ -298,16 +305,30 @@ mod tests {
         black_box.finish(&recorder, &config).await;
         let read =
             |path: &PathBuf| -> Record { serde_json::from_slice(&fs::read(path).expect("there")).expect("a record") };
-        let mut written: Vec<_> = files(&black_box.directory).iter().map(read).collect();
+        let mut written: Vec<_> = files(&directory.path().join("made")).iter().map(read).collect();
         let occasions: Vec<_> = written.iter().map(|record| record.occasion.as_str()).collect();
         assert_eq!(occasions, ["the vrrp process died: signal 9", "VI_0 is MASTER"]);
         assert_eq!(written.remove(0).transitions.len(), 100);
     }
 
     #[tokio::test]
+    async fn a_crash_right_after_a_transition_is_what_the_file_is_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let recorder = flight::create().expect("memfd");
+        let mut black_box = BlackBox::new(Some(directory.path().to_owned()));
+        black_box.expect("VI_1 is MASTER".to_owned(), Instant::now() + AFTER);
+        black_box.crashed("signal 9");
+        black_box.turn().await;
+        black_box.write(&recorder, &VrrpConfig::default());
+        black_box.finish(&recorder, &VrrpConfig::default()).await;
+        let written = fs::read_to_string(&files(directory.path())[0]).expect("there");
+        assert!(written.contains("the vrrp process died: signal 9") && !written.contains("MASTER"), "{written}");
+    }
+
+    #[tokio::test]
     async fn a_directory_that_cannot_be_is_counted_and_nothing_else_happens() {
         let recorder = flight::create().expect("memfd");
-        let mut black_box = BlackBox::new(PathBuf::from("/proc/no/such/directory"));
+        let mut black_box = BlackBox::new(Some(PathBuf::from("/proc/no/such/directory")));
         for _ in 0..3 {
             black_box.crashed("x");
             black_box.turn().await;

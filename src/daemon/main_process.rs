@@ -304,7 +304,7 @@ impl MainProcess {
             killed_stuck: false,
             former: FormerAddresses::default(),
             maintenance: control.is_in_maintenance(),
-            black_box: BlackBox::new(control.directory().to_owned()),
+            black_box: BlackBox::new(control.directory().map(std::path::Path::to_owned)),
             control,
             untidy: false,
             vrrp_pid_path,

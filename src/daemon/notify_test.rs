@@ -20,6 +20,7 @@ use crate::notify::email;
 use crate::notify::node::Node;
 use crate::notify::notice::{About, Notice, What};
 use crate::notify::outbox::Failure;
+use crate::notify::said::Said;
 use crate::notify::webhook::{self, Clients};
 
 /// Exit code: a target did not take it, or could not.
@@ -67,7 +68,7 @@ async fn test(config: &Config) -> anyhow::Result<u8> {
     let mut targets = 0;
     if let Some(mail) = &notify.email {
         targets += 1;
-        let result = email::send(mail, &node, &[Arc::new(notice.clone())]).await;
+        let result = email::send(mail, &node, &[Arc::new(notice.clone())], &mut Said::default()).await;
         let taken = format!("{}:{} took a mail for {}", mail.host, mail.port, mail.to.join(", "));
         say("e-mail", result.map(|()| taken).map_err(reason))?;
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use super::words::{command, either, script};
 use super::{Host, global};
 use crate::checkers::config::{CheckerConfig, HttpVersion, Probe, Target};
 use crate::checkers::report::Health;
-use crate::conf::config::Config;
+use crate::conf::config::{Config, in_order};
 use crate::ipvs::config::{GroupEntry, RealServerConfig, SchedulerFlags, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::{AdminState, RealServerName};
 use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot, VirtualServerSnapshot};
@@ -29,24 +30,70 @@ fn all(config: &Config, snapshot: &Snapshot, host: &Host<'_>, out: &mut String) 
     if !config.balancer.groups.is_empty() {
         writeln!(out, " ------< Virtual server group >------")?;
     }
-    for (name, group) in &config.balancer.groups {
+    for (name, group) in in_order(&config.order.virtual_server_groups, &config.balancer.groups) {
         self::group(name, &group.entries, out)?;
     }
-    for shown in &snapshot.virtual_servers {
-        if let Some(server) = config.balancer.services.get(&shown.id) {
-            virtual_server(server, shown, host, out)?;
-        }
+    let shown: BTreeMap<_, _> = snapshot.virtual_servers.iter().map(|server| (&server.id, server)).collect();
+    let services = in_order(&config.order.virtual_servers, &config.balancer.services);
+    let services: Vec<_> = services.filter_map(|(id, server)| Some((*shown.get(id)?, server))).collect();
+    for (shown, server) in &services {
+        virtual_server(server, shown, host, out)?;
     }
     writeln!(out, "------< Health checkers >------")?;
-    for shown in &snapshot.virtual_servers {
-        let Some(server) = config.balancer.services.get(&shown.id) else { continue };
+    for (shown, server) in &services {
         for (real, found) in pairs(server, shown) {
             for (checker, found) in real.checkers.iter().zip(&found.checkers) {
                 checker_of(shown, server, real, checker, &found.health, host, out)?;
             }
         }
     }
+    file_checkers(config, &services, out)
+}
+
+/// They come last, and then the files.
+fn file_checkers(
+    config: &Config,
+    services: &[(&VirtualServerSnapshot, &VirtualServerConfig)],
+    out: &mut String,
+) -> fmt::Result {
+    let mut tracked: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (shown, server) in services {
+        for (real, found) in pairs(server, shown) {
+            for (checker, found) in real.checkers.iter().zip(&found.checkers) {
+                let Probe::File(file) = &checker.probe else { continue };
+                let who = format!(
+                    "{} -> [{}]:{}:{}",
+                    shown.id,
+                    real.address.ip,
+                    protocol(shown, server.protocol),
+                    real.address.port
+                );
+                writeln!(out, " {who}\n   Enabled = {}", either(shown.checks_paused, "no", "yes"))?;
+                found_by(&found.health, out)?;
+                writeln!(out, "   Log all failures = {}", either(checker.log_all_failures, "yes", "no"))?;
+                writeln!(out, "   Keepalive method = FILE_CHECK\n     Tracked file = {}", file.file)?;
+                let weight = format!("{who}, weight {}{}", file.weight, either(file.reverse, " reverse", ""));
+                tracked.entry(&file.file).or_default().push(weight);
+            }
+        }
+    }
+    let mut head = Some("------< Checker track files >------\n");
+    for (name, file) in in_order(&config.order.files, &config.balancer.files) {
+        let Some(by) = tracked.get(name.as_str()) else { continue };
+        write!(out, "{}", head.take().unwrap_or_default())?;
+        writeln!(out, " Track file = {name}\n   File = {}\n   Tracking instances :", file.path.display())?;
+        for who in by {
+            writeln!(out, "     {who}")?;
+        }
+    }
     Ok(())
+}
+
+/// What a checker last found.
+fn found_by(health: &Health, out: &mut String) -> fmt::Result {
+    let weight = if let Health::Up { weight } = health { *weight } else { 0 };
+    writeln!(out, "   Up = {}", either(matches!(health, Health::Up { .. }), "yes", "no"))?;
+    writeln!(out, "   Current weight = {weight}")
 }
 
 /// What is configured, with what is known of it.
@@ -223,7 +270,7 @@ fn checker_of(
     host: &Host<'_>,
     out: &mut String,
 ) -> fmt::Result {
-    // keepalived has these among the tracked files of a real server.
+    // These come later.
     if matches!(checker.probe, Probe::File(_)) {
         return Ok(());
     }
@@ -231,7 +278,7 @@ fn checker_of(
     let protocol = protocol(shown, server.protocol);
     writeln!(out, " {} -> [{}]:{protocol}:{}", shown.id, real.address.ip, real.address.port)?;
     writeln!(out, "   Enabled = {}", either(shown.checks_paused, "no", "yes"))?;
-    writeln!(out, "   Up = {}", either(matches!(health, Health::Up { .. }), "yes", "no"))?;
+    found_by(health, out)?;
     writeln!(out, "   Alpha = {}", either(checker.alpha, "yes", "no"))?;
     writeln!(out, "   Delay loop = {} us", schedule.delay_loop.as_micros())?;
     writeln!(out, "   Warmup = {} us", schedule.warmup.as_micros())?;
@@ -256,6 +303,15 @@ fn checker_of(
             writeln!(out, "   Keepalive method = {kind}, http protocol {version}")?;
             for url in http.urls.iter() {
                 writeln!(out, "   Checked url = {}", url.path)?;
+                if let Some(digest) = url.digest {
+                    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                    writeln!(out, "     digest = {digits}")?;
+                }
+                writeln!(out, "     HTTP Status Code(s)")?;
+                for (first, last) in &url.status {
+                    let last = if first == last { String::new() } else { format!("-{last}") };
+                    writeln!(out, "       {first}{last}")?;
+                }
             }
             Ok(())
         }

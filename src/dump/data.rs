@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::words::{address, command, either, moment, script, seconds};
 use super::{Facts, global};
+use crate::conf::config::in_order;
 use crate::notify::config::NotifyScripts;
 use crate::trackers::config::{ParameterMatch, ProcessPattern};
 use crate::trackers::process::ProcessCount;
@@ -247,7 +248,7 @@ fn groups(facts: &Facts<'_>, out: &mut String) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "------< VRRP Sync groups >------")?;
-    for (name, group) in &facts.config.vrrp.groups {
+    for (name, group) in in_order(&facts.config.order.groups, &facts.config.vrrp.groups) {
         let members = || group.members.iter().filter_map(|member| facts.snapshot.instances.get(member));
         let count = |state| members().filter(|member| member.state == state).count();
         let (faults, waiting) = (count(StateName::Fault), count(StateName::Init));
@@ -275,7 +276,7 @@ fn groups(facts: &Facts<'_>, out: &mut String) -> fmt::Result {
 /// The instances that track something: `     VI_1, weight 5 reverse`.
 fn tracking(facts: &Facts<'_>, key: &TrackerKey, out: &mut String) -> fmt::Result {
     writeln!(out, "   Tracking instances :")?;
-    for (name, config) in &facts.config.vrrp.instances {
+    for (name, config) in in_order(&facts.config.order.instances, &facts.config.vrrp.instances) {
         for track in config.tracks.iter().filter(|track| track.tracker == *key) {
             writeln!(out, "     {name}, weight {}{}", track.weight, either(track.reverse, " reverse", ""))?;
         }
@@ -284,7 +285,8 @@ fn tracking(facts: &Facts<'_>, key: &TrackerKey, out: &mut String) -> fmt::Resul
 }
 
 fn scripts(facts: &Facts<'_>, table: &TrackTable, out: &mut String) -> fmt::Result {
-    let keys = facts.config.scripts.iter().map(|(name, config)| (TrackerKey::Script(name.clone()), name, config));
+    let all = in_order(&facts.config.order.scripts, &facts.config.scripts);
+    let keys = all.map(|(name, config)| (TrackerKey::Script(name.clone()), name, config));
     let mut head = Some("------< VRRP Scripts >------\n");
     // One that nobody tracks is never run, and keepalived knows it no more.
     for (key, name, config) in keys.filter(|(key, ..)| table.knows(key)) {
@@ -309,7 +311,7 @@ fn scripts(facts: &Facts<'_>, table: &TrackTable, out: &mut String) -> fmt::Resu
 
 fn files(facts: &Facts<'_>, table: &TrackTable, out: &mut String) -> fmt::Result {
     let mut head = Some("------< VRRP Track files >------\n");
-    for (name, config) in &facts.config.files {
+    for (name, config) in in_order(&facts.config.order.files, &facts.config.files) {
         write!(out, "{}", head.take().unwrap_or_default())?;
         let key = TrackerKey::File(name.clone());
         writeln!(out, " Track file = {name}\n   File = {}", config.path.display())?;
@@ -323,7 +325,7 @@ fn files(facts: &Facts<'_>, table: &TrackTable, out: &mut String) -> fmt::Result
 
 fn processes(facts: &Facts<'_>, table: &TrackTable, out: &mut String) -> fmt::Result {
     let mut head = Some("------< VRRP Track processes >------\n");
-    for (name, config) in &facts.config.processes {
+    for (name, config) in in_order(&facts.config.order.processes, &facts.config.processes) {
         let key = TrackerKey::Process(name.clone());
         if !table.knows(&key) {
             continue;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::words::{address, command};
 use super::{Facts, state_number};
 use crate::command::Command;
+use crate::conf::config::in_order;
 use crate::trackers::config::{ParameterMatch, ProcessConfig, ProcessPattern};
 use crate::vrrp::config::{AddressConfig, Auth, InstanceConfig, TrackerKey};
 use crate::vrrp::event::TrackerStatus;
@@ -311,7 +312,8 @@ struct Process {
 
 fn processes(facts: &Facts<'_>) -> Vec<Process> {
     let statuses: BTreeMap<_, _> = facts.snapshot.trackers.iter().map(|(key, status)| (key, *status)).collect();
-    let tracked = facts.config.processes.iter().filter_map(|(name, config)| {
+    let all = in_order(&facts.config.order.processes, &facts.config.processes);
+    let tracked = all.filter_map(|(name, config)| {
         let key = TrackerKey::Process(name.clone());
         let status = *statuses.get(&key)?;
         let mut tracks = facts.config.vrrp.instances.values().flat_map(|instance| &instance.tracks);

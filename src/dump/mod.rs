@@ -20,7 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::command::Command;
-use crate::conf::config::Config;
+use crate::conf::config::{Config, in_order};
 use crate::notify::config::EmailConfig;
 use crate::trackers::process::ProcessCount;
 use crate::vrrp::event::StateName;
@@ -67,12 +67,12 @@ impl fmt::Debug for Host<'_> {
 }
 
 impl<'a> Facts<'a> {
-    /// The instances of which both the configuration and the vrrp process know.
+    /// The instances of which both the configuration and the vrrp process know, in the order of the file.
     fn instances(
         &self,
     ) -> impl Iterator<Item = (&'a str, &'a crate::vrrp::config::InstanceConfig, &'a InstanceSnapshot)> {
         let shown = &self.snapshot.instances;
-        let all = self.config.vrrp.instances.iter();
+        let all = in_order(&self.config.order.instances, &self.config.vrrp.instances);
         all.filter_map(move |(name, config)| Some((name.as_str(), config, shown.get(name)?)))
     }
 

@@ -230,9 +230,10 @@ impl Balancer {
             return;
         };
         let up = matches!(health, Health::Up { .. });
-        let reason = match &health {
-            Health::Up { .. } => None,
-            Health::Down { reason } => Some(reason.clone()),
+        let (reason, finding) = match &health {
+            Health::Up { weight: 0 } => (None, "succeeded".to_owned()),
+            Health::Up { weight } => (None, format!("succeeded, adds {weight} to the weight")),
+            Health::Down { reason } => (Some(reason.clone()), reason.clone()),
         };
         let was_fit = real.fit;
         match real.record(index, health.clone()) {
@@ -240,13 +241,12 @@ impl Balancer {
             Some(before) if before == health => return,
             Some(before) if matches!(before, Health::Up { .. }) != up => {
                 let decisive = real.is_fit() != was_fit;
-                let (virtual_server, reason) = (id.clone(), reason.clone());
+                let virtual_server = id.clone();
                 let event = Event::Checker { virtual_server, real_server: name, kind, up, reason, decisive };
                 self.effects.push_back(Effect::Emit(event));
             }
             Some(_) => {}
         }
-        let finding = reason.unwrap_or_else(|| "succeeded".to_owned());
         self.settle(now, &id, &Cause::Checker { real_server: name, kind, finding });
     }
 

@@ -76,9 +76,12 @@ pub struct ServiceRow {
     pub good: bool,
     /// A word on what is not.
     pub remark: String,
+    /// Why the master took the server out, or in again, as it logged it.
+    pub cause: Option<String>,
 }
 
-const SERVICE_HEAD: [&str; 7] = ["what happened", "to", "seen after ms", "bound ms", "lost", "verdict", "spread"];
+const SERVICE_HEAD: [&str; 8] =
+    ["what happened", "to", "seen after ms", "bound ms", "lost", "verdict", "spread", "why"];
 
 /// The table of real servers as text.
 pub fn render_services(rows: &[ServiceRow]) -> String {
@@ -94,6 +97,7 @@ pub fn render_services(rows: &[ServiceRow]) -> String {
             format!("{} of {}", row.lost, row.requests),
             format!("{verdict}{remark}"),
             row.spread.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", "),
+            row.cause.clone().unwrap_or_default(),
         ]);
     }
     table(&cells, 2..5)
@@ -243,18 +247,20 @@ crash          a   -                      -       3590          3609  718 of 900
             spread: BTreeMap::from([("web2".to_owned(), 100), ("web3".to_owned(), 99)]),
             good: true,
             remark: String::new(),
+            cause: Some("connection refused".to_owned()),
         };
         let bad = ServiceRow {
             detect: None,
+            cause: None,
             spread: BTreeMap::new(),
             good: false,
             remark: "not seen".to_owned(),
             ..row.clone()
         };
         let expected = "\
-what happened  to    seen after ms  bound ms      lost  verdict           spread
--------------  ----  -------------  --------  --------  ----------------  -----------------
-port closed    web1           1034      3500  3 of 400  ok                web2 100, web3 99
+what happened  to    seen after ms  bound ms      lost  verdict           spread             why
+-------------  ----  -------------  --------  --------  ----------------  -----------------  ------------------
+port closed    web1           1034      3500  3 of 400  ok                web2 100, web3 99  connection refused
 port closed    web1              -      3500  3 of 400  FAILED, not seen
 ";
         assert_eq!(render_services(&[row, bad]), expected);

@@ -148,6 +148,8 @@ impl Scene {
         let mut row = self.measure(cluster, what, at, name)?;
         row.detect = seen.then(|| if serves { passed } else { passed.saturating_sub(QUIET) });
         row.good = seen && spread.contains_key(name) == serves && row.lost == 0 && lost_after == 0;
+        let real = self.real(cluster, self.number).map(|(real, _)| named(&real));
+        row.cause = real.and_then(|real| cluster.world.real_server_cause(&self.master, &real, at));
         row.spread = spread;
         Ok(row)
     }
@@ -196,8 +198,7 @@ impl Scene {
         let reals: Vec<(RealServer, RealHost)> =
             numbers.iter().filter_map(|number| self.real(cluster, *number)).collect();
         let bound = reals.iter().map(|(real, _)| real.reaction).max().unwrap_or_default();
-        let names: Vec<String> =
-            reals.iter().map(|(real, _)| format!("[{}]:tcp:{}", real.address, real.port)).collect();
+        let names: Vec<String> = reals.iter().map(|(real, _)| named(real)).collect();
         let master = self.master.clone();
         let said = |world: &super::world::World| {
             let since = names.iter().map(|name| world.real_server_since(&master, name, serves));
@@ -217,6 +218,7 @@ impl Scene {
         row.detect = detected.map(|detected| detected - at);
         row.bound = Some(bound + TOLERANCE);
         row.spread = spread;
+        row.cause = names.first().and_then(|name| cluster.world.real_server_cause(&self.master, name, at));
         row.good = seen && right && lost_after == 0 && row.detect <= row.bound;
         if !seen {
             row.remark = "not seen".to_owned();
@@ -241,6 +243,7 @@ impl Scene {
             spread: BTreeMap::new(),
             good: true,
             remark: String::new(),
+            cause: None,
         })
     }
 
@@ -256,4 +259,9 @@ impl Scene {
         let real = services.iter().flat_map(|s| &s.real_servers).find(|real| real.address == host.address)?;
         Some((real.clone(), host.clone()))
     }
+}
+
+/// A real server as log lines have it.
+fn named(real: &RealServer) -> String {
+    format!("[{}]:tcp:{}", real.address, real.port)
 }

@@ -77,6 +77,8 @@ pub struct World {
     announced: BTreeMap<(String, String), Instant>,
     /// What a node last said of a real server: whether it serves, and when that was.
     real_servers: BTreeMap<(String, String), (bool, Instant)>,
+    /// Why each node last took one in or out, or changed its weight.
+    real_causes: BTreeMap<(String, String), (Option<String>, Instant)>,
     /// The timeline.
     pub entries: Vec<Entry>,
 }
@@ -120,6 +122,7 @@ impl World {
             adverts: BTreeMap::new(),
             announced: BTreeMap::new(),
             real_servers: BTreeMap::new(),
+            real_causes: BTreeMap::new(),
             entries: Vec::new(),
         }
     }
@@ -141,7 +144,15 @@ impl World {
                     let what = if serves { "serves" } else { "is out" };
                     let why = cause(&text).map(|cause| format!(": {cause}")).unwrap_or_default();
                     self.note(at, &node, format!("{real_server} {what}{why}"));
-                    self.real_servers.insert((node.clone(), real_server.to_owned()), (serves, at));
+                    let key = (node.clone(), real_server.to_owned());
+                    self.real_servers.insert(key.clone(), (serves, at));
+                    self.real_causes.insert(key, (cause(&text), at));
+                }
+                if let Some((real_server, weight)) = weight_change(&text) {
+                    let cause = cause(&text);
+                    let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+                    self.note(at, &node, format!("{real_server} has weight {weight}{why}"));
+                    self.real_causes.insert((node.clone(), real_server.to_owned()), (cause, at));
                 }
                 if let Some((instance, state)) = state_change(&text) {
                     let cause = cause(&text);
@@ -298,6 +309,12 @@ impl World {
         (*now == serves).then_some(*at)
     }
 
+    /// Why a node changed a real server last, if it has since then and its daemon tells.
+    pub fn real_server_cause(&self, node: &str, real_server: &str, since: Instant) -> Option<String> {
+        let (cause, at) = self.real_causes.get(&(node.to_owned(), real_server.to_owned()))?;
+        cause.clone().filter(|_| *at >= since)
+    }
+
     /// Of one probe's requests that were started in this window: how often each server answered, and how many went
     /// unanswered.
     pub fn answers(&self, probe: usize, from: Instant, to: Instant) -> (BTreeMap<String, usize>, usize) {
@@ -330,6 +347,14 @@ fn real_server_change(line: &str) -> Option<(&str, bool)> {
         let (_, rest) = line.split_once(&format!("{word} service "))?;
         Some((rest.split(' ').next()?, serves))
     })
+}
+
+/// Reads `Changing weight from 1 to 0 for active service [192.0.2.7]:tcp:80 of VS …`: the real server and its new weight.
+fn weight_change(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once("Changing weight from ")?;
+    let (_, weight) = rest.split(" for ").next()?.split_once(" to ")?;
+    let (_, rest) = rest.split_once(" service ")?;
+    Some((rest.split(' ').next()?, weight))
 }
 
 /// Milliseconds for people: whole ones.
@@ -417,12 +442,21 @@ mod tests {
         world.handle(Happening::Line { node: "a".to_owned(), at: t0, text });
         assert_eq!(world.real_server_since("a", "[10.0.0.7]:tcp:80", false), Some(t0));
         assert_eq!(world.real_server_since("a", "[10.0.0.7]:tcp:80", true), None);
+        let why = |world: &World, since| world.real_server_cause("a", "[10.0.0.7]:tcp:80", since);
+        assert_eq!(why(&world, t0).as_deref(), Some("started"));
+        let later = t0 + Duration::from_secs(1);
+        assert_eq!(why(&world, later), None, "not since then");
+        let weight =
+            "Changing weight from 1 to 0 for active service [10.0.0.7]:tcp:80 of VS [10.0.0.1]:tcp:80 cause=\"a b\"";
+        world.handle(Happening::Line { node: "a".to_owned(), at: later, text: weight.to_owned() });
+        assert_eq!(why(&world, later).as_deref(), Some("a b"));
         let told: Vec<_> = world.entries.iter().map(|e| e.what.as_str()).collect();
         let expected = [
             "VI_1 is MASTER",
             "10.0.0.1 answers from web1",
             "10.0.0.1 answers from web2",
             "[10.0.0.7]:tcp:80 is out: started",
+            "[10.0.0.7]:tcp:80 has weight 0: a b",
         ];
         assert_eq!(told, expected);
         assert_eq!(world.picture(), picture);

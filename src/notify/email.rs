@@ -20,6 +20,7 @@ use super::config::{EmailConfig, SmtpTls};
 use super::node::{Node, rfc3339};
 use super::notice::Notice;
 use super::outbox::{Deliver, Failure, Then};
+use super::said::{Said, more};
 use super::{secret, with_sources};
 
 /// A whole mail takes a few steps, each of which may take the configured time; a server that is slow in all of them is
@@ -39,12 +40,14 @@ pub struct EmailTarget {
     settings: EmailSettings,
     /// First and last notice of the mail that was tried last: it is tried again as it was.
     tried: Option<(u64, u64)>,
+    /// Recipients that were refused.
+    said: Said,
 }
 
 impl EmailTarget {
     /// Connects when there is something to send.
     pub fn new(settings: EmailSettings) -> Self {
-        Self { settings, tried: None }
+        Self { settings, tried: None, said: Said::default() }
     }
 
     /// How many of those that wait go into the next mail.
@@ -67,7 +70,7 @@ impl Deliver for EmailTarget {
         let (config, node) = &*settings;
         let count = self.take(batch, config.digest);
         let notices = batch.get(..count).unwrap_or(batch);
-        send(config, node, notices).await.map(|()| count)
+        send(config, node, notices, &mut self.said).await.map(|()| count)
     }
 }
 
@@ -79,17 +82,17 @@ fn again(reason: String) -> Failure {
 ///
 /// # Errors
 /// It was not taken, by anybody.
-pub async fn send(config: &EmailConfig, node: &Node, notices: &[Arc<Notice>]) -> Result<(), Failure> {
+pub async fn send(config: &EmailConfig, node: &Node, notices: &[Arc<Notice>], said: &mut Said) -> Result<(), Failure> {
     let Some(mail) = message(config, node, notices).map_err(|reason| Failure { reason, then: Then::GiveUp })? else {
         return Ok(());
     };
     let transport = transport(config, node).await.map_err(again)?;
     let limit = config.timeout.saturating_mul(STEPS);
-    let sent = tokio::time::timeout(limit, deliver(&transport, &mail)).await;
+    let sent = tokio::time::timeout(limit, deliver(&transport, &mail, said)).await;
     sent.unwrap_or_else(|_| Err(again(format!("the mail server {} does not answer", config.host))))
 }
 
-async fn deliver(transport: &Transport, mail: &Message) -> Result<(), Failure> {
+async fn deliver(transport: &Transport, mail: &Message, said: &mut Said) -> Result<(), Failure> {
     let error = match transport.send_raw(mail.envelope(), &mail.formatted()).await {
         Ok(_) => return Ok(()),
         Err(error) => error,
@@ -109,10 +112,20 @@ async fn deliver(transport: &Transport, mail: &Message) -> Result<(), Failure> {
         };
         match transport.send_raw(&envelope, &mail.formatted()).await {
             Ok(_) => taken = true,
-            Err(error) => tracing::warn!("e-mail: {to} is refused: {}", with_sources(&error)),
+            Err(error) => {
+                let words = format!("e-mail: {to} is refused: {}", with_sources(&error));
+                if let Some(unsaid) = said.news(now(), &words) {
+                    tracing::warn!("{words}{}", more(unsaid));
+                }
+            }
         }
     }
     if taken { Ok(()) } else { Err(Failure { reason: with_sources(&error), then: Then::GiveUp }) }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 async fn transport(config: &EmailConfig, node: &Node) -> Result<Transport, String> {

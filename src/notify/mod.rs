@@ -1,7 +1,7 @@
 //! Telling people: notify scripts, FIFOs, e-mail, webhooks.
 //!
 //! Pure: [`plan`] (which scripts an event asks for), [`notice`] (what is told, and its words), [`render`] (what webhooks
-//! send), [`sign`], [`address`], [`node`], [`config`]. Shells: [`script`] runs scripts in order; [`outbox`] is the queue
+//! send), [`sign`], [`address`], [`node`], [`said`], [`config`]. Shells: [`script`] runs scripts in order; [`outbox`] is the queue
 //! of one target, [`fifo`], [`email`] and [`webhook`] deliver what is in it; [`secret`] reads passwords.
 
 pub mod address;
@@ -13,6 +13,7 @@ pub mod notice;
 pub mod outbox;
 pub mod plan;
 pub mod render;
+pub mod said;
 pub mod script;
 pub mod secret;
 pub mod sign;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::notice::Notice;
+use super::said::{Said, more};
 
 /// Notices that wait for one target.
 pub const BOUND: usize = 10_000;
@@ -222,8 +223,11 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
         task.spawn(work(shared.clone(), make()));
         match task.join_next().await {
             Some(Err(lost)) if lost.is_panic() => {
-                shared.panics.fetch_add(1, Ordering::Relaxed);
-                error!("{}: a defect in this program ended its task, which is begun again: {lost}", shared.name);
+                let panics = shared.panics.fetch_add(1, Ordering::Relaxed) + 1;
+                if panics.is_power_of_two() {
+                    let name = &shared.name;
+                    error!(panics, "{name}: a defect in this program ended its task, which is begun again: {lost}");
+                }
                 // The notice that it stumbled over would make it stumble again.
                 if let Some(first) = shared.batch().first() {
                     let lost = shared.done(first.sequence);
@@ -238,6 +242,7 @@ async fn keep_going<D: Deliver>(shared: Arc<Shared>, make: impl Fn() -> D) {
 
 async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
     let mut pause = FIRST_RETRY;
+    let mut said = Said::default();
     loop {
         let batch = shared.batch();
         if batch.is_empty() {
@@ -252,7 +257,7 @@ async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
             Ok(count) => {
                 let sent = shared.done(last_of(count.clamp(1, batch.len())));
                 shared.sent.fetch_add(sent, Ordering::Relaxed);
-                if shared.complaint().take().is_some() {
+                if shared.complaint().take().is_some() && said.news(now(), "").is_some() {
                     info!("{}: delivering again", shared.name);
                 }
                 pause = FIRST_RETRY;
@@ -262,14 +267,18 @@ async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
                 if then == Then::GiveUp {
                     let given_up = shared.done(last_of(1));
                     let failed = shared.failed.fetch_add(given_up, Ordering::Relaxed) + given_up;
-                    warn!(failed, "{}: {reason}: given up", shared.name);
+                    if let Some(unsaid) = said.news(now(), &format!("given up: {reason}")) {
+                        warn!(failed, "{}: {reason}: given up{}", shared.name, more(unsaid));
+                    }
                     pause = FIRST_RETRY;
                     continue;
                 }
                 shared.retried.fetch_add(1, Ordering::Relaxed);
                 let known = shared.complaint().replace(reason.clone());
-                if known.as_ref() != Some(&reason) {
-                    warn!("{}: {reason}: will be tried again", shared.name);
+                if known.as_ref() != Some(&reason)
+                    && let Some(unsaid) = said.news(now(), &reason)
+                {
+                    warn!("{}: {reason}: will be tried again{}", shared.name, more(unsaid));
                 }
                 match then {
                     Then::RetryAfter(time) => time.min(Duration::from_secs(300)),
@@ -286,6 +295,11 @@ async fn work(shared: Arc<Shared>, mut target: impl Deliver) {
             wait_or_stop(&shared, wait).await;
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// A pause that the beginning of the end cuts short; new notices do not.

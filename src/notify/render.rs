@@ -79,17 +79,21 @@ pub fn generic(node: &Node, notice: &Notice) -> Value {
 /// A CloudEvent in structured mode.
 pub fn cloud_event(node: &Node, notice: &Notice) -> Value {
     let (kind, name, _) = subject(&notice.about);
-    json!({
+    let mut event = json!({
         "specversion": "1.0",
         "id": node.key(notice),
         "source": format!("holdfast://{}", node.host),
         "type": format!("holdfast.{kind}.{}", notice.what.word().to_lowercase()),
-        "subject": name,
         "time": rfc3339(notice.at),
         "datacontenttype": "application/json",
         "sequence": format!("{:020}", notice.sequence),
         "data": generic(node, notice),
-    })
+    });
+    // It may be missing, not empty.
+    if let (Some(event), false) = (event.as_object_mut(), name.is_empty()) {
+        event.insert("subject".to_owned(), json!(name));
+    }
+    event
 }
 
 /// Slack's incoming webhook.
@@ -131,6 +135,11 @@ pub fn teams(node: &Node, notice: &Notice) -> Value {
     })
 }
 
+/// As many characters as a service takes.
+fn clip(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 /// PagerDuty's Events API v2: what is bad triggers, what is good resolves it.
 pub fn pager_duty(node: &Node, notice: &Notice, routing_key: &str) -> Value {
     let (action, severity) = match severity(notice) {
@@ -141,9 +150,10 @@ pub fn pager_duty(node: &Node, notice: &Notice, routing_key: &str) -> Value {
     json!({
         "routing_key": routing_key,
         "event_action": action,
-        "dedup_key": format!("holdfast/{}/{}", node.host, notice.about),
+        // Longer ones are refused.
+        "dedup_key": clip(&format!("holdfast/{}/{}", node.host, notice.about), 255),
         "payload": {
-            "summary": format!("{}: {notice}", node.router_id),
+            "summary": clip(&format!("{}: {notice}", node.router_id), 1024),
             "source": node.host,
             "severity": severity,
             "timestamp": rfc3339(notice.at),

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{
     Address, Cause, Check, DualMaster, Effect, Heard, Instance, Peer, Priority, RealServer, State, SyncGroup, Tracker,
-    VirtualServer,
+    Traffic, VirtualServer,
 };
 use super::time::Time;
 use crate::checkers::report::Health;
 use crate::conf::config::Config;
 use crate::ipvs::config::{RealServerConfig, VirtualServerConfig, VirtualServerId};
+use crate::ipvs::dataplane::Counters;
 use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot as BalancerSnapshot, VirtualServerSnapshot};
 use crate::ipvs::types::ForwardMethod;
 use crate::vrrp::config::{AddressConfig, InstanceConfig, Track, TrackerKey, Transport};
@@ -203,11 +204,45 @@ pub fn virtual_servers(
 ) -> Vec<VirtualServer> {
     let said: BTreeMap<&VirtualServerId, &VirtualServerSnapshot> =
         snapshot.iter().flat_map(|snapshot| &snapshot.virtual_servers).map(|server| (&server.id, server)).collect();
-    let show = |(id, config): (&VirtualServerId, &VirtualServerConfig)| VirtualServer {
-        able: able.get(id).copied(),
-        ..virtual_server(id, config, said.get(id).copied())
+    let show = |(id, config): (&VirtualServerId, &VirtualServerConfig)| {
+        let server = said.get(id).copied();
+        let mut shown = VirtualServer { able: able.get(id).copied(), ..virtual_server(id, config, server) };
+        if let (Some(snapshot), Some(server)) = (snapshot, server) {
+            carried(&mut shown, config, server, snapshot);
+        }
+        shown
     };
     config.balancer.services.iter().map(show).collect()
+}
+
+/// Adds what carries a virtual server, and what it has carried.
+fn carried(
+    shown: &mut VirtualServer,
+    config: &VirtualServerConfig,
+    server: &VirtualServerSnapshot,
+    snapshot: &BalancerSnapshot,
+) {
+    if !server.active {
+        return;
+    }
+    let is_ours = |key| snapshot.forwarder.services.contains_key(key);
+    shown.carrier = Some(if server.services.iter().any(is_ours) { "userspace" } else { "kernel" }.to_owned());
+    let of = |address| snapshot.carried_by(server, address);
+    for (real, config) in shown.real_servers.iter_mut().zip(&config.real_servers) {
+        real.traffic = of(config.address).map(|carried| traffic(carried.total, [carried.active, carried.inactive]));
+    }
+    let reals = config.real_servers.iter().map(|real| real.address);
+    let open = reals.chain(server.sorry_server).filter_map(of).fold([0, 0], |[active, inactive], carried| {
+        [carried.active.saturating_add(active), carried.inactive.saturating_add(inactive)]
+    });
+    shown.traffic = snapshot.carried(server).map(|total| traffic(total, open));
+}
+
+/// `open`: connections now, and those in a closing state.
+fn traffic(total: Counters, open: [u32; 2]) -> Traffic {
+    let Counters { connections, in_packets, out_packets, in_bytes, out_bytes, .. } = total;
+    let [active, inactive] = open.map(u64::from);
+    Traffic { connections, active, inactive, in_packets, out_packets, in_bytes, out_bytes }
 }
 
 fn virtual_server(

@@ -5,7 +5,7 @@
 //! dashboards and alerts made for them go on working without either. Virtual servers of the userspace forwarder are
 //! among them, which no exporter that reads the kernel's table can see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
@@ -406,14 +406,30 @@ fn mehdy(status: &Status, out: &mut Exposition) {
         for i in &status.instances {
             let vrid = i.vrid.to_string();
             // An address may be on two lines; a series may not.
-            let mut shown = BTreeMap::new();
-            for a in i.addresses.iter().filter(|a| a.excluded == excluded) {
-                shown.insert((a.interface.as_deref().unwrap_or(interface(i)), bare(a)), ());
-            }
-            for (on, address) in shown.into_keys() {
+            let addresses = i.addresses.iter().filter(|a| a.excluded == excluded);
+            let shown: BTreeSet<_> =
+                addresses.map(|a| (a.interface.as_deref().unwrap_or(interface(i)), bare(a))).collect();
+            for (on, address) in shown {
                 let labels = [("iname", i.name.as_str()), ("intf", on), ("vrid", &vrid), ("ip_address", address)];
                 out.sample(&labels, number(i.state));
             }
+        }
+    }
+    // That exporter runs a check of its own for each address. Here the checks of its instance are asked.
+    let name = "keepalived_exporter_check_script_status";
+    out.family(Kind::Gauge, name, "1 while all scripts that the address's instance tracks are good.");
+    for i in &status.instances {
+        let scripts: Vec<_> = i.priority.trackers.iter().filter(|t| t.tracker.starts_with("script ")).collect();
+        if scripts.is_empty() {
+            continue;
+        }
+        let good = scripts.iter().all(|t| t.status == "up");
+        let vrid = i.vrid.to_string();
+        let addresses = i.addresses.iter().filter(|a| !a.excluded);
+        let shown: BTreeSet<_> = addresses.map(|a| (a.interface.as_deref().unwrap_or(interface(i)), bare(a))).collect();
+        for (on, address) in shown {
+            let labels = [("iname", i.name.as_str()), ("intf", on), ("vrid", &vrid), ("ip_address", address)];
+            out.sample(&labels, u8::from(good));
         }
     }
     for (name, _, count) in COUNTED {

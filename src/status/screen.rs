@@ -3,7 +3,8 @@
 //! Pure. Whatever came from outside (names, reasons of checks) is shown without control characters.
 
 use super::model::{
-    Address, Effect, Event, Instance, Maintenance, Outcome, ProcessState, RealServer, State, Status, VirtualServer,
+    Address, Effect, Event, Instance, Maintenance, Outcome, ProcessState, RealServer, State, Status, Traffic,
+    VirtualServer,
 };
 use super::time::Time;
 
@@ -273,6 +274,18 @@ fn virtual_server(screen: &mut Screen, server: &VirtualServer) {
     if let Some(follows) = &server.follows {
         screen.plain("  ").put(Paint::Dim, &format!("follows {follows}")).end();
     }
+    if let Some(traffic) = &server.traffic {
+        let Traffic { active, connections, in_bytes, out_bytes, .. } = traffic;
+        let text = format!(
+            "{} connections now, {} in all, {}B in, {}B out",
+            quantity(*active),
+            quantity(*connections),
+            quantity(*in_bytes),
+            quantity(*out_bytes)
+        );
+        let by = server.carrier.as_deref().unwrap_or("?");
+        screen.plain("  ").put(Paint::Dim, &format!("{by}: ")).plain(&text).end();
+    }
     if server.panicking {
         screen.plain("  ").put(Paint::Bad, "nearly all real servers seem dead: this node suspects itself").end();
     }
@@ -306,8 +319,11 @@ fn real_server(screen: &mut Screen, server: &RealServer) {
         screen.put(Paint::Dim, &format!(" of {}", server.configured_weight));
     }
     screen.to(56);
+    if let Some(traffic) = &server.traffic {
+        screen.plain(&format!("{} now", quantity(traffic.active)));
+    }
     for (n, check) in server.checks.iter().enumerate() {
-        let between = if n == 0 { "" } else { "; " };
+        let between = if n == 0 && server.traffic.is_none() { "" } else { "; " };
         match (check.up, &check.reason) {
             (true, _) => screen.put(Paint::Dim, &format!("{between}{} ok", check.kind)),
             (false, Some(reason)) => screen.put(Paint::Bad, &format!("{between}{}: {reason}", check.kind)),
@@ -336,6 +352,14 @@ pub fn refusal(outcome: &Outcome) -> String {
     let text: String = outcome.message.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect();
     let meant = outcome.did_you_mean.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     format!("{}{meant}", text.trim_end())
+}
+
+/// A number in few characters: `950`, `1.2k`, `34M`.
+pub fn quantity(number: u64) -> String {
+    const UNITS: [(u64, char); 4] = [(1_000_000_000_000, 'T'), (1_000_000_000, 'G'), (1_000_000, 'M'), (1_000, 'k')];
+    let Some((unit, letter)) = UNITS.into_iter().find(|(unit, _)| number >= *unit) else { return number.to_string() };
+    let (whole, tenth) = (number / unit, number % unit / (unit / 10));
+    if whole < 10 && tenth > 0 { format!("{whole}.{tenth}{letter}") } else { format!("{whole}{letter}") }
 }
 
 /// A length of time in two units: `3 h 12 min`.

@@ -528,6 +528,11 @@ impl Process {
                 let mut snapshot = self.engine.snapshot_at(now);
                 snapshot.at = wall_clock();
                 snapshot.trackers_stale = self.main_watch.stale(now);
+                // Not what the kernel refused, or has not put there yet.
+                let there: BTreeSet<_> = self.monitor.table().all_addresses().collect();
+                for instance in snapshot.instances.values_mut() {
+                    instance.held.retain(|address| there.contains(address));
+                }
                 self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
             }
             ToVrrp::Failover { request, instance } => {

@@ -55,7 +55,7 @@ pub struct InstanceSnapshot {
     pub master_interval: AdvertInterval,
     /// Time until its next deadline: the next advert or announcement of a master, the end of a backup's patience.
     pub next_deadline: Option<Duration>,
-    /// The addresses that it has put on links, excluded ones too, in the order of the file.
+    /// The addresses that it holds and the kernel has, excluded ones too, in the order of the file.
     pub held: Vec<IpAddr>,
     /// Counters under keepalived's names and ours.
     pub counters: Counters,

@@ -52,10 +52,33 @@ fn a_web_cluster_survives() {
     for row in rows {
         assert_ne!(row["remark"], "not seen", "{row}");
     }
+    named_causes(rows);
     let rows = report["rows"].as_array().expect("rows");
     let masters: Vec<_> = rows.iter().map(|row| row["master"].as_str().unwrap_or("nobody")).collect();
     assert_eq!(masters, ["node-b", "node-a"], "{rows:?}");
     assert!(rows.iter().all(|row| row["settled"] == true), "{rows:?}");
+}
+
+/// What the master names as the cause of each fault of a real server and of its end.
+fn named_causes(rows: &[Value]) {
+    let http = |what: &str| format!("HTTP check of [192.168.20.11]:tcp:80: {what}");
+    let file = |what: &str| format!("FILE check of [192.168.20.11]:tcp:80: {what}");
+    let causes = [
+        http("connection refused by 192.168.20.11:80"),
+        http("succeeded"),
+        http("connect: no answer from 192.168.20.11:80 within 1s"),
+        http("succeeded"),
+        http("status 503 of http://192.168.20.11:80/"),
+        http("succeeded"),
+        file("succeeded, adds -1 to the weight"),
+        file("succeeded"),
+        http("connection refused by 192.168.20.11:80"),
+        http("succeeded"),
+    ];
+    assert_eq!(rows.len(), causes.len());
+    for (row, cause) in rows.iter().zip(causes) {
+        assert_eq!(row["cause"], cause.as_str(), "{row}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use holdfast::lab::director::{Daemon, Director};
+use holdfast::lab::director::{self, Daemon, Director};
 use holdfast::lab::frame::{Advert, Meaning};
 use holdfast::lab::host::Host;
 use holdfast::lab::lan::{self, Lan};
@@ -66,10 +66,11 @@ impl Node {
     }
 }
 
-/// The cluster. Dropping it after a panic prints every log and the wire.
+/// The cluster. Dropping it looks for the cause of each change of state; after a panic it prints every log and the wire.
 pub struct Rig {
     sniffers: Vec<Sniffer>,
     pub nodes: Vec<Director>,
+    makes: Vec<Make>,
     lans: Vec<Lan>,
     wires: Vec<Wire>,
 }
@@ -79,6 +80,7 @@ impl Rig {
     pub fn build(lans: usize, nodes: Vec<Node>) -> Self {
         let mut lans: Vec<_> = (0..lans).map(|n| Lan::new(&format!("switch{n}")).expect("a namespace")).collect();
         let mut directors = Vec::new();
+        let makes = nodes.iter().map(|node| node.make).collect();
         for (n, node) in nodes.into_iter().enumerate() {
             let host = Host::new(node.name).expect("a namespace");
             for (l, lan) in lans.iter_mut().enumerate() {
@@ -103,7 +105,7 @@ impl Rig {
             sniffers.push(Sniffer::start(lan, move |frame| tap.push(frame)).expect("a packet socket"));
             wires.push(wire);
         }
-        Self { sniffers, nodes: directors, lans, wires }
+        Self { sniffers, nodes: directors, makes, lans, wires }
     }
 
     /// Another machine on the first switch.
@@ -169,6 +171,8 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            let ours = self.nodes.iter().zip(&self.makes).filter(|(_, make)| **make == Make::Holdfast);
+            ours.for_each(|(node, _)| each_change_has_its_cause(node));
             return;
         }
         for node in &self.nodes {
@@ -197,6 +201,16 @@ impl Drop for Rig {
                 }
             }
         }
+    }
+}
+
+/// Every change of state, whatever test it is of, is told with its cause: one that nobody knows is a defect.
+fn each_change_has_its_cause(node: &Director) {
+    for line in node.log() {
+        let Some((instance, state)) = line.state_change() else { continue };
+        let cause = director::cause(&line.text).unwrap_or_default();
+        let is_known = !cause.is_empty() && !cause.to_lowercase().starts_with("unknown");
+        assert!(is_known, "{}: {instance} is {state}, and nobody knows why: {}", node.name(), line.text);
     }
 }
 

@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use holdfast::lab::director;
+
 /// For things that happen at once on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -86,6 +88,7 @@ impl Daemon {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.log.recv_timeout(left).unwrap_or_else(|e| panic!("no line with {words:?}: {e}"));
+            each_change_has_its_cause(&line);
             let last = line.contains(words);
             lines.push(line);
             if last {
@@ -107,6 +110,14 @@ impl Daemon {
             assert!(Instant::now() < deadline, "the daemon does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// One that nobody knows is a defect.
+fn each_change_has_its_cause(line: &str) {
+    if director::state_change(line).is_some() {
+        let cause = director::cause(line).unwrap_or_default();
+        assert!(!cause.is_empty() && !cause.to_lowercase().starts_with("unknown"), "nobody knows why: {line}");
     }
 }
 

@@ -75,6 +75,31 @@ fn the_same_of_the_same_configuration() {
     ];
     let differences = differences.concat();
     assert!(differences.is_empty(), "{differences:#?}");
+    // All of it in the order of the configuration, which is not that of the alphabet.
+    let names = |json: &Value| -> Vec<String> {
+        let all = json.as_array().expect("an array").iter();
+        all.map(|one| one["data"]["iname"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(&ours.json), names(&theirs.json));
+    assert!(!names(&ours.json).is_sorted(), "or this proves nothing");
+    let counted = |stats: &str| -> Vec<String> {
+        stats.lines().filter_map(|line| line.strip_prefix("VRRP Instance: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(counted(&ours.stats), counted(&theirs.stats));
+    assert_eq!(items(&ours.data), items(&theirs.data));
+}
+
+/// The sections and what each is about, in their order.
+fn items(data: &str) -> Vec<(String, String)> {
+    let mut items: Vec<(String, String)> = Vec::new();
+    for (section, item, _) in facts(data) {
+        // The lists of both: of states and other values there are tests of their own.
+        let item = (section, item.split([',', '=']).take(2).collect::<Vec<_>>().join("="));
+        if items.last() != Some(&item) {
+            items.push(item);
+        }
+    }
+    items
 }
 
 // ---- JSON -----------------------------------------------------------------------------------------------------------

@@ -167,3 +167,85 @@ fn the_last_transition_is_the_same_each_time() {
         assert_eq!(moments.len(), 1, "{moments:?} at {n}");
     }
 }
+
+/// Version 2 is the instances of version 1 in an object, and the processes: all of the names that programs look for, in
+/// keepalived's order.
+#[test]
+fn version_2_of_the_json_has_keepalived_s_names_in_their_order() {
+    needs_root!();
+    let config = |version: u8| {
+        // Both bounds, and a pattern with parameters: all names are there.
+        format!(
+            "global_defs {{\n json_version {version}\n}}\nvrrp_track_process shell {{\n process sleep 1000\n quorum 900\n quorum_max 1000\n weight 3\n}}\n\
+             vrrp_script chk {{\n script /bin/true\n interval 1\n}}\n{}",
+            INSTANCE.replace(
+                "priority 150",
+                "priority 150\n track_process {\n shell weight 4\n }\n track_script {\n chk\n }"
+            )
+        )
+    };
+    let written = |version: u8| {
+        let rig = start(&config(version));
+        let a = rig.node(0);
+        wait_until("JSON", || {
+            signal(a, 36);
+            read(a, "/tmp/keepalived.json").ends_with('\n')
+        });
+        read(a, "/tmp/keepalived.json")
+    };
+    let (one, two) = (written(1), written(2));
+    let names = |text: &str| -> Vec<String> {
+        let parts: Vec<&str> = text.split('"').collect();
+        let named = parts.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0].to_owned());
+        named.collect()
+    };
+    let order = include_str!("json_names.txt");
+    let section = |title: &str| -> Vec<&str> {
+        let (_, after) = order.split_once(&format!("# {title}\n")).expect("a section");
+        after.split('#').next().unwrap_or_default().split_whitespace().collect()
+    };
+    let (data, stats, process) = (section("data"), section("stats"), section("track_process"));
+    let (instance, processes) = two.rsplit_once("\"track_process\":[").expect("processes");
+    let (shown, counted) = instance.split_once("\"stats\":").expect("statistics");
+    let shown: Vec<String> =
+        names(shown).into_iter().filter(|name| !["vrrp", "data"].contains(&name.as_str())).collect();
+    // What is not configured is left out, as in keepalived; what is there is in its place.
+    let known: Vec<&str> = data.iter().copied().filter(|name| shown.iter().any(|one| one == name)).collect();
+    assert_eq!(shown, known);
+    for always in ["iname", "vrid", "state", "vips", "last_transition", "track_script", "track_process", "auth_type"] {
+        assert!(known.contains(&always), "{always}");
+    }
+    assert_eq!(names(counted), stats);
+    assert_eq!(names(processes), process);
+    // Version 1 has the same instances, in an array.
+    let names_of_one: Vec<String> = names(&one);
+    let of_two: Vec<String> = names(instance).into_iter().filter(|name| name != "vrrp").collect();
+    assert_eq!(names_of_one, of_two);
+    assert!(one.starts_with("[{\"data\":{") && two.starts_with("{\"vrrp\":[{\"data\":{"), "{one}{two}");
+}
+
+/// What the kernel refused is not there, whatever the instance's state says.
+#[test]
+fn an_address_that_the_kernel_refused_is_not_said_to_be_set() {
+    needs_root!();
+    let excluded = " virtual_ipaddress_excluded {\n 2001:db8::77/64\n }\n}\n";
+    let config = INSTANCE.trim_end().strip_suffix('}').expect("a block").to_owned() + excluded;
+    let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, config)]);
+    sh(rig.node(0), "echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6");
+    rig.start_all();
+    let a = rig.node(0);
+    wait_state(a, "VI_1", "MASTER");
+    let data = || {
+        signal(a, 36);
+        let json: serde_json::Value = serde_json::from_str(&read(a, "/tmp/keepalived.json")).unwrap_or_default();
+        json[0]["data"].clone()
+    };
+    wait_until("the other one is set", || data()["vips"][0] == "10.9.0.100/24 dev eth0 scope global set");
+    let refused = data()["evips"][0].as_str().expect("it is shown").to_owned();
+    assert!(refused.starts_with("2001:db8::77/64 dev eth0") && !refused.contains(" set"), "{refused}");
+    signal(a, 10);
+    wait_until("the text", || read(a, "/tmp/keepalived.data").contains("2001:db8::77/64"));
+    let text = read(a, "/tmp/keepalived.data");
+    let line = |address: &str| text.lines().find(|line| line.contains(address)).expect("a line").to_owned();
+    assert!(line("10.9.0.100").ends_with(" set") && !line("2001:db8::77").contains(" set"), "{text}");
+}

@@ -29,6 +29,7 @@ const CHILD: &str = "HOLDFAST_TEST_CHILD";
 fn child_entry() {
     if std::env::var_os(CHILD).is_some() {
         let options = ProcessOptions::from_standard_streams().expect("started by a test");
+        crate::crash::arm();
         std::process::exit(run(options));
     }
 }
@@ -40,6 +41,11 @@ pub struct FakeMain {
 
 impl FakeMain {
     pub fn start(namespace: &str, recorder: &File) -> Self {
+        Self::start_with(namespace, recorder, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn start_with(namespace: &str, recorder: &File, environment: &[(&str, &str)]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         // The test harness prints a line before the child's entry is reached: far behind the records.
         let mut recorder = recorder.try_clone().expect("descriptor");
@@ -50,6 +56,7 @@ impl FakeMain {
             .arg(exe)
             .args(["process::child_entry", "--exact", "--nocapture"])
             .env(CHILD, "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(recorder))
             .spawn()
@@ -59,8 +66,13 @@ impl FakeMain {
     }
 
     pub fn say(&mut self, message: &ToVrrp) {
-        let frame = ipc::encode(message).expect("encodes");
-        self.stream.as_mut().expect("open").write_all(&frame).expect("the child reads");
+        self.say_at_once(&[message]);
+    }
+
+    /// In one write, so that the child hears all in one turn.
+    pub fn say_at_once(&mut self, messages: &[&ToVrrp]) {
+        let frames: Vec<u8> = messages.iter().flat_map(|message| ipc::encode(message).expect("encodes")).collect();
+        self.stream.as_mut().expect("open").write_all(&frames).expect("the child reads");
     }
 
     pub fn hear(&mut self) -> FromVrrp {

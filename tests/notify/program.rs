@@ -111,6 +111,27 @@ fn a_reload_changes_targets_and_loses_nothing_that_waits() {
     assert_eq!(told("/all").len(), 3, "nobody asked to hear of masters again");
 }
 
+/// A service that takes nothing costs a line, not one for each event.
+#[test]
+fn a_receiver_that_refuses_everything_does_not_fill_the_log() {
+    needs_root!();
+    let mut rig = Rig::build(1, vec![Node::new("a", Make::Holdfast, "")]);
+    let host = rig.node(0).host();
+    let listener = host.run(|| TcpListener::bind("10.9.0.11:0").expect("a port"));
+    let receiver = Receiver::on(listener, |_, _| Mood::Status(422));
+    let config = format!("global_defs {{\nnotify_webhook all {{\nurl http://{}/\n}}\n}}\n", receiver.address)
+        + &Variant::V3.instance(0, 1, 100, "");
+    rig.node(0).write_file(holdfast::lab::director::CONFIG.as_ref(), &config).expect("a file");
+    rig.start_all();
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    rig.nodes[0].stop(PATIENCE).expect("it ends");
+    let counted = wait_line(rig.node(0), 0, "webhook all counters");
+    assert!(counted.contains("sent: 0") && counted.contains("failed: 3"), "{counted}");
+    let log = rig.node(0).log();
+    let said: Vec<_> = log.iter().filter(|line| line.text.contains("the answer is status 422: given up")).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
 #[test]
 fn notify_test_says_what_came_back() {
     let receiver = Receiver::start(|_, request| match &*request.path {

@@ -2,9 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+use openssl::ssl::{SslAcceptor, SslMethod};
+
+use crate::certificate::Identity;
 
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,10 @@ impl Request {
 type Decide = Box<dyn FnMut(usize, &Request) -> Mood + Send>;
 
 struct Shared {
+    /// It speaks TLS.
+    tls: Option<SslAcceptor>,
+    /// Handshakes that a client broke off.
+    refused: AtomicUsize,
     received: Mutex<Vec<Request>>,
     /// How many came, received or not.
     seen: Mutex<usize>,
@@ -60,12 +68,27 @@ impl Receiver {
         Self::on(TcpListener::bind("127.0.0.1:0").expect("a port"), decide)
     }
 
+    /// The same with TLS, as who this certificate says.
+    pub fn start_tls(identity: &Identity, decide: impl FnMut(usize, &Request) -> Mood + Send + 'static) -> Self {
+        let mut tls = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("TLS");
+        tls.set_certificate(&identity.certificate).expect("a certificate");
+        tls.set_private_key(&identity.key).expect("a key");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::with(listener, Some(tls.build()), Box::new(decide))
+    }
+
     /// On this listener, which may be of another namespace.
     pub fn on(listener: TcpListener, decide: impl FnMut(usize, &Request) -> Mood + Send + 'static) -> Self {
+        Self::with(listener, None, Box::new(decide))
+    }
+
+    fn with(listener: TcpListener, tls: Option<SslAcceptor>, decide: Decide) -> Self {
         let shared = Arc::new(Shared {
+            tls,
+            refused: AtomicUsize::new(0),
             received: Mutex::default(),
             seen: Mutex::new(0),
-            decide: Mutex::new(Box::new(decide)),
+            decide: Mutex::new(decide),
             open: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -77,6 +100,11 @@ impl Receiver {
     /// What was received, duplicates too.
     pub fn received(&self) -> Vec<Request> {
         self.shared.received.lock().expect("not poisoned").clone()
+    }
+
+    /// How many clients did not trust it.
+    pub fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::SeqCst)
     }
 
     /// Nobody listens any longer, and all connections end.
@@ -109,14 +137,20 @@ fn listen(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
             shared.open.lock().expect("not poisoned").push(stream.try_clone().expect("a descriptor"));
             let shared = shared.clone();
             // The client may be gone; that is its right.
-            std::thread::spawn(move || drop(serve(stream, &shared)));
+            let end = stream.try_clone().expect("a descriptor");
+            std::thread::spawn(move || match &shared.tls {
+                None => drop(serve(stream, &end, &shared)),
+                Some(tls) => match tls.accept(stream) {
+                    Ok(stream) => drop(serve(stream, &end, &shared)),
+                    Err(_) => drop(shared.refused.fetch_add(1, Ordering::SeqCst)),
+                },
+            });
         }
     })
 }
 
-fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
+fn serve(stream: impl Read + Write, end: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader)? {
         let number = {
             let mut seen = shared.seen.lock().expect("not poisoned");
@@ -125,6 +159,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         };
         let mood = (shared.decide.lock().expect("not poisoned"))(number, &request);
         let receive = || shared.received.lock().expect("not poisoned").push(request.clone());
+        let stream = reader.get_mut();
         match mood {
             Mood::Status(status) => {
                 if status < 300 {
@@ -141,7 +176,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             }
             Mood::Forgetful => {
                 receive();
-                return stream.shutdown(Shutdown::Both);
+                return end.shutdown(Shutdown::Both);
             }
             Mood::Hang => {
                 let mut rest = Vec::new();

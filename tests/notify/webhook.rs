@@ -16,12 +16,12 @@ use crate::receiver::{Mood, Receiver, Request};
 use crate::{drained, node, notice, notifications};
 
 /// The only webhook of these lines of `global_defs`.
-fn hook(lines: &str) -> WebhookConfig {
+pub fn hook(lines: &str) -> WebhookConfig {
     let config = notifications(&format!("global_defs {{\nnotify_webhook test {{\n{lines}\n}}\n}}\n"));
     config.webhooks.into_values().next().expect("a webhook")
 }
 
-fn outbox(config: WebhookConfig) -> Outbox {
+pub fn outbox(config: WebhookConfig) -> Outbox {
     let settings = Arc::new(ArcSwap::from_pointee((config, node())));
     let clients = Clients::default();
     Outbox::start("webhook test".into(), move || WebhookTarget::new(settings.clone(), clients.clone()))

@@ -19,7 +19,7 @@ use crate::vrrp::types::Vrid;
 /// A configuration as blocks of lines.
 pub(super) fn blocks(config: &Config) -> Blocks {
     // What is not built changes nothing.
-    let Config { daemon, vrrp, balancer, scripts, files, processes, notify, not_built } = config;
+    let Config { daemon, vrrp, balancer, scripts, files, processes, notify, not_built, order: _ } = config;
     let _: &NotBuilt = not_built;
     let mut blocks = Blocks::new();
     let mut put = |block: Block, name: &str, prefix: &str, value: Value| {

@@ -51,7 +51,7 @@ pub static VIRTUAL_SERVER: Block = Block {
         keyword("persistence_granularity", Args::Word, "MASK4 | PREFIX6", "255.255.255.255 / 128", "prefix 1..128", "clients that are one client; implies persistence"),
         keyword("protocol", Args::Word, "TCP|UDP|SCTP", "UDP", "any case", "protocol of the service"),
         keyword("ha_suspend", Args::Flag, "none", "off", "not for fwmark or groups", "pause the checks while its address is not on this host"),
-        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "NAME { … }", "none", "", "sends events of the virtual server and its real servers to a web service").repeatable().ours(),
+        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "[NAME] { … }", "none", "", "sends events of the virtual server and its real servers to a web service").repeatable().ours(),
         keyword("smtp_alert", Args::Bool, "[BOOL]", "smtp_alert_checker, else off", "", "mail on a change of quorum"),
         keyword("virtualhost", Args::Word, "NAME", "none", "", "default Host header"),
         keyword("snmp_name", Args::Word, "NAME", "none", "", "label in SNMP").not_built_warn("there is no SNMP agent"),

@@ -26,7 +26,7 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("smtp_helo_name", Args::Word, "NAME", "local host name", "", "HELO argument"),
         keyword("smtp_connect_timeout", Args::Seconds { min: 0, max: 4_294_000_000, whole: true }, "SECS", "30", "integer 0..4294 (0 is an error and becomes 1)", "timeout for each SMTP step"),
         keyword("notification_email", Args::Lines, "{ ADDR ... }", "none", "", "mail recipients one per line").repeatable(),
-        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "NAME { … }", "none", "", "sends each event to a web service").repeatable().ours(),
+        keyword("notify_webhook", Args::Block(&NOTIFY_WEBHOOK), "[NAME] { … }", "none", "", "sends each event to a web service").repeatable().ours(),
         keyword("smtp_tls", Args::Choice(&["none", "starttls", "implicit"]), "none|starttls|implicit", "none", "", "protects the connection to the mail server; its certificate is verified, and without TLS no mail is sent").ours(),
         keyword("smtp_tls_ca", Args::Word, "PATH", "the system's", "", "file with the CA that signed the mail server's certificate").ours(),
         keyword("smtp_user", Args::Word, "NAME", "none", "", "login of the mail server (AUTH)").ours(),

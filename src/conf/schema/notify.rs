@@ -10,8 +10,9 @@ const SECRET: &str = "file PATH | env NAME | credential NAME";
 #[rustfmt::skip] // One keyword a line: this is a table.
 pub static NOTIFY_WEBHOOK: Block = Block {
     name: "notify_webhook",
-    named: true,
-    more: 0,
+    // A name may be left out.
+    named: false,
+    more: 1,
     index: Index::new(),
     keywords: &[
         keyword("url", Args::Words { min: 1, max: 2 }, "URL | file PATH | env NAME | credential NAME", "none", "http or https", "where notices are sent; certificates are verified, redirects are not followed").ours(),

@@ -51,7 +51,7 @@ const MOST_DIAGNOSTICS: usize = 16 * 1024;
 pub(super) struct Control {
     inbox: Option<Inbox>,
     /// After the inbox in the order of dropping: answers leave first.
-    server: Option<Server>,
+    _server: Option<Server>,
     handle: Option<Handle>,
     pub history: History,
     started: Time,
@@ -73,7 +73,7 @@ pub(super) struct Control {
     maintenance: Option<Record>,
     maintenance_file: PathBuf,
     /// The directory of that file is this daemon's.
-    keeps_state: bool,
+    has_directory: bool,
     look_at_clock: Instant,
 }
 
@@ -161,16 +161,19 @@ impl Control {
         let (server, handle, inbox) = match Server::start(&directory, permissions) {
             Ok((server, handle, inbox)) => (Some(server), Some(handle), Some(inbox)),
             Err(error) => {
-                warn!("no control sockets, `holdfast status` cannot reach this daemon: {error}");
+                let also = if config.daemon.state_directory.is_none() { ", and no black box is written" } else { "" };
+                warn!("no control sockets, `holdfast status` cannot reach this daemon{also}: {error}");
                 (None, None, None)
             }
         };
         let state = config.daemon.state_directory.as_deref().unwrap_or(&directory);
         let maintenance_file = paths::maintenance_file(state);
         let now = Instant::now();
+        // Without a directory of its own what is there is another daemon's.
+        let has_directory = server.is_some() || config.daemon.state_directory.is_some();
         let mut control = Self {
             inbox,
-            server,
+            _server: server,
             handle,
             history: History::default(),
             started: wall_clock(),
@@ -188,26 +191,24 @@ impl Control {
             events_lost: 0,
             maintenance: None,
             maintenance_file,
-            keeps_state: false,
+            has_directory,
             look_at_clock: now,
         };
-        // Without a directory of its own the files are another daemon's.
-        control.keeps_state = control.server.is_some() || config.daemon.state_directory.is_some();
-        if control.keeps_state {
+        if has_directory {
             control.restore_maintenance();
         }
         control.note("started", format!("holdfast {} started", env!("CARGO_PKG_VERSION")));
         control
     }
 
-    /// Where files of this daemon go that are not for long.
-    pub(super) fn directory(&self) -> &Path {
-        self.maintenance_file.parent().unwrap_or(Path::new(paths::DEFAULT_DIRECTORY))
+    /// Where files of this daemon go that are not for long; `None` when there is only another daemon's directory.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        if self.has_directory { self.maintenance_file.parent() } else { None }
     }
 
     /// The file of what operators have said of real servers.
     pub(super) fn real_servers_file(&self) -> Option<PathBuf> {
-        self.keeps_state.then(|| paths::real_servers_file(self.directory()))
+        self.directory().map(paths::real_servers_file)
     }
 
     fn restore_maintenance(&mut self) {

@@ -153,3 +153,54 @@ fn a_real_server_is_shown_with_its_checks() {
     assert_eq!((real.up, &*real.admin, real.table_weight), (Some(false), "drain", Some(0)));
     assert_eq!((&*real.checks[0].kind, real.checks[0].reason.as_deref()), ("TCP", Some("refused")));
 }
+
+/// Both services of a virtual server together, the sorry server's open connections among them.
+#[test]
+fn what_was_carried_is_shown_with_what_carries_it() {
+    use crate::ipvs::dataplane::{Counters as Carried, DestinationCounters, ServiceCounters};
+    use crate::ipvs::types::{ServiceKey, SocketKey};
+    let config = config();
+    let id = config.balancer.services.keys().next().expect("one").clone();
+    let service = &config.balancer.services[&id];
+    let (real, sorry) = (service.real_servers[0].address, service.sorry_server.as_ref().expect("one").address);
+    let key = |port| {
+        let address = SocketKey { port, ..real };
+        ServiceKey::Address { protocol: service.protocol, address }
+    };
+    let keys = [key(80), key(81)];
+    let carried = |n: u64| Carried { connections: n, in_bytes: 10 * n, out_packets: 100 * n, ..Carried::default() };
+    let of_real = |n: u64| DestinationCounters { total: carried(n), active: 2, inactive: 1, persistent: 0 };
+    let counters =
+        |n: u64| ServiceCounters { total: carried(n), destinations: [(real, of_real(n)), (sorry, of_real(0))].into() };
+    let server = |active| VirtualServerSnapshot {
+        id: id.clone(),
+        active,
+        has_quorum: true,
+        quorum: 1,
+        hysteresis: 0,
+        live_weight: 1,
+        panicking: false,
+        checks_paused: false,
+        sorry_server: Some(sorry),
+        services: keys.to_vec(),
+        real_servers: Vec::new(),
+    };
+    let snapshot = |active, plane: &[ServiceKey]| BalancerSnapshot {
+        virtual_servers: vec![server(active)],
+        counters: keys.into_iter().zip([counters(7), counters(1000)]).collect(),
+        forwarder: crate::ipvs::table::ServiceTable {
+            services: plane.iter().map(|key| (*key, Default::default())).collect(),
+        },
+    };
+    let shown = |snapshot: BalancerSnapshot| virtual_servers(&config, &BTreeMap::new(), Some(&snapshot)).remove(0);
+    let kernel = shown(snapshot(true, &[]));
+    assert_eq!(kernel.carrier.as_deref(), Some("kernel"));
+    let traffic = kernel.traffic.expect("known");
+    assert_eq!((traffic.connections, traffic.in_bytes, traffic.out_packets), (1007, 10_070, 100_700));
+    assert_eq!((traffic.active, traffic.inactive), (8, 4), "two servers in two services");
+    let real = kernel.real_servers[0].traffic.expect("known");
+    assert_eq!((real.connections, real.active, real.inactive), (1007, 4, 2));
+    assert_eq!(shown(snapshot(true, &keys)).carrier.as_deref(), Some("userspace"));
+    let rests = shown(snapshot(false, &[]));
+    assert_eq!((rests.carrier, rests.traffic), (None, None), "another node has it");
+}

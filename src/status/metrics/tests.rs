@@ -52,6 +52,8 @@ pub fn sample() -> Status {
         ..Instance::default()
     });
     status.instances[1].priority.trackers.push(Effect::default());
+    let script = |name: &str, status: &str| Effect { tracker: name.into(), status: status.into(), ..Effect::default() };
+    status.instances[0].priority.trackers = vec![script("script chk", "up"), script("interface eth9", "down")];
     let tracker = |kind: &str, name: &str, status: &str, running| Tracker {
         kind: kind.into(),
         name: name.into(),
@@ -132,6 +134,12 @@ fn what_is_shown() {
         (format!(r#"keepalived_advertisements_sent_total{{iname="{name}",intf="eth0",vrid="51"}}"#), "9"),
         (format!(r#"keepalived_gratuitous_arp_delay_total{{iname="{name}",intf="eth0",vrid="51"}}"#), "5"),
         (r#"keepalived_script_status{name="new"}"#.to_owned(), "0"),
+        (
+            format!(
+                r#"keepalived_exporter_check_script_status{{iname="{name}",intf="eth1",vrid="51",ip_address="192.0.2.101"}}"#
+            ),
+            "1",
+        ),
         (r#"keepalived_script_state{name="chk"}"#.to_owned(), "1"),
         (format!(r#"keepalived_vrrp_advert_sent{{name="{name}",intf="eth0",vrid="51",state="2"}}"#), "9"),
         (r#"keepalived_lvs_vip_conn{addr="192.0.2.100:443",proto="TCP"}"#.to_owned(), "7"),
@@ -157,6 +165,26 @@ fn each_series_once_and_each_family_in_one_piece() {
         last = name;
         assert!(text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")), "{name}");
     }
+}
+
+/// Every name that dashboards made for the exporters ask for is there, with their types and labels, and no other is.
+#[test]
+fn both_exporters_names_are_served() {
+    let text = render(&sample());
+    let list = include_str!("exporters.txt").lines().filter(|line| !line.starts_with('#'));
+    let listed: BTreeSet<String> = list.map(str::to_owned).collect();
+    let shown = text.lines().filter_map(|line| line.strip_prefix("# TYPE keepalived_")).map(|line| {
+        let sample = |name: &str| text.lines().find(|line| line.split(['{', ' ']).next() == Some(name)).expect("one");
+        let (name, kind) = line.split_once(' ').expect("a type");
+        let name = format!("keepalived_{name}");
+        let labels = sample(&name).split_once('{').map_or("-".to_owned(), |(_, labels)| {
+            let names = labels.split("\",").filter_map(|label| label.split_once("=\"")).map(|(name, _)| name);
+            names.collect::<Vec<_>>().join(",")
+        });
+        format!("{name} {kind} {labels}")
+    });
+    let shown: BTreeSet<String> = shown.collect();
+    assert_eq!(listed.symmetric_difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]

@@ -27,12 +27,12 @@ function ago(ms) {
   return `${Math.floor(s / 86400)} days`;
 }
 
-function quantity(n) {
+function quantity(n, gap = "") {
   for (const unit of ["", "k", "M", "G", "T"]) {
-    if (n < 1000) return `${n < 10 && unit ? n.toFixed(1) : Math.round(n)}${unit}`;
+    if (n < 1000) return `${n < 10 && unit ? n.toFixed(1) : Math.round(n)}${gap}${unit}`;
     n /= 1000;
   }
-  return `${Math.round(n)}P`;
+  return `${Math.round(n)}${gap}P`;
 }
 
 const KINDS = { MASTER: "good", BACKUP: "calm", FAULT: "bad", UP: "good", DOWN: "bad" };
@@ -98,7 +98,7 @@ function serviceCard(v, earlier, seconds) {
     const t = v.traffic, e = earlier && earlier.traffic;
     const parts = [`${quantity(t.active)} connections now`, `${quantity(t.connections)} in all`];
     const inRate = e && rate(t.in_bytes, e.in_bytes, seconds), outRate = e && rate(t.out_bytes, e.out_bytes, seconds);
-    if (inRate !== null && inRate !== undefined) parts.push(`in ${quantity(inRate)}B/s`, `out ${quantity(outRate ?? 0)}B/s`);
+    if (inRate !== null && inRate !== undefined) parts.push(`in ${quantity(inRate, " ")}B/s`, `out ${quantity(outRate ?? 0, " ")}B/s`);
     card.append(make("p", "meta", parts.join(", ")));
   }
   const table = make("table", "");

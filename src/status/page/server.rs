@@ -214,8 +214,11 @@ fn is_passing(error: &io::Error) -> bool {
 
 impl<S: Source> Served<S> {
     fn count_panic(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
-        error!("the status page had a panic: it goes on");
+        let panics = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
+        // The first, and then ever more seldom: whoever can cause one can cause a million.
+        if panics.is_power_of_two() {
+            error!(panics, "the status page had a panic: it goes on");
+        }
     }
 
     /// Serves a connection in a task of its own.

@@ -54,6 +54,16 @@ fn example() -> Status {
         }],
         ..RealServer::default()
     };
+    let busy = RealServer {
+        address: "192.0.2.9:80".to_owned(),
+        up: Some(true),
+        admin: "up".to_owned(),
+        configured_weight: 2,
+        table_weight: Some(2),
+        checks: vec![Check { kind: "HTTP".to_owned(), up: true, ..Check::default() }],
+        traffic: Some(Traffic { active: 120, ..Traffic::default() }),
+        ..RealServer::default()
+    };
     let server = VirtualServer {
         id: "[192.0.2.100]:tcp:80".to_owned(),
         active: Some(true),
@@ -62,7 +72,15 @@ fn example() -> Status {
         quorum: 1,
         method: "NAT".to_owned(),
         scheduler: "wlc".to_owned(),
-        real_servers: vec![real],
+        real_servers: vec![real, busy],
+        carrier: Some("userspace".to_owned()),
+        traffic: Some(Traffic {
+            connections: 1_234_567,
+            active: 120,
+            in_bytes: 9_950,
+            out_bytes: 81_000_000_000,
+            ..Traffic::default()
+        }),
         ..VirtualServer::default()
     };
     let process = |name: &str, pid, state| Process { name: name.to_owned(), pid: Some(pid), state, restarts: 0 };
@@ -101,7 +119,9 @@ VI_1               MASTER   3 h 12 min  150 of 100 eth0        51  192.0.2.100/2
 
 VIRTUAL SERVER                    STATE   QUORUM      METHOD  SCHEDULER
 [192.0.2.100]:tcp:80              DOWN    0 of 1      NAT     wlc
+  userspace: 120 connections now, 1.2M in all, 9.9kB in, 81GB out
   192.0.2.8:80                    DOWN    weight 0 of 2 TCP: refused?[2J
+  192.0.2.9:80                    up      weight 2      120 now; HTTP ok
 ";
     assert_eq!(text, wanted);
     let widest = text.lines().map(|line| line.chars().count()).max();
@@ -132,6 +152,23 @@ fn many_instances_are_a_line_each() {
     let text = status(&many, &Style::default(), &clock);
     assert!(text.contains("192.0.2.100/24 +1\n"), "{text}");
     assert!(!text.contains("because"));
+}
+
+#[test]
+fn large_numbers_are_short() {
+    let rows = [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (1999, "1.9k"),
+        (10_900, "10k"),
+        (999_999, "999k"),
+        (1_000_000, "1M"),
+        (u64::MAX, "18446744T"),
+    ];
+    for (number, text) in rows {
+        assert_eq!(quantity(number), text);
+    }
 }
 
 #[test]
