@@ -215,9 +215,10 @@ impl Balancer {
         self.virtual_servers.iter().filter(|(_, server)| server.paused).map(|(id, _)| id)
     }
 
-    /// Everything as it is, for people.
+    /// Everything as it is, for people, but for what only the data planes know.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        Snapshot { virtual_servers: self.virtual_servers.values().map(|server| snapshot(server, now)).collect() }
+        let virtual_servers = self.virtual_servers.values().map(|server| snapshot(server, now)).collect();
+        Snapshot { virtual_servers, ..Snapshot::default() }
     }
 
     fn on_report(&mut self, now: Instant, CheckReport { checker, health }: CheckReport) {

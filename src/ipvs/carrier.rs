@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::dataplane::{Dataplane, DataplaneError};
+use super::dataplane::{Dataplane, DataplaneError, ServiceCounters};
 use super::plan::{Keeps, carry_out, missing, plan};
 use super::table::{Operation, ServiceTable};
 use super::types::{ServiceKey, SocketKey};
@@ -107,9 +107,19 @@ impl Carrier {
         self.dataplane.name()
     }
 
-    /// The data plane, for its counters.
-    pub fn dataplane(&mut self) -> &mut dyn Dataplane {
-        &mut *self.dataplane
+    /// What of ours is in it, as far as we know.
+    pub fn applied(&self) -> &ServiceTable {
+        &self.applied
+    }
+
+    /// What our services have carried; nothing when the data plane cannot tell.
+    pub fn counters(&mut self) -> BTreeMap<ServiceKey, ServiceCounters> {
+        if self.applied.services.is_empty() {
+            return BTreeMap::new();
+        }
+        let mut counters = self.dataplane.counters().unwrap_or_default();
+        counters.retain(|key, _| self.applied.services.contains_key(key));
+        counters
     }
 
     /// Takes over what a predecessor left there: of its services those that are ours.

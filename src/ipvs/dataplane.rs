@@ -91,6 +91,38 @@ pub struct Counters {
     pub out_bytes_per_second: u64,
 }
 
+impl Counters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.saturating_add(other.connections),
+            in_packets: self.in_packets.saturating_add(other.in_packets),
+            out_packets: self.out_packets.saturating_add(other.out_packets),
+            in_bytes: self.in_bytes.saturating_add(other.in_bytes),
+            out_bytes: self.out_bytes.saturating_add(other.out_bytes),
+            connections_per_second: self.connections_per_second.saturating_add(other.connections_per_second),
+            in_packets_per_second: self.in_packets_per_second.saturating_add(other.in_packets_per_second),
+            out_packets_per_second: self.out_packets_per_second.saturating_add(other.out_packets_per_second),
+            in_bytes_per_second: self.in_bytes_per_second.saturating_add(other.in_bytes_per_second),
+            out_bytes_per_second: self.out_bytes_per_second.saturating_add(other.out_bytes_per_second),
+        }
+    }
+}
+
+impl DestinationCounters {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            total: self.total.plus(other.total),
+            active: self.active.saturating_add(other.active),
+            inactive: self.inactive.saturating_add(other.inactive),
+            persistent: self.persistent.saturating_add(other.persistent),
+        }
+    }
+}
+
 /// Of one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DestinationCounters {

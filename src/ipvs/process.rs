@@ -344,7 +344,9 @@ impl Process {
             }
             ToBalancer::AreYouAlive => _ = self.main.push(&FromBalancer::Alive),
             ToBalancer::SnapshotPlease => {
-                self.main.push(&FromBalancer::Snapshot(Box::new(self.balancer.snapshot(now))));
+                let mut snapshot = Box::new(self.balancer.snapshot(now));
+                self.planes.complete(now, &mut snapshot);
+                self.main.push(&FromBalancer::Snapshot(snapshot));
             }
             ToBalancer::Hello { .. } | ToBalancer::Start(_) => tracing::warn!("main started us twice; ignored"),
             ToBalancer::Stop => {}

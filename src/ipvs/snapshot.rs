@@ -2,10 +2,14 @@
 //!
 //! Pure: plain values.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::VirtualServerId;
+use super::dataplane::{Counters, DestinationCounters, ServiceCounters};
 use super::event::{AdminState, CheckerKind};
+use super::table::ServiceTable;
 use super::types::{ServiceKey, SocketKey};
 use crate::checkers::report::Health;
 
@@ -14,6 +18,27 @@ use crate::checkers::report::Health;
 pub struct Snapshot {
     /// In the order of their identities.
     pub virtual_servers: Vec<VirtualServerSnapshot>,
+    /// What our services have carried, in whichever data plane they are. One whose counters cannot be read is not here.
+    pub counters: BTreeMap<ServiceKey, ServiceCounters>,
+    /// The services that the userspace forwarder has, as it has them; the others are the kernel's.
+    pub forwarder: ServiceTable,
+}
+
+impl Snapshot {
+    /// What all services of a virtual server have carried together; `None` when nothing is known of any.
+    pub fn carried(&self, server: &VirtualServerSnapshot) -> Option<Counters> {
+        self.counters_of(server).map(|counters| counters.total).reduce(Counters::plus)
+    }
+
+    /// The same of one real server (or the sorry server), over all services of the virtual server.
+    pub fn carried_by(&self, server: &VirtualServerSnapshot, real: SocketKey) -> Option<DestinationCounters> {
+        let each = self.counters_of(server).filter_map(|counters| counters.destinations.get(&real).copied());
+        each.reduce(DestinationCounters::plus)
+    }
+
+    fn counters_of(&self, server: &VirtualServerSnapshot) -> impl Iterator<Item = &ServiceCounters> {
+        server.services.iter().filter_map(|key| self.counters.get(key))
+    }
 }
 
 /// One virtual server.

@@ -3,6 +3,7 @@
 //! Shell. Services go to the kernel where it has IPVS, and to the userspace forwarder where it has not, where the
 //! configuration says so, or where a virtual server does (`lb_kind PROXY`). A data plane that cannot be had refuses its
 //! services one by one, with the reason; nothing ends because of it.
+#![allow(clippy::disallowed_methods)] // Shell: measures how long a look at the kernel takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use crate::ipvs::forward::{Options, Userspace};
 use crate::ipvs::groups;
 use crate::ipvs::kernel::Kernel;
 use crate::ipvs::plan::Keeps;
+use crate::ipvs::snapshot::Snapshot;
 use crate::ipvs::table::{Operation, ServiceTable};
 use crate::ipvs::types::ServiceKey;
 
@@ -29,12 +31,37 @@ pub(super) struct Planes {
     /// Started when the first service needs it.
     userspace: Option<Carrier>,
     unsaid: Vec<String>,
+    /// The last look at the kernel's counters.
+    looked: Option<Look>,
+}
+
+/// The kernel's counters at one moment.
+#[derive(Debug)]
+struct Look {
+    counters: BTreeMap<ServiceKey, ServiceCounters>,
+    good_until: Instant,
+}
+
+impl Look {
+    fn take(kernel: &mut Carrier) -> Self {
+        let begun = Instant::now();
+        let counters = kernel.counters();
+        let ended = Instant::now();
+        Self { counters, good_until: ended + (ended - begun) * 10 }
+    }
 }
 
 impl Planes {
     /// Opens what the configuration asks for.
     pub fn open(now: Instant, global: &BalancerGlobal) -> Self {
-        let mut planes = Self { global: global.clone(), kernel: None, side: None, userspace: None, unsaid: Vec::new() };
+        let mut planes = Self {
+            global: global.clone(),
+            kernel: None,
+            side: None,
+            userspace: None,
+            unsaid: Vec::new(),
+            looked: None,
+        };
         planes.open_kernel(now);
         planes
     }
@@ -134,6 +161,23 @@ impl Planes {
             }
         }
         remarks
+    }
+
+    /// Adds what only the data planes know: what they carry, and what they have carried.
+    ///
+    /// The kernel is asked service by service. A look that took long is good for ten times as long, so that whoever asks
+    /// often takes no more than a tenth of the loop's time.
+    pub fn complete(&mut self, now: Instant, snapshot: &mut Snapshot) {
+        if let Some(kernel) = &mut self.kernel {
+            let look = self.looked.take().filter(|look| now < look.good_until);
+            let look = look.unwrap_or_else(|| Look::take(kernel));
+            snapshot.counters.extend(look.counters.iter().map(|(key, counters)| (*key, counters.clone())));
+            self.looked = Some(look);
+        }
+        if let Some(userspace) = &mut self.userspace {
+            snapshot.counters.extend(userspace.counters());
+            snapshot.forwarder.clone_from(userspace.applied());
+        }
     }
 
     /// When [`Self::handle_timeout`] is due.
