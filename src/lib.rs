@@ -28,7 +28,7 @@
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
 //! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
-//! | [`ipvsadm`] | pure, but for its shells `execute`, `restore` and `names` | the kernel's virtual server table in an administrator's hands |
+//! | [`ipvsadm`] | pure, but for its shells `execute`, `restore`, `daemons` and `names` | the tables of virtual servers in an administrator's hands |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `address`, `config`, `node`, `notice`, `plan`, `render`, `sign`; shell: `script`, `outbox`, `fifo`, `email`, `webhook`, `secret` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
