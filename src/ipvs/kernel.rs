@@ -148,9 +148,9 @@ impl Kernel {
                     return Ok(());
                 }
                 self.stop_sync_daemon(state)?;
-                self.carry_out(&what, &Request::start_daemon(&daemon))
+                self.call(&Request::start_daemon(&daemon)).map(drop).map_err(|error| errors::sync_daemon(&what, &error))
             }
-            Err(error) => Err(errors::plain(&what, &error)),
+            Err(error) => Err(errors::sync_daemon(&what, &error)),
         }
     }
 

@@ -47,7 +47,7 @@ fn one_list_shows_the_kernels_services_and_the_forwarders() {
         })
     };
     let theirs = |line: &'static str| director.host().run(move || ipvsadm(line));
-    let forwarders = "TCP  10.53.0.1:81 rr\n  -> 10.53.0.2:8080              Proxy   2      0          0         \n";
+    let forwarders = "TCP  10.53.0.1:81 rr\n  -> 10.53.0.2:8080               Proxy   2      0          0         \n";
     let deadline = Instant::now() + PATIENCE;
     while !(theirs("-S -n").contains("-w 3") && ours("-L -n").1.contains(forwarders)) {
         assert!(Instant::now() < deadline, "{:?}\n{:?}", ours("-L -n"), director.log());

@@ -110,8 +110,17 @@ const WIDE: &str = "
 virtual_server_group web {
     10.0.5.1-3 80
     10.0.6.1 8080
-    2001:db8:5::1-4 80
     fwmark 7
+}
+virtual_server_group six {
+    2001:db8:5::1-4 80
+    2001:db8:5::80 443
+}
+virtual_server group six {
+    lb_algo wlc
+    lb_kind NAT
+    protocol TCP
+    real_server 2001:db8:5::99 80 { weight 2 }
 }
 virtual_server group web {
     lb_algo mh
@@ -189,7 +198,8 @@ fn a_file_with_something_of_everything_leaves_the_same_table() {
         return;
     }
     let (mut kernel, conf) = (Kernel::default(), wide());
-    let (services, servers) = (13 + 9 + 6, 13 + 9 * 2 + 8);
+    // Thirteen schedulers; two groups, one of them with two real servers; six more with eight.
+    let (services, servers) = (13 + 5 + 5 + 6, 13 + 5 * 2 + 5 + 8);
     let theirs = left_by(crate::common::KEEPALIVED, &conf, &mut kernel, services + servers);
     let ours = left_by(env!("CARGO_BIN_EXE_holdfast"), &conf, &mut kernel, services + servers);
     assert_eq!(ours, theirs);

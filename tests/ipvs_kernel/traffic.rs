@@ -307,7 +307,6 @@ fn hashing_schedulers_go_by_the_clients_or_the_services_address() {
     }
     let world = World::new();
     let clients: Vec<Ipv4Addr> = (1..=12).map(|n| Ipv4Addr::new(10, 50, 1, n)).collect();
-    let places: Vec<Ipv4Addr> = (1..=12).map(|n| Ipv4Addr::new(10, 50, 2, n)).collect();
     for client in &clients {
         lan::add_address(&world.client, "eth0", IpAddr::V4(*client), 32).unwrap();
     }
@@ -318,18 +317,22 @@ fn hashing_schedulers_go_by_the_clients_or_the_services_address() {
             run("ip", &["route", "add", "10.50.1.0/24", "via", "10.50.0.11"]);
         });
     }
-    world.directors[0].run(move || {
-        run("ip", &["route", "add", "10.50.1.0/24", "dev", "eth0"]);
-        // One service for every place: the hash of its address has something to tell apart.
-        run("ip", &["route", "add", "local", "10.50.2.0/24", "dev", "lo"]);
-        let rule = ["-t", "mangle", "-A", "PREROUTING", "-d", "10.50.2.0/24", "-p", "tcp", "-j", "MARK"];
-        run(iptables, &[&rule[..], &["--set-mark", "5"]].concat());
-    });
-    world.client.run(|| run("ip", &["route", "add", "10.50.2.0/24", "via", "10.50.0.11"]));
-    let mark = ServiceKey::Fwmark { family: Family::V4, mark: std::num::NonZeroU32::new(5).unwrap() };
-    let everyone = 3;
+    world.directors[0].run(|| run("ip", &["route", "add", "10.50.1.0/24", "dev", "eth0"]));
     let distinct = |answers: &[String]| answers.iter().collect::<std::collections::BTreeSet<_>>().len();
-    for scheduler in [Scheduler::Sh, Scheduler::Mh, Scheduler::Dh, Scheduler::Lblc, Scheduler::Lblcr] {
+    let schedulers = [Scheduler::Sh, Scheduler::Mh, Scheduler::Dh, Scheduler::Lblc, Scheduler::Lblcr];
+    // Each has a network of its own: connections that are closing still weigh on the real servers of a mark.
+    for (net, scheduler) in (2..).zip(schedulers) {
+        // One service for all its addresses: their hash has something to tell apart.
+        let mark = ServiceKey::Fwmark { family: Family::V4, mark: std::num::NonZeroU32::new(net.into()).unwrap() };
+        let places: Vec<Ipv4Addr> = (1..=12).map(|n| Ipv4Addr::new(10, 50, net, n)).collect();
+        let network = format!("10.50.{net}.0/24");
+        let to_director = network.clone();
+        world.directors[0].run(move || {
+            run("ip", &["route", "add", "local", &network, "dev", "lo"]);
+            let rule = ["-t", "mangle", "-A", "PREROUTING", "-d", &network, "-p", "tcp", "-j", "MARK"];
+            run(iptables, &[&rule[..], &["--set-mark", &net.to_string()]].concat());
+        });
+        world.client.run(move || run("ip", &["route", "add", &to_director, "via", "10.50.0.11"]));
         let to = Destination { method: ForwardMethod::Nat, weight: 1, ..Destination::default() };
         let servers =
             REALS.map(|real| Operation::AddDestination(mark, SocketKey::new(IpAddr::V4(real), 80), to)).into_iter();
@@ -338,13 +341,12 @@ fn hashing_schedulers_go_by_the_clients_or_the_services_address() {
         let (one_place, one_client) = (&places[..1], &clients[..1]);
         let (many, spread) = if by_client { (&clients[..], one_place) } else { (one_client, &places[..]) };
         let first = answers_between(&world, many, spread, 80);
-        assert_eq!(distinct(&first), everyone, "{scheduler}: {first:?}");
+        assert_eq!(distinct(&first), REALS.len(), "{scheduler}: {first:?}");
         // The same ones once more, and what it does not go by makes no difference.
         assert_eq!(answers_between(&world, many, spread, 80), first, "{scheduler}");
         let (others, place) = if by_client { (one_client, &places[..]) } else { (&clients[..], one_place) };
         let others = answers_between(&world, others, place, 80);
         assert_eq!(distinct(&others), 1, "{scheduler}: {others:?}");
-        world.apply(vec![Operation::RemoveService(mark)]);
     }
 }
 
@@ -382,7 +384,7 @@ fn connections_and_persistence_are_listed_as_debians_lists_them() {
         3
     );
     // The template of the network that the client is in.
-    assert!(connections.contains(" NONE        10.50.0.0:0        10.50.0.100:80"), "{connections}");
+    assert!(connections.contains(" 10.50.0.0:0        10.50.0.100:80 "), "{connections}");
     both_say(director, "-L -c");
     both_say(director, "-L -n -c --persistent-conn");
     let persistent = both_say(director, "-L -n --persistent-conn");
