@@ -32,7 +32,14 @@ impl Snapshot {
 
     /// The same of one real server (or the sorry server), over all services of the virtual server.
     pub fn carried_by(&self, server: &VirtualServerSnapshot, real: SocketKey) -> Option<DestinationCounters> {
-        let each = self.counters_of(server).filter_map(|counters| counters.destinations.get(&real).copied());
+        let each = server.services.iter().filter_map(|key| {
+            let destinations = &self.counters.get(key)?.destinations;
+            // Where packets keep their port it has the service's, unless that is another one of its address.
+            let kept = SocketKey::new(real.ip, key.port());
+            let is_others = server.real_servers.iter().any(|other| other.address == kept);
+            let as_kept = || destinations.get(&kept).filter(|_| !is_others);
+            destinations.get(&real).or_else(as_kept).copied()
+        });
         each.reduce(DestinationCounters::plus)
     }
 

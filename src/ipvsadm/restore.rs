@@ -79,9 +79,10 @@ impl Restore {
     /// Sends what waits.
     fn flush(&mut self, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
         let waiting = std::mem::take(&mut self.waiting);
-        let requests: Vec<Request> = waiting.iter().map(|(_, _, request)| request.clone()).collect();
         let Some(first) = waiting.first() else { return Ok(()) };
-        let refusals = kernel.batch(&requests).map_err(|error| named(first.0, no_kernel(&error, around)))?;
+        let refusals = kernel
+            .batch(waiting.iter().map(|(_, _, request)| request))
+            .map_err(|error| named(first.0, no_kernel(&error, around)))?;
         for (place, (number, command, _)) in waiting.iter().enumerate() {
             self.last = match refusals.get(&place) {
                 None => 0,

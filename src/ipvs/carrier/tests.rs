@@ -96,30 +96,6 @@ fn what_is_desired_is_carried_out_once() {
 }
 
 #[test]
-fn one_change_among_ten_thousand_services_is_one_operation() {
-    let (mut carrier, state, now) = carrier(Keeps::KernelSettings);
-    let all = || {
-        let service = |n: u16| {
-            let destination = Destination { weight: 1, ..Destination::default() };
-            let destinations = (10..12).map(|real| (at(real), destination)).collect();
-            let [high, low] = n.to_be_bytes();
-            let address = SocketKey::new([10, 0, high, low].into(), 80);
-            let key = ServiceKey::Address { protocol: Protocol::Tcp, address };
-            (key, Service { settings: ServiceSettings::default(), destinations })
-        };
-        ServiceTable { services: (0..10_000).map(service).collect() }
-    };
-    assert_eq!(carrier.sync(now, all()), []);
-    assert_eq!(state.borrow().operations, 30_000);
-    let mut changed = all();
-    if let Some(service) = changed.services.values_mut().nth(5000) {
-        service.destinations.insert(at(11), Destination { weight: 7, ..Destination::default() });
-    }
-    assert_eq!(carrier.sync(now, changed.clone()), []);
-    assert_eq!((state.borrow().operations, state.borrow().table == changed), (30_001, true));
-}
-
-#[test]
 fn a_passing_refusal_is_told_once_and_tried_again_with_growing_patience() {
     let (mut carrier, state, mut now) = carrier(Keeps::All);
     state.borrow_mut().refuses.insert(key(1), false);
