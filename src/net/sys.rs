@@ -257,6 +257,18 @@ pub fn keep_large_buffers_apart() {
     }
 }
 
+/// All threads of this process take memory from one place. The C library would give each thread an arena of its own, which
+/// grows by a system call for each page: a thread that reads a large configuration makes thousands of them. To be called
+/// before there are threads, and not where threads allocate at the same time all the while.
+#[allow(unsafe_code)]
+pub fn share_one_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives memory that was freed back to the kernel. The C library keeps it otherwise.
 #[allow(unsafe_code)]
 pub fn release_free_memory() {
