@@ -102,3 +102,53 @@ pub struct CheckerSnapshot {
     /// What it last found, or what is believed before that.
     pub health: Health,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::types::Protocol;
+
+    fn at(n: u8) -> SocketKey {
+        SocketKey::new([192, 0, 2, n].into(), 80)
+    }
+
+    fn key(n: u8) -> ServiceKey {
+        ServiceKey::Address { protocol: Protocol::Tcp, address: at(n) }
+    }
+
+    fn counted(connections: u64, active: u32) -> DestinationCounters {
+        DestinationCounters { total: Counters { connections, ..Counters::default() }, active, ..Default::default() }
+    }
+
+    #[test]
+    fn the_services_of_a_virtual_server_count_together() {
+        let service = |total, real: u8, of_real| ServiceCounters {
+            total: counted(total, 0).total,
+            destinations: BTreeMap::from([(at(real), of_real)]),
+        };
+        let server = VirtualServerSnapshot {
+            id: VirtualServerId::Address { address: at(1), protocol: Protocol::Tcp },
+            active: true,
+            has_quorum: true,
+            quorum: 1,
+            hysteresis: 0,
+            live_weight: 1,
+            panicking: false,
+            checks_paused: false,
+            sorry_server: None,
+            services: vec![key(1), key(2), key(9)],
+            real_servers: Vec::new(),
+        };
+        let counters = [
+            (key(1), service(5, 7, counted(4, 2))),
+            (key(2), service(6, 7, counted(6, 1))),
+            (key(3), service(100, 7, counted(100, 100))),
+        ];
+        let snapshot = Snapshot { counters: BTreeMap::from(counters), ..Snapshot::default() };
+        assert_eq!(snapshot.carried(&server), Some(counted(11, 0).total));
+        assert_eq!(snapshot.carried_by(&server, at(7)), Some(counted(10, 3)));
+        assert_eq!(snapshot.carried_by(&server, at(8)), None);
+        let other = VirtualServerSnapshot { services: vec![key(9)], ..server };
+        assert_eq!(snapshot.carried(&other), None, "unknown is not nothing");
+    }
+}

@@ -1,11 +1,13 @@
 //! The process alone: what it says of real servers, what it asks for, and how it ends.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use holdfast::checkers::report::{Ended, ExecOutcome};
 use holdfast::ipvs::config::VirtualServerConfig;
 use holdfast::ipvs::event::{AdminState, Event};
 use holdfast::ipvs::message::{FromBalancer, Start, ToBalancer};
+use holdfast::ipvs::types::{Protocol, ServiceKey};
 
 use crate::child::BalancerProcess;
 use crate::config::{balancer, free_port, id, key, misc_check, real_server, tcp_check};
@@ -110,6 +112,41 @@ fn a_reload_keeps_what_is_known_and_an_operator_s_word() {
     });
     let real = &snapshot.virtual_servers[0].real_servers[0];
     assert_eq!((real.up, real.admin, real.weight, real.table_weight), (false, state, 7, 0));
+}
+
+#[test]
+fn a_snapshot_tells_what_was_carried() {
+    let pair = Pair::new();
+    let server = TcpListener::bind(pair.real_address).expect("a free port");
+    let mut start = pair.start();
+    start.config.services.values_mut().next().expect("one").real_servers[0].checkers.clear();
+    let mut process = BalancerProcess::start(start);
+    process.wait_for("ready", |message| matches!(message, FromBalancer::Ready).then_some(()));
+    let mut client = TcpStream::connect(pair.virtual_address).expect("the forwarder listens");
+    client.write_all(b"question").expect("room for it");
+    let (mut connection, _) = server.accept().expect("the forwarder connects");
+    connection.read_exact(&mut [0; 8]).expect("the question");
+    connection.write_all(b"and the answer").expect("room for it");
+    client.read_exact(&mut [0; 14]).expect("the answer");
+    let service = ServiceKey::Address { protocol: Protocol::Tcp, address: key(pair.virtual_address) };
+    // The bytes are counted when they are written; the client may have them before that.
+    let snapshot = loop {
+        process.send(&ToBalancer::SnapshotPlease);
+        let snapshot = process.wait_for("a snapshot", |message| match message {
+            FromBalancer::Snapshot(snapshot) => Some(snapshot),
+            _ => None,
+        });
+        if snapshot.counters.get(&service).is_some_and(|counters| counters.total.out_bytes > 0) {
+            break snapshot;
+        }
+    };
+    let known = &snapshot.virtual_servers[0];
+    let carried = snapshot.carried(known).expect("it is in a data plane");
+    assert_eq!((carried.connections, carried.in_bytes, carried.out_bytes), (1, 8, 14));
+    let by_real = snapshot.carried_by(known, key(pair.real_address)).expect("so is its real server");
+    assert_eq!((by_real.total.connections, by_real.total.in_bytes, by_real.active), (1, 8, 1));
+    let table = &snapshot.forwarder.services[&service];
+    assert_eq!(table.destinations.keys().collect::<Vec<_>>(), [&key(pair.real_address)]);
 }
 
 #[test]
