@@ -33,6 +33,7 @@
 //! | [`notify`] | pure: `address`, `config`, `node`, `notice`, `plan`, `render`, `sign`; shell: `script`, `outbox`, `fifo`, `email`, `webhook`, `secret` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
+//! | [`child`] | shell | what the two processes that main starts have in common |
 //! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
 //! | [`status`] | pure, but for its shell `page::server` | what is shown: the JSON of `status`, the history of events, why a state changed, metrics, the status page |
 //! | [`dump`] | pure, but for its shell `writer` | keepalived's state files |
@@ -47,6 +48,7 @@
 //! - Addresses are written by one ordered writer; what is written says what should be, so doing it twice is harmless.
 
 pub mod checkers;
+pub mod child;
 pub mod cli;
 pub mod command;
 pub mod conf;

@@ -148,6 +148,20 @@ mod tests {
         assert_eq!(snapshot.carried(&server), Some(counted(11, 0).total));
         assert_eq!(snapshot.carried_by(&server, at(7)), Some(counted(10, 3)));
         assert_eq!(snapshot.carried_by(&server, at(8)), None);
+        // Where packets keep their port the table has the service's, not the configured one; unless that is another's.
+        let configured = SocketKey::new(at(7).ip, 8080);
+        assert_eq!(snapshot.carried_by(&server, configured), Some(counted(10, 3)));
+        let real = |address| RealServerSnapshot {
+            address,
+            configured_weight: 1,
+            weight: 1,
+            table_weight: 1,
+            up: true,
+            admin: AdminState::Up,
+            checkers: Vec::new(),
+        };
+        let two = VirtualServerSnapshot { real_servers: vec![real(at(7)), real(configured)], ..server.clone() };
+        assert_eq!(snapshot.carried_by(&two, configured), None);
         let other = VirtualServerSnapshot { services: vec![key(9)], ..server };
         assert_eq!(snapshot.carried(&other), None, "unknown is not nothing");
     }
