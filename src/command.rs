@@ -3,6 +3,9 @@
 //! Pure. `script`, `notify*`, `misc_path` and the rest share it. keepalived 2 disables a shell line and goes on as if it
 //! were healthy; keepalived 1 ran it through a shell, and half the Internet still writes it so. We run it.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use serde::{Deserialize, Serialize};
 
 /// What to run.
@@ -80,43 +83,29 @@ impl Command {
 /// # Errors
 /// A quote has no partner.
 pub fn split_line(line: &str) -> Result<Vec<String>, CommandError> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (_, '\\') => {
-                let word = word.get_or_insert_default();
-                word.push(c);
-                word.extend(chars.next());
-            }
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_ascii_whitespace() || c == '\u{b}' => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.map_or(Ok(words), |open| Err(CommandError::Unmatched(open)))
+    split(line, |rest, word| {
+        word.push('\\');
+        word.extend(rest.next());
+    })
 }
 
-/// A command string falls into program and arguments: both kinds of quotes, and C's escapes outside single quotes.
+/// A command string falls into program and arguments: both kinds of quotes, and C's escapes, within quotes too.
 fn split_arguments(text: &str) -> Result<Vec<String>, CommandError> {
+    split(text, |rest, word| word.push(unescape(rest)))
+}
+
+/// Words between white space. Either kind of quote joins what it encloses; what a backslash means is the caller's.
+fn split(
+    text: &str,
+    mut after_backslash: impl FnMut(&mut Peekable<Chars<'_>>, &mut String),
+) -> Result<Vec<String>, CommandError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match (quote, c) {
-            (_, '\\') => {
-                let escaped = unescape(&mut rest);
-                word.get_or_insert_default().push(escaped);
-            }
+            (_, '\\') => after_backslash(&mut rest, word.get_or_insert_default()),
             (Some(open), c) if c == open => quote = None,
             (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '"' | '\'') => {
@@ -142,8 +131,8 @@ pub fn unescaped(text: &str) -> String {
 }
 
 /// The character that a backslash and what follows it stand for.
-fn unescape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> char {
-    let digits = |rest: &mut std::iter::Peekable<std::str::Chars<'_>>, radix: u32, most: usize| {
+fn unescape(rest: &mut Peekable<Chars<'_>>) -> char {
+    let digits = |rest: &mut Peekable<Chars<'_>>, radix: u32, most: usize| {
         let mut value = 0;
         let mut count = 0;
         while count < most {
@@ -235,6 +224,7 @@ mod tests {
             ("/usr/bin/killall -0 haproxy", &["/usr/bin/killall", "-0", "haproxy"]),
             (r#"/bin/echo 'a  b' "c d"e"#, &["/bin/echo", "a  b", "c de"]),
             (r"/bin/x a\tb \x41\102\E \cA \q", &["/bin/x", "a\tb", "AB\u{1b}", "\u{1}", "q"]),
+            (r"/bin/x 'a\tb'", &["/bin/x", "a\tb"]),
             ("/bin/x '' y", &["/bin/x", "", "y"]),
             ("pidof nginx", &["pidof", "nginx"]),
             ("/bin/sh -c 'a && b'", &["/bin/sh", "-c", "a && b"]),

@@ -36,7 +36,7 @@ mod words;
 /// Ends the calling test on the host, with its outcome in the guest.
 macro_rules! in_guest {
     () => {
-        if !crate::uml_tests::here(std::time::Duration::from_secs(900)) {
+        if !crate::uml_tests::here(std::time::Duration::from_secs(600)) {
             return;
         }
     };

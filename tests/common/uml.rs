@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub struct Job<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// What is written below these directories reaches the host.
     pub shared: &'a [&'a Path],
-    /// From the start of the command on.
+    /// The longest silence: how long the command may run without a word on its standard output.
     pub limit: Duration,
 }
 
@@ -89,7 +90,14 @@ pub fn run(job: &Job) -> Ended {
 struct Guest {
     dir: tempfile::TempDir,
     child: Child,
-    readers: [JoinHandle<Vec<u8>>; 3],
+    /// Of its standard output, its standard error, and its kernel's console.
+    readers: [Reader; 3],
+}
+
+/// What has come through a pipe, and who reads on.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
 }
 
 impl Guest {
@@ -107,7 +115,7 @@ impl Guest {
         let readers = ["out", "err", "console"].map(|name| {
             let fifo = at(name);
             nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            std::thread::spawn(move || read_all(&fifo))
+            Reader::of(fifo)
         });
         let mut command = Command::new("setpriv");
         // On one CPU: the guest's kernel and the host processes that stand for its processes take turns.
@@ -139,12 +147,15 @@ impl Guest {
     /// `None`: it did not boot.
     fn wait(mut self, limit: Duration) -> Option<Ended> {
         let begin = Instant::now();
-        let mut command_began = None;
+        let mut last_word = None;
+        let mut words = 0;
         let mut done_since = None;
         loop {
             let now = Instant::now();
-            if command_began.is_none() && self.dir.path().join("started").exists() {
-                command_began = Some(now);
+            let said = self.readers[0].len();
+            if said > words || (last_word.is_none() && self.dir.path().join("started").exists()) {
+                last_word = Some(now);
+                words = said;
             }
             if done_since.is_none() && self.dir.path().join("code").exists() {
                 done_since = Some(now);
@@ -152,7 +163,7 @@ impl Guest {
             if self.child.try_wait().expect("our child").is_some() {
                 break;
             }
-            let over = match (command_began, done_since) {
+            let over = match (last_word, done_since) {
                 (_, Some(since)) => now - since > Duration::from_secs(20),
                 (Some(since), None) => now - since > limit,
                 (None, None) => now - begin > BOOT_LIMIT,
@@ -164,7 +175,7 @@ impl Guest {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let booted = command_began.is_some() || self.dir.path().join("started").exists();
+        let booted = last_word.is_some() || self.dir.path().join("started").exists();
         // A guest that never opened its pipes leaves their readers waiting.
         for name in ["out", "err", "console"] {
             let _ = nix::fcntl::open(
@@ -173,19 +184,35 @@ impl Guest {
                 nix::sys::stat::Mode::empty(),
             );
         }
-        let [stdout, stderr, console] =
-            self.readers.map(|reader| String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned());
+        let [stdout, stderr, console] = self.readers.map(Reader::all);
         let code = fs::read_to_string(self.dir.path().join("code")).ok().and_then(|code| code.trim().parse().ok());
         booted.then_some(Ended { stdout, stderr, code, console })
     }
 }
 
-fn read_all(fifo: &PathBuf) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(fifo) {
-        let _ = file.read_to_end(&mut bytes);
+impl Reader {
+    fn of(fifo: PathBuf) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = bytes.clone();
+        let thread = std::thread::spawn(move || {
+            let Ok(mut file) = File::open(fifo) else { return };
+            let mut buffer = vec![0; 65536];
+            while let Ok(read @ 1..) = file.read(&mut buffer) {
+                shared.lock().expect("nobody panics with it").extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { bytes, thread }
     }
-    bytes
+
+    fn len(&self) -> usize {
+        self.bytes.lock().expect("nobody panics with it").len()
+    }
+
+    /// Everything, once the other side has closed.
+    fn all(self) -> String {
+        let _ = self.thread.join();
+        String::from_utf8_lossy(&self.bytes.lock().expect("nobody panics with it")).into_owned()
+    }
 }
 
 /// One of the CPUs that we may use; another one for each process that asks, by chance.

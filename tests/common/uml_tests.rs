@@ -1,11 +1,13 @@
-//! Runs a test binary's tests in a guest: one boot for all of them.
+//! Runs a test binary's tests in a guest: one boot for all of them, as long as the guest lives. User-mode Linux is a
+//! kernel that can die of itself, so another guest goes on with the tests that the first did not come to; a test in
+//! which two guests died has failed.
 //!
 //! The binary starts itself in the guest, with the filter that it was given, and each test on the host reports what came
 //! of its namesake there. In the guest `here()` is true and the test goes on.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -33,52 +35,81 @@ pub fn here(limit: Duration) -> bool {
     false
 }
 
+/// What the guests said of each test.
 struct Outcomes {
+    /// `ok`, or what else the test runner said.
     tests: BTreeMap<String, String>,
-    ended: Ended,
+    guests: Vec<Ended>,
 }
 
 impl Outcomes {
     fn of(limit: Duration) -> Self {
-        let program = std::env::current_exe().expect("this program");
-        let mut command =
-            vec![program.display().to_string(), "--test-threads=1".to_owned(), "--show-output".to_owned()];
-        command.extend(std::env::args().skip(1).filter(|arg| filters(arg)));
-        let target = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let job =
-            Job { command: &command, environment: &[(VARIABLE, "1"), ("RUST_BACKTRACE", "1")], shared: &[], limit };
-        debug_assert!(target.exists());
-        let ended = uml::run(&job);
-        let lines = ended.stdout.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
-        let tests = lines.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())).collect();
-        Self { tests, ended }
+        let program = std::env::current_exe().expect("this program").display().to_string();
+        let mut waiting = asked_for(&program);
+        let mut outcomes = Self { tests: BTreeMap::new(), guests: Vec::new() };
+        let mut killer = None;
+        while !waiting.is_empty() {
+            let mut command = vec![program.clone()];
+            command.extend(["--test-threads=1", "--show-output", "--include-ignored", "--exact"].map(str::to_owned));
+            command.extend(waiting.iter().cloned());
+            let environment = [(VARIABLE, "1"), ("RUST_BACKTRACE", "1")];
+            let ended = uml::run(&Job { command: &command, environment: &environment, shared: &[], limit });
+            let lines = ended.stdout.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
+            let told = lines.filter(|(_, outcome)| !outcome.is_empty());
+            outcomes.tests.extend(told.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())));
+            outcomes.guests.push(ended);
+            waiting.retain(|test| !outcomes.tests.contains_key(test));
+            // The runner takes the tests in the order of their names: the first without an outcome is where it ended.
+            if let Some(test) = waiting.first() {
+                eprintln!("the guest ended in {test}");
+                if killer.as_ref() == Some(test) {
+                    outcomes.tests.insert(test.clone(), "two guests ended in this test".to_owned());
+                    waiting.remove(0);
+                } else {
+                    killer = Some(test.clone());
+                }
+            }
+        }
+        outcomes
     }
 
     fn report(&self, test: &str) {
         let said = self.said_by(test);
         print!("{said}");
-        for line in self.ended.stderr.lines().filter(|line| line.starts_with("skipped: ") && line.contains(test)) {
+        let errors = self.guests.iter().flat_map(|guest| guest.stderr.lines());
+        for line in errors.filter(|line| line.starts_with("skipped: ") && line.contains(test)) {
             crate::common::skipped(line.trim_start_matches("skipped: "));
         }
-        match self.tests.get(test).map(String::as_str) {
-            Some("ok") => {}
-            Some(other) => panic!("in the guest: {other}\n{said}\n{}", self.ended.stderr),
-            None => panic!(
-                "the guest did not come to this test (exit code {:?})\n{}\n{}\n{}",
-                self.ended.code, self.ended.stdout, self.ended.stderr, self.ended.console
-            ),
+        let outcome = self.tests.get(test).map_or("nothing was said of it", String::as_str);
+        if outcome != "ok" {
+            let all = self.guests.iter().map(|guest| {
+                format!("exit code {:?}\n{}\n{}\n{}\n", guest.code, guest.stdout, guest.stderr, guest.console)
+            });
+            panic!("in the guest: {outcome}\n{said}\n{}", all.collect::<String>());
         }
     }
 
     /// The part of the output that the test runner shows for this test.
     fn said_by(&self, test: &str) -> String {
         let begin = format!("---- {test} stdout ----");
-        let lines = self.ended.stdout.lines().skip_while(|line| *line != begin).skip(1);
+        let lines = self.guests.iter().flat_map(|guest| guest.stdout.lines());
+        let lines = lines.skip_while(|line| *line != begin).skip(1);
         lines
             .take_while(|line| !(line.starts_with("---- ") || *line == "successes:" || *line == "failures:"))
             .map(|line| format!("{line}\n"))
             .collect()
     }
+}
+
+/// The names of the tests that the runner of this process was asked for, in order.
+fn asked_for(program: &str) -> Vec<String> {
+    let mut command = Command::new(program);
+    command.args(["--list", "--format=terse"]).args(std::env::args().skip(1).filter(|argument| filters(argument)));
+    let listed = command.output().expect("this program runs");
+    let names = String::from_utf8_lossy(&listed.stdout);
+    let mut names: Vec<_> = names.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 /// What of the runner's own arguments names tests.
