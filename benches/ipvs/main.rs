@@ -124,6 +124,7 @@ fn inside(rounds: usize) {
     fs::write(dir.join("commands"), commands()).expect("room");
     // The modules load with the first use, which is nobody's figure.
     Kernel::default().apply(&operations());
+    Kernel::default().flush().expect("root");
     println!(
         "{SERVICES} virtual servers with {REALS} real servers each, seconds: median (least to most) of {rounds}\n"
     );
