@@ -28,11 +28,12 @@
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
 //! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
-//! | [`ipvsadm`] | pure, but for its shells `execute`, `restore` and `names` | the kernel's virtual server table in an administrator's hands |
+//! | [`ipvsadm`] | pure, but for its shells `execute`, `restore`, `daemons` and `names` | the tables of virtual servers in an administrator's hands |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `address`, `config`, `node`, `notice`, `plan`, `render`, `said`, `sign`; shell: `script`, `outbox`, `fifo`, `email`, `webhook`, `secret` | telling people |
 //! | [`daemon`] | wiring | main: supervision, reload, signals, logging, pid files, running commands |
 //! | [`ipc`] | shell | frames between our processes |
+//! | [`child`] | shell | what the two processes that main starts have in common |
 //! | [`control`] | pure: `api`, `paths`; shell: `server`, `answer`, `handle`, `peer`, `client`, `commands` | the API over unix sockets, and its first client |
 //! | [`status`] | pure, but for its shell `page::server` | what is shown: the JSON of `status`, the history of events, why a state changed, metrics, the status page |
 //! | [`dump`] | pure, but for its shell `writer` | keepalived's state files |
@@ -47,6 +48,7 @@
 //! - Addresses are written by one ordered writer; what is written says what should be, so doing it twice is harmless.
 
 pub mod checkers;
+pub mod child;
 pub mod cli;
 pub mod command;
 pub mod conf;

@@ -73,7 +73,7 @@ fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
     match args.child {
         Some(ChildKind::Vrrp) => return vrrp_child(&args),
         Some(ChildKind::Balancer) => return balancer_child(&args),
-        None => {}
+        None => holdfast::net::sys::share_one_arena(),
     }
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());

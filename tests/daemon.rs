@@ -51,6 +51,26 @@ fn every_signal_of_keepalived_is_survived() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+/// The C library reserves 64 MiB for each thread that may have an arena, and takes it a page at a time.
+#[test]
+fn mains_threads_take_memory_from_one_place() {
+    let bench = Bench::new(EMPTY);
+    let daemon = bench.start(&[]);
+    daemon.wait_for_log("no vrrp process");
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("reload: 0 changed");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.id())).unwrap();
+    let reserved = |line: &&str| {
+        let (range, rest) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let number = |hex| u64::from_str_radix(hex, 16).unwrap();
+        rest.starts_with("---p") && rest.contains(" 00:00 0") && number(to) - number(from) > 32 << 20
+    };
+    assert_eq!(maps.lines().find(reserved), None);
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
 #[test]
 fn a_bad_reload_changes_nothing() {
     let bench = Bench::new(EMPTY);

@@ -8,6 +8,8 @@ mod uml;
 #[path = "common/uml_tests.rs"]
 mod uml_tests;
 
+#[path = "ipvs_kernel/both.rs"]
+mod both;
 #[path = "ipvs_kernel/directors.rs"]
 mod directors;
 #[path = "ipvs_kernel/foreign.rs"]
@@ -16,10 +18,14 @@ mod foreign;
 mod keepalived;
 #[path = "ipvs_kernel/kinds.rs"]
 mod kinds;
+#[path = "ipvs_kernel/mixed.rs"]
+mod mixed;
 #[path = "ipvs_kernel/plane.rs"]
 mod plane;
 #[path = "ipvs_kernel/program.rs"]
 mod program;
+#[path = "ipvs_kernel/serving.rs"]
+mod serving;
 #[path = "ipvs_kernel/tools.rs"]
 mod tools;
 #[path = "ipvs_kernel/traffic.rs"]

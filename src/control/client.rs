@@ -91,14 +91,22 @@ impl Client {
     /// # Errors
     /// There is none.
     pub fn ask(&self, method: Method, path: &str, body: &str) -> Result<Answer, ClientError> {
+        self.ask_within(LIMIT, method, path, body)
+    }
+
+    /// The same, for somebody who has less time: `limit` is for the beginning of the answer, and again for the rest of it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn ask_within(&self, limit: Duration, method: Method, path: &str, body: &str) -> Result<Answer, ClientError> {
         let socket = self.socket(method);
         on_runtime(&socket, async {
-            let response = tokio::time::timeout(LIMIT, exchange(&socket, method, path, body));
+            let response = tokio::time::timeout(limit, exchange(&socket, method, path, body));
             let response = response.await.map_err(|_| ClientError::Late { socket: socket.clone() })??;
             let status = response.status().as_u16();
             let body = http_body_util::Limited::new(response.into_body(), MOST_ANSWER).collect();
             let body =
-                tokio::time::timeout(LIMIT, body).await.map_err(|_| ClientError::Late { socket: socket.clone() })?;
+                tokio::time::timeout(limit, body).await.map_err(|_| ClientError::Late { socket: socket.clone() })?;
             let body = body.map_err(|error| broken(&socket, &error))?.to_bytes();
             Ok(Answer { status, body })
         })

@@ -71,7 +71,6 @@ pub fn run(args: DaemonArgs, argv: Vec<OsString>, logging: &Logging) -> anyhow::
     if args.detached {
         detach::leave_session();
     }
-    crate::net::sys::keep_one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         // Before anything else, so that no signal of an impatient script ends us.

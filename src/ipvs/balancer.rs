@@ -284,10 +284,10 @@ impl Balancer {
         let service =
             server.active.then(|| Service { settings: server.settings(), destinations: server.destinations(now) });
         for key in &server.services {
-            self.changed |= match &service {
-                Some(service) if self.desired.services.get(key) == Some(service) => false,
+            self.changed |= match service.as_ref().map(|service| service.on(key)) {
+                Some(service) if self.desired.services.get(key) == Some(&service) => false,
                 Some(service) => {
-                    self.desired.services.insert(*key, service.clone());
+                    self.desired.services.insert(*key, service);
                     true
                 }
                 None => self.desired.services.remove(key).is_some(),

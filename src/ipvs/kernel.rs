@@ -6,6 +6,7 @@
 mod client;
 mod errors;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 pub use client::{CallError, Client};
@@ -148,9 +149,9 @@ impl Kernel {
                     return Ok(());
                 }
                 self.stop_sync_daemon(state)?;
-                self.carry_out(&what, &Request::start_daemon(&daemon))
+                self.call(&Request::start_daemon(&daemon)).map(drop).map_err(|error| errors::sync_daemon(&what, &error))
             }
-            Err(error) => Err(errors::plain(&what, &error)),
+            Err(error) => Err(errors::sync_daemon(&what, &error)),
         }
     }
 
@@ -215,7 +216,10 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel has no IPVS.
-    pub fn batch(&mut self, requests: &[Request]) -> Result<BTreeMap<usize, CallError>, CallError> {
+    pub fn batch<R: Borrow<Request>>(
+        &mut self,
+        requests: impl IntoIterator<Item = R>,
+    ) -> Result<BTreeMap<usize, CallError>, CallError> {
         let refused = self.client()?.batch(requests);
         if refused.iter().any(|(_, error)| matches!(error, CallError::Lost(_))) {
             self.client = None;
@@ -253,41 +257,47 @@ impl Dataplane for Kernel {
     fn apply(&mut self, operations: &[Operation]) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         // First as they are; then what was refused because the table was not what the plan thought, the other way.
-        let mut open: Vec<(usize, Request)> = Vec::with_capacity(operations.len());
-        for (at, operation) in operations.iter().enumerate() {
-            match request(operation) {
-                Some(request) => open.push((at, request)),
+        let mut sent = Vec::with_capacity(operations.len());
+        let first = operations.iter().enumerate().filter_map(|(at, operation)| {
+            let request = request(operation);
+            match &request {
+                Some(_) => sent.push(at),
                 None => refusals.push(Refusal { operation: at, error: cannot_proxy(operation) }),
             }
-        }
-        for last in [false, true] {
-            let requests: Vec<Request> = open.iter().map(|(_, request)| request.clone()).collect();
-            let refused = match self.batch(&requests) {
-                Ok(refused) => refused,
-                Err(error) => {
-                    let all =
-                        open.iter().map(|(at, _)| Refusal { operation: *at, error: errors::plain("IPVS", &error) });
-                    refusals.extend(all);
-                    open.clear();
-                    break;
-                }
+            request
+        });
+        let refused = match self.batch(first) {
+            Ok(refused) => refused,
+            Err(error) => {
+                let error = errors::plain("IPVS", &error);
+                return (0..operations.len()).map(|operation| Refusal { operation, error: error.clone() }).collect();
+            }
+        };
+        let (mut again, mut places) = (Vec::new(), Vec::new());
+        for (place, error) in refused {
+            let Some((at, operation)) = sent.get(place).and_then(|at| Some((*at, operations.get(*at)?))) else {
+                continue;
             };
-            let mut again = Vec::new();
-            for (place, error) in refused {
-                let Some((at, _)) = open.get(place) else { continue };
-                let Some(operation) = operations.get(*at) else { continue };
-                let next = if last { Next::Refused } else { other_way(operation, error.errno().unwrap_or(0)) };
-                match next {
-                    Next::Done => {}
-                    Next::Again(request) => again.push((*at, *request)),
-                    Next::Refused => {
-                        refusals.push(Refusal { operation: *at, error: errors::explain(operation, &error) });
-                    }
+            match other_way(operation, error.errno().unwrap_or(0)) {
+                Next::Done => {}
+                Next::Again(request) => {
+                    again.push(*request);
+                    places.push(at);
+                }
+                Next::Refused => {
+                    refusals.push(Refusal { operation: at, error: errors::explain(operation, &error) });
                 }
             }
-            open = again;
-            if open.is_empty() {
-                break;
+        }
+        let refused = if again.is_empty() { Ok(BTreeMap::new()) } else { self.batch(&again) };
+        match refused {
+            Ok(refused) => refusals.extend(refused.into_iter().filter_map(|(place, error)| {
+                let operation = *places.get(place)?;
+                Some(Refusal { operation, error: errors::explain(operations.get(operation)?, &error) })
+            })),
+            Err(error) => {
+                let error = errors::plain("IPVS", &error);
+                refusals.extend(places.into_iter().map(|operation| Refusal { operation, error: error.clone() }));
             }
         }
         refusals.extend(self.ignored_tunnels(operations, &refusals));

@@ -20,12 +20,9 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::balancer::{Balancer, Effect, Input};
@@ -35,19 +32,13 @@ use super::message::{FromBalancer, Start, ToBalancer};
 use crate::BUILD_ID;
 use crate::checkers::report::{CheckReport, ExecRequest};
 use crate::checkers::supervisor::Supervisor;
+use crate::child::{self, EXIT_OK, EXIT_SOFTWARE, START_PATIENCE, Signals};
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::sys::Readiness;
 use main_link::MainLink;
 use planes::Planes;
 
-/// Ended in good order.
-pub const EXIT_OK: i32 = 0;
-/// `EX_SOFTWARE`, which keepalived uses too: something that should not be.
-pub const EXIT_SOFTWARE: i32 = 70;
-
-/// How long main may take to say what to do.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the kernel may take to list its addresses.
 const DUMP_PATIENCE: Duration = Duration::from_secs(5);
 /// After SIGTERM: longer than a hand-over takes, shorter than anybody's patience before SIGKILL.
@@ -67,75 +58,19 @@ pub struct ProcessOptions {
 }
 
 impl ProcessOptions {
-    /// A child's: the stream is its stdin, which then points to `/dev/null`. This process gets SIGTERM when main dies.
+    /// A child's, as main started it.
     ///
     /// # Errors
     /// Not started by main.
     pub fn from_standard_streams() -> io::Result<Self> {
-        use std::os::fd::AsFd;
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
-        let main: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-        nix::unistd::dup2_stdin(&null)?;
-        nix::unistd::dup2_stdout(&null)?;
-        Ok(Self { main: main.into() })
+        let (main, _) = child::standard_streams()?;
+        Ok(Self { main })
     }
 }
 
 /// Runs until the end; the result is the exit code.
 pub fn run(options: ProcessOptions) -> i32 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return failed("start", &e),
-    };
-    // Main starts the next one.
-    let code = match catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve(options)))) {
-        Ok(Ok(code)) => code,
-        Ok(Err(e)) => failed("go on", &e),
-        Err(_) => {
-            tracing::error!("the balancer process panicked");
-            EXIT_SOFTWARE
-        }
-    };
-    // A name service that hangs may hold a thread of the runtime for ever; nobody waits for it.
-    runtime.shutdown_background();
-    code
-}
-
-fn failed(what: &str, error: &io::Error) -> i32 {
-    tracing::error!("the balancer process cannot {what}: {error}");
-    EXIT_SOFTWARE
-}
-
-/// SIGTERM and SIGINT; the others are main's business and only kept from killing us.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    _ignored: Vec<Signal>,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        let mut ignored = vec![signal(SignalKind::hangup())?];
-        ignored.push(signal(SignalKind::user_defined1())?);
-        ignored.push(signal(SignalKind::user_defined2())?);
-        // keepalived's further signals are real-time ones, counted from SIGRTMIN.
-        for offset in 0..10 {
-            ignored.extend(signal(SignalKind::from_raw(libc::SIGRTMIN() + offset)));
-        }
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            _ignored: ignored,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+    child::run("balancer", serve(options))
 }
 
 async fn serve(options: ProcessOptions) -> io::Result<i32> {

@@ -32,7 +32,14 @@ impl Snapshot {
 
     /// The same of one real server (or the sorry server), over all services of the virtual server.
     pub fn carried_by(&self, server: &VirtualServerSnapshot, real: SocketKey) -> Option<DestinationCounters> {
-        let each = self.counters_of(server).filter_map(|counters| counters.destinations.get(&real).copied());
+        let each = server.services.iter().filter_map(|key| {
+            let destinations = &self.counters.get(key)?.destinations;
+            // Where packets keep their port it has the service's, unless that is another one of its address.
+            let kept = SocketKey::new(real.ip, key.port());
+            let is_others = server.real_servers.iter().any(|other| other.address == kept);
+            let as_kept = || destinations.get(&kept).filter(|_| !is_others);
+            destinations.get(&real).or_else(as_kept).copied()
+        });
         each.reduce(DestinationCounters::plus)
     }
 
@@ -141,6 +148,20 @@ mod tests {
         assert_eq!(snapshot.carried(&server), Some(counted(11, 0).total));
         assert_eq!(snapshot.carried_by(&server, at(7)), Some(counted(10, 3)));
         assert_eq!(snapshot.carried_by(&server, at(8)), None);
+        // Where packets keep their port the table has the service's, not the configured one; unless that is another's.
+        let configured = SocketKey::new(at(7).ip, 8080);
+        assert_eq!(snapshot.carried_by(&server, configured), Some(counted(10, 3)));
+        let real = |address| RealServerSnapshot {
+            address,
+            configured_weight: 1,
+            weight: 1,
+            table_weight: 1,
+            up: true,
+            admin: AdminState::Up,
+            checkers: Vec::new(),
+        };
+        let two = VirtualServerSnapshot { real_servers: vec![real(at(7)), real(configured)], ..server.clone() };
+        assert_eq!(snapshot.carried_by(&two, configured), None);
         let other = VirtualServerSnapshot { services: vec![key(9)], ..server };
         assert_eq!(snapshot.carried(&other), None, "unknown is not nothing");
     }

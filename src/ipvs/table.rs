@@ -26,6 +26,18 @@ pub struct Service {
     pub destinations: SmallMap<SocketKey, Destination>,
 }
 
+impl Service {
+    /// As the data plane has it for this key: where packets keep their port, the destination's is the service's.
+    #[must_use]
+    pub fn on(&self, key: &ServiceKey) -> Self {
+        let port =
+            |address: SocketKey, to: &Destination| if to.method.keeps_port() { key.port() } else { address.port };
+        let destinations = self.destinations.iter();
+        let destinations = destinations.map(|(address, to)| (SocketKey::new(address.ip, port(*address, to)), *to));
+        Self { settings: self.settings.clone(), destinations: destinations.collect() }
+    }
+}
+
 /// A service without its destinations: what an edit changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ServiceSettings {

@@ -59,6 +59,14 @@ impl ServiceKey {
             Self::Fwmark { family, .. } => *family,
         }
     }
+
+    /// The port that clients ask for; 0 is any.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Address { address, .. } => address.port,
+            Self::Fwmark { .. } => 0,
+        }
+    }
 }
 
 impl fmt::Display for ServiceKey {
@@ -203,6 +211,13 @@ pub enum ForwardMethod {
     Tun(Tunnel),
     /// The userspace forwarder: two connections, spliced (`lb_kind PROXY`, ours).
     Proxy,
+}
+
+impl ForwardMethod {
+    /// Whether packets come to the real server with the port that the client asked for, whatever its own is.
+    pub fn keeps_port(self) -> bool {
+        matches!(self, Self::Dr | Self::Tun(_))
+    }
 }
 
 /// The tunnel of [`ForwardMethod::Tun`].

@@ -3,9 +3,12 @@
 //! Pure, but for the names that [`Names`] looks up. Options are taken one by one as they are written, and the first
 //! mistake ends it; then the whole is checked. The messages are those of ipvsadm 1.31.
 
+mod rules;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use super::Leave;
 use super::address::{Names, host_and_port, ipv4, number};
@@ -46,6 +49,21 @@ pub enum Command {
     Version,
 }
 
+impl Command {
+    /// The service that it changes.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::AddService(service) | Self::EditService(service) => Some(service.key),
+            Self::DeleteService(key)
+            | Self::AddServer(key, _)
+            | Self::EditServer(key, _)
+            | Self::DeleteServer(key, _) => Some(*key),
+            Self::Zero(key) => *key,
+            _ => None,
+        }
+    }
+}
+
 /// What is to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
@@ -55,6 +73,8 @@ pub struct List {
     pub json: bool,
     /// Numbers instead of names.
     pub numeric: bool,
+    /// The userspace forwarder of this daemon alone (`--control-dir`).
+    pub control_dir: Option<PathBuf>,
 }
 
 /// What of it.
@@ -156,6 +176,7 @@ struct Draft<'a> {
     tunnel_port: u16,
     timeouts: Timeouts,
     daemon: Daemon,
+    control_dir: Option<PathBuf>,
 }
 
 impl<'a> Draft<'a> {
@@ -192,6 +213,7 @@ impl<'a> Draft<'a> {
             tunnel_port: 0,
             timeouts: Timeouts::default(),
             daemon,
+            control_dir: None,
         }
     }
 
@@ -277,6 +299,7 @@ impl<'a> Draft<'a> {
             Opt::McastPort => self.daemon.port = Some(narrow(small("mcast-port", 1..=65535)?)),
             Opt::McastTtl => self.daemon.ttl = u8::try_from(small("mcast-ttl", 1..=255)?).ok(),
             Opt::McastGroup => self.daemon.group = Some(group(value)?),
+            Opt::ControlDir => self.control_dir = Some(PathBuf::from(value)),
             _ => {}
         }
         Ok(())
@@ -369,28 +392,6 @@ impl<'a> Draft<'a> {
         Some(ServiceKey::Address { protocol, address })
     }
 
-    /// What the command needs and what it does not know, in the order of the options.
-    fn check_options(&self) -> Result<(), Leave> {
-        let verb = self.verb;
-        let service = [(Opt::Service, Opt::Service), (Opt::Server, Opt::Server)];
-        for opt in service.into_iter().map(|(opt, _)| opt).chain(self.given.iter().copied()).collect::<BTreeSet<_>>() {
-            match (use_of(verb, opt), self.has(opt)) {
-                (Use::Illegal, true) => {
-                    let (opt, verb) = (opt.name(), verb.name());
-                    return Err(Leave::mistake(format!("Illegal '{opt}' option with the '{verb}' command")));
-                }
-                (Use::Needed, false) => {
-                    let (opt, verb) = (opt.name(), verb.name());
-                    return Err(Leave::mistake(format!(
-                        "You need to supply the '{opt}' option for the '{verb}' command"
-                    )));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn whole_service(self) -> Result<Command, Leave> {
         let scheduler = self.scheduler.as_deref().unwrap_or(DEFAULT_SCHEDULER);
         if let Some((name, _)) = self.flag_of.iter().find(|(_, of)| *of != scheduler) {
@@ -444,54 +445,7 @@ impl<'a> Draft<'a> {
         Some(server)
     }
 
-    fn check_tunnel(&self) -> Result<(), Leave> {
-        const SUMS: [Opt; 3] = [Opt::TunNoChecksum, Opt::TunChecksum, Opt::TunRemoteChecksum];
-        let about = || [Opt::TunType, Opt::TunPort].into_iter().chain(SUMS);
-        if self.method != method::TUNNEL && about().any(|opt| self.has(opt)) {
-            return Err(Leave::mistake("Tunnel options conflict with forward method"));
-        }
-        let kind = self.tunnel.unwrap_or(tunnel::IPIP);
-        let (name, illegal): (_, &[Opt]) = match kind {
-            tunnel::GUE => ("gue", &[]),
-            tunnel::GRE => ("gre", &[Opt::TunPort, Opt::TunRemoteChecksum]),
-            _ => ("ipip", &[Opt::TunPort, Opt::TunNoChecksum, Opt::TunChecksum, Opt::TunRemoteChecksum]),
-        };
-        if let Some(opt) = illegal.iter().find(|opt| self.has(**opt)) {
-            let opt = opt.name();
-            return Err(Leave::mistake(format!("Illegal '{opt}' option with the '{name}' tunnel type")));
-        }
-        if kind == tunnel::GUE && !self.has(Opt::TunPort) {
-            return Err(Leave::mistake("You need to supply the 'tun-port' option for the 'gue' tunnel type"));
-        }
-        let mut sums = SUMS.into_iter().filter(|opt| self.has(*opt));
-        if let (Some(first), Some(second)) = (sums.next(), sums.next()) {
-            let (first, second) = (first.name(), second.name());
-            return Err(Leave::mistake(format!(
-                "The option '{second}' conflicts with the '{first}' option in the '{name}' tunnel type"
-            )));
-        }
-        Ok(())
-    }
-
-    fn check_list(&self) -> Result<(), Leave> {
-        let exclusive = [Opt::Connection, Opt::Service, Opt::Timeout, Opt::Daemon];
-        let mut given = exclusive.into_iter().filter(|opt| self.has(*opt));
-        if let (Some(first), Some(second)) = (given.next(), given.next()) {
-            let (first, second) = (first.name(), second.name());
-            return Err(Leave::mistake(format!(
-                "The option '{second}' conflicts with the '{first}' option in the 'list' command"
-            )));
-        }
-        let no_services = [Opt::Connection, Opt::Timeout, Opt::Daemon].into_iter().any(|opt| self.has(opt));
-        let of_services = [Opt::Stats, Opt::Rate, Opt::Thresholds].into_iter().any(|opt| self.has(opt));
-        let persistent = self.has(Opt::PersistentConn) && !self.has(Opt::Connection);
-        if no_services && (of_services || persistent) {
-            return Err(Leave::mistake("options conflicts in the list command"));
-        }
-        Ok(())
-    }
-
-    fn list(&self) -> Command {
+    fn list(self) -> Command {
         let what = match () {
             () if self.has(Opt::Connection) => Shown::Connections { engines: self.has(Opt::PersistentConn) },
             () if self.has(Opt::Timeout) => Shown::Timeouts,
@@ -510,72 +464,8 @@ impl<'a> Draft<'a> {
                 unsorted: self.has(Opt::NoSort),
             },
         };
-        Command::List(List { what, json: self.has(Opt::Json), numeric: self.has(Opt::Numeric) })
-    }
-}
-
-enum Use {
-    Needed,
-    Allowed,
-    Illegal,
-}
-
-fn use_of(verb: Verb, opt: Opt) -> Use {
-    use Opt::{
-        Connection, Daemon as SyncDaemon, Engine, Exact, Forward, Json, LowerThreshold, McastGroup, McastInterface,
-        McastPort, McastTtl, Netmask as Mask, NoSort, Numeric, OnePacket, Persistent, PersistentConn, Rate, SchedFlags,
-        Scheduler, Server, Service, Stats, SyncId, SyncMaxLen, Thresholds, Timeout, TunChecksum, TunInfo,
-        TunNoChecksum, TunPort, TunRemoteChecksum, TunType, UpperThreshold, Weight,
-    };
-    let (needed, allowed): (&[Opt], &[Opt]) = match verb {
-        Verb::AddService | Verb::EditService => {
-            (&[Service], &[Scheduler, Persistent, Mask, OnePacket, Engine, SchedFlags])
-        }
-        Verb::DeleteService => (&[Service], &[]),
-        Verb::AddServer | Verb::EditServer => (
-            &[Service, Server],
-            &[
-                Forward,
-                Weight,
-                UpperThreshold,
-                LowerThreshold,
-                TunType,
-                TunPort,
-                TunNoChecksum,
-                TunChecksum,
-                TunRemoteChecksum,
-            ],
-        ),
-        Verb::DeleteServer => (&[Service, Server], &[]),
-        Verb::List => (
-            &[],
-            &[
-                Numeric,
-                Connection,
-                Service,
-                Timeout,
-                SyncDaemon,
-                Stats,
-                Rate,
-                Thresholds,
-                PersistentConn,
-                NoSort,
-                SyncId,
-                Exact,
-                TunInfo,
-                Json,
-            ],
-        ),
-        Verb::Save => (&[], &[Numeric]),
-        Verb::Zero => (&[], &[Service]),
-        Verb::StartDaemon => (&[], &[McastInterface, SyncId, SyncMaxLen, McastGroup, McastPort, McastTtl]),
-        Verb::StopDaemon => (&[], &[SyncId]),
-        Verb::Clear | Verb::Restore | Verb::Set | Verb::Help | Verb::Version => (&[], &[]),
-    };
-    match () {
-        () if needed.contains(&opt) => Use::Needed,
-        () if allowed.contains(&opt) => Use::Allowed,
-        () => Use::Illegal,
+        let (json, numeric) = (self.has(Opt::Json), self.has(Opt::Numeric));
+        Command::List(List { what, json, numeric, control_dir: self.control_dir })
     }
 }
 

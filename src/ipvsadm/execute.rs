@@ -6,8 +6,10 @@ use std::io::{self, BufRead, Write};
 
 use super::address::Names;
 use super::command::{self, Command, List, Shown};
+use super::daemons::Daemons;
+use super::list::Columns;
 use super::names::SystemNames;
-use super::source::{Entry, NoForwarder, Source};
+use super::source::{Entry, Look, Source};
 use super::{Leave, connections, help, json, list, restore, save, sort};
 use crate::ipvs::genl::{KernelDestination, KernelService, Request};
 use crate::ipvs::kernel::{CallError, Kernel};
@@ -40,7 +42,7 @@ pub fn main(program: &str, arguments: &[String]) -> u8 {
         &mut Surroundings {
             program,
             names: &SystemNames::default(),
-            forwarder: &mut NoForwarder,
+            forwarder: &mut Daemons::default(),
             input: &mut stdin.lock(),
             output: &mut io::BufWriter::new(io::stdout().lock()),
             errors: &mut io::stderr(),
@@ -78,7 +80,7 @@ pub(super) fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Sur
         Command::Restore => return Ok(()),
         Command::List(list) => return show_list(list, kernel, around),
         Command::Save { numeric } => {
-            let entries = sort::sort(kernel_entries(kernel).map_err(|error| no_kernel(&error))?);
+            let entries = sort::sort(kernel_entries(kernel).map_err(|error| no_kernel(&error, around))?);
             let text = save::table(&entries, *numeric, around.names);
             return show(around, &text);
         }
@@ -90,13 +92,41 @@ pub(super) fn carry_out(command: &Command, kernel: &mut Kernel, around: &mut Sur
         },
     };
     // Whether there is IPVS at all is another question than what the kernel says to a command.
-    kernel.reach().map_err(|error| no_kernel(&error))?;
+    if let Err(error) = kernel.reach() {
+        return Err(not_ours(command, around).unwrap_or_else(|| no_kernel(&error, around)));
+    }
+    // A service of the kernel would take the traffic before the forwarder sees it.
+    if let (Command::AddService(_), Some(leave)) = (command, not_ours(command, around)) {
+        return Err(leave);
+    }
     match kernel.call(&request) {
         Ok(_) => Ok(()),
         // A daemon that is stopped before it ever ran is gone nevertheless.
         Err(error) if error.errno() == Some(libc::EINTR) && matches!(command, Command::StopDaemon(_)) => Ok(()),
-        Err(error) => Err(Leave::refusal(refusal(command, &error))),
+        Err(error) => Err(refused(command, &error, around)),
     }
+}
+
+/// What the kernel's refusal of a command comes to.
+pub(super) fn refused(command: &Command, error: &CallError, around: &mut Surroundings<'_>) -> Leave {
+    let elsewhere = if error.errno() == Some(libc::ESRCH) { not_ours(command, around) } else { None };
+    elsewhere.unwrap_or_else(|| Leave::refusal(refusal(command, error)))
+}
+
+/// Of a command that would change a service which a userspace forwarder carries: where that is to be changed.
+pub(super) fn not_ours(command: &Command, around: &mut Surroundings<'_>) -> Option<Leave> {
+    let key = command.service()?;
+    let seen = around.forwarder.look(Look::default());
+    let file = seen.entries.iter().find(|entry| entry.service.key == key)?.configured_in.as_ref()?;
+    let carried = format!("{key} is carried by the userspace forwarder");
+    Some(Leave::refusal(match command {
+        Command::Zero(_) => format!("{carried}: its counters are never set back"),
+        Command::EditServer(_, KernelDestination { address, .. }) | Command::DeleteServer(_, address) => format!(
+            "{carried}: it is changed in {file}, followed by `holdfast reload`; `holdfast drain {address}` takes a real \
+             server out of it for the time being"
+        ),
+        _ => format!("{carried}: it is changed in {file}, followed by `holdfast reload`"),
+    }))
 }
 
 /// What changes the table. It is answered at once, so that many can be sent together.
@@ -126,15 +156,15 @@ fn show_list(list: &List, kernel: &mut Kernel, around: &mut Surroundings<'_>) ->
         Shown::Services { only: None, unsorted, .. } => all_services(list, unsorted, kernel, around)?,
         Shown::Services { only: Some(key), unsorted, .. } => one_service(list, &key, unsorted, kernel, around)?,
         Shown::Timeouts => {
-            let timeouts = kernel.timeouts().map_err(|error| no_kernel(&error))?;
+            let timeouts = kernel.timeouts().map_err(|error| no_kernel(&error, around))?;
             if list.json { json::timeouts(timeouts) } else { list::timeouts(timeouts) }
         }
         Shown::Daemons => {
-            let daemons = kernel.daemons().map_err(|error| no_kernel(&error))?;
+            let daemons = kernel.daemons().map_err(|error| no_kernel(&error, around))?;
             if list.json { json::daemons(&daemons) } else { list::daemons(&daemons) }
         }
         Shown::Connections { engines } => {
-            kernel.info().map_err(|error| no_kernel(&error))?;
+            kernel.info().map_err(|error| no_kernel(&error, around))?;
             let text = std::fs::read(CONNECTIONS)
                 .map_err(|error| Leave { text: format!("{CONNECTIONS}: {error}"), code: 1 })?;
             let connections = connections::parse(&String::from_utf8_lossy(&text));
@@ -153,12 +183,12 @@ fn all_services(
     kernel: &mut Kernel,
     around: &mut Surroundings<'_>,
 ) -> Result<String, Leave> {
-    let proxied = around.forwarder.entries();
+    let proxied = look(list, around);
     let (info, entries) = match kernel.info().and_then(|info| Ok((info, kernel_entries(kernel)?))) {
         Ok((info, entries)) => (Some(info), entries),
         // The forwarder is at work: that is what there is to see.
         Err(_) if !proxied.is_empty() => (None, Vec::new()),
-        Err(error) => return Err(no_kernel(&error)),
+        Err(error) => return Err(no_kernel(&error, around)),
     };
     let arrange = |entries| if unsorted { entries } else { sort::sort(entries) };
     let mut all = arrange(entries);
@@ -176,17 +206,29 @@ fn one_service(
     kernel: &mut Kernel,
     around: &mut Surroundings<'_>,
 ) -> Result<String, Leave> {
-    let of_forwarder = around.forwarder.entries().into_iter().find(|entry| entry.service.key == *key);
-    let entry = match (kernel.entry(key), of_forwarder) {
-        (Ok(found), _) => kernel_entry(found),
-        (Err(_), Some(entry)) => entry,
-        (Err(error), None) if error.errno() == Some(libc::ESRCH) => {
+    let of_forwarder = look(list, around).into_iter().filter(|entry| entry.service.key == *key);
+    let mut entries: Vec<Entry> = of_forwarder.collect();
+    match kernel.entry(key) {
+        Ok(found) => entries.insert(0, kernel_entry(found)),
+        Err(_) if !entries.is_empty() => {}
+        Err(error) if error.errno() == Some(libc::ESRCH) => {
             return Err(Leave { text: "No such service".to_owned(), code: 1 });
         }
-        (Err(error), None) => return Err(no_kernel(&error)),
-    };
-    let entries = if unsorted { vec![entry] } else { sort::sort(vec![entry]) };
+        Err(error) => return Err(no_kernel(&error, around)),
+    }
+    let entries = if unsorted { entries } else { sort::sort(entries) };
     Ok(if list.json { json::services(&entries, None) } else { list::table(&entries, list.style(), around.names) })
+}
+
+/// The userspace forwarder's services; what of it cannot be shown is said beside the list.
+fn look(list: &List, around: &mut Surroundings<'_>) -> Vec<Entry> {
+    let rates = matches!(list.what, Shown::Services { columns: Columns::Rate, .. });
+    let seen = around.forwarder.look(Look { control_dir: list.control_dir.as_deref(), rates });
+    for remark in &seen.remarks {
+        // A closed pipe is no reason to end.
+        let _ = writeln!(around.errors, "{}: {remark}", around.program);
+    }
+    seen.entries.clone()
 }
 
 fn kernel_entries(kernel: &mut Kernel) -> Result<Vec<Entry>, CallError> {
@@ -194,7 +236,7 @@ fn kernel_entries(kernel: &mut Kernel) -> Result<Vec<Entry>, CallError> {
 }
 
 fn kernel_entry((service, destinations): (KernelService, Vec<KernelDestination>)) -> Entry {
-    Entry { service, destinations, proxied: false }
+    Entry { service, destinations, configured_in: None }
 }
 
 fn show(around: &mut Surroundings<'_>, text: &str) -> Result<(), Leave> {
@@ -206,15 +248,25 @@ fn show(around: &mut Surroundings<'_>, text: &str) -> Result<(), Leave> {
     }
 }
 
-pub(super) fn no_kernel(error: &CallError) -> Leave {
+/// There is no IPVS, or it does not answer. Whose services are elsewhere is told where.
+pub(super) fn no_kernel(error: &CallError, around: &mut Surroundings<'_>) -> Leave {
     let why = match error.errno() {
         Some(libc::EPERM) => "Permission denied (you must be root)".to_owned(),
         Some(libc::ENOENT) => "Protocol not available".to_owned(),
         _ => system_words(error),
     };
-    Leave::mistake(format!(
+    let mut text = format!(
         "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
-    ))
+    );
+    let seen = around.forwarder.look(Look::default());
+    if let Some(file) = seen.entries.iter().find_map(|entry| entry.configured_in.as_ref()) {
+        let count = seen.entries.len();
+        text += &format!(
+            "\nThe userspace forwarder carries {count} services of {file}; `{} -L` shows them.",
+            around.program
+        );
+    }
+    Leave::mistake(text)
 }
 
 /// As ipvsadm says it.

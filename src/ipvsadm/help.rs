@@ -17,7 +17,7 @@ pub fn usage(program: &str) -> String {
   {program} -a|-e SERVICE -r SERVER [-g|-i|-m] [-w WEIGHT] [-x UPPER] [-y LOWER] [TUNNEL]
   {program} -d SERVICE -r SERVER
   {program} -L|-l [SERVICE] [-n] [--stats|--rate|--thresholds|--persistent-conn|--tun-info]
-             [--exact] [--nosort] [--json]
+             [--exact] [--nosort] [--json] [--control-dir DIR]
   {program} -L -c [-n] [--persistent-conn] [--json]
   {program} -L --timeout|--daemon [--json]
   {program} -Z [SERVICE]
@@ -84,6 +84,8 @@ Options of -L:
       --timeout              the connection timeouts
       --daemon               the connection synchronisation daemons
       --json                 as JSON, in full (not in other ipvsadm)
+      --control-dir DIR      the userspace forwarder of the daemon whose control sockets are there, instead of those of
+                             all daemons of this network namespace (not in other ipvsadm)
 "
     )
 }

@@ -44,13 +44,14 @@ fn service(entry: &Entry) -> Value {
         json!({ "timeout": service.timeout, "granularity": granularity, "engine": service.engine })
     });
     if let Some(map) = value.as_object_mut() {
-        map.insert("data_plane".to_owned(), json!(if entry.proxied { "userspace" } else { "kernel" }));
+        map.insert("data_plane".to_owned(), json!(if entry.proxied() { "userspace" } else { "kernel" }));
+        map.insert("configured_in".to_owned(), json!(entry.configured_in));
         map.insert("scheduler".to_owned(), json!(service.scheduler));
         map.insert("flags".to_owned(), json!(flags.split(',').filter(|flag| !flag.is_empty()).collect::<Vec<_>>()));
         map.insert("one_packet".to_owned(), json!(service.has(flag::ONE_PACKET)));
         map.insert("persistence".to_owned(), json!(persistence));
         map.insert("counters".to_owned(), counters(service.stats));
-        let servers = entry.destinations.iter().map(|to| server(to, entry.proxied));
+        let servers = entry.destinations.iter().map(|to| server(to, entry.proxied()));
         map.insert("real_servers".to_owned(), servers.collect());
     }
     value

@@ -175,7 +175,7 @@ pub(super) fn flags(service: &KernelService, separator: &str) -> String {
 
 fn server(entry: &Entry, to: &KernelDestination, style: Style, names: &dyn Names) -> String {
     let place = shown(to.address.ip, to.address.port, protocol(entry), style.numeric, names);
-    let forward = if entry.proxied { "Proxy" } else { forward(to.method) };
+    let forward = if entry.proxied() { "Proxy" } else { forward(to.method) };
     let KernelDestination { active, inactive, weight, .. } = to;
     let weight = weight.cast_signed();
     let columns = match style.columns {

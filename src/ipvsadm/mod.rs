@@ -4,10 +4,11 @@
 //! The grammar, the output, the messages and the exit codes are those of ipvsadm 1.31, byte for byte, so that scripts go
 //! on working; `--json` is ours. [`words`] understands the command line, [`command`] what is meant by it, and
 //! [`execute`] does it; [`list`], [`save`], [`connections`] and [`json`] write what is shown. All but [`execute`],
-//! [`restore`] and [`names`] are pure.
+//! [`restore`], [`daemons`] and [`names`] are pure.
 //!
-//! `-L` lists the services of the userspace forwarder too, by way of [`source::Source`]; every other command is about the
-//! kernel's.
+//! `-L` lists the services of the userspace forwarder too, which [`daemons`] asks a running daemon for; every other command
+//! is about the kernel's. A command that changes a service of the forwarder is refused with the file that has it: it would
+//! do nothing, or take the traffic from under it. `-S` has what `-R` can bring back, which is the kernel's.
 //!
 //! Kept differently from ipvsadm 1.31: a destination's counters are shown in 64 bits (there they wrap at 4 G
 //! connections and packets), in `--rate` its large numbers are rounded like a service's, and what is wrong with a line of
@@ -16,6 +17,7 @@
 pub mod address;
 pub mod command;
 pub mod connections;
+pub mod daemons;
 pub mod execute;
 pub mod help;
 pub mod json;

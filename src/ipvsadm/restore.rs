@@ -5,7 +5,7 @@
 
 use super::Leave;
 use super::command::{self, Command};
-use super::execute::{Surroundings, carry_out, change, no_kernel, refusal};
+use super::execute::{Surroundings, carry_out, change, no_kernel, not_ours, refused};
 use crate::ipvs::genl::Request;
 use crate::ipvs::kernel::Kernel;
 
@@ -56,6 +56,12 @@ impl Restore {
         }
         let command =
             command::parse(around.program, &words, around.names).map_err(|leave| named(self.number, leave))?;
+        let elsewhere = if matches!(command, Command::AddService(_)) { not_ours(&command, around) } else { None };
+        if let Some(leave) = elsewhere {
+            self.flush(kernel, around)?;
+            self.last = say(self.number, leave, around);
+            return Ok(());
+        }
         match change(&command) {
             Some(request) => self.waiting.push((self.number, command, request)),
             None => {
@@ -73,13 +79,14 @@ impl Restore {
     /// Sends what waits.
     fn flush(&mut self, kernel: &mut Kernel, around: &mut Surroundings<'_>) -> Result<(), Leave> {
         let waiting = std::mem::take(&mut self.waiting);
-        let requests: Vec<Request> = waiting.iter().map(|(_, _, request)| request.clone()).collect();
         let Some(first) = waiting.first() else { return Ok(()) };
-        let refused = kernel.batch(&requests).map_err(|error| named(first.0, no_kernel(&error)))?;
+        let refusals = kernel
+            .batch(waiting.iter().map(|(_, _, request)| request))
+            .map_err(|error| named(first.0, no_kernel(&error, around)))?;
         for (place, (number, command, _)) in waiting.iter().enumerate() {
-            self.last = match refused.get(&place) {
+            self.last = match refusals.get(&place) {
                 None => 0,
-                Some(error) => say(*number, Leave::refusal(refusal(command, error)), around),
+                Some(error) => say(*number, refused(command, error, around), around),
             };
         }
         Ok(())

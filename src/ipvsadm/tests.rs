@@ -1,22 +1,23 @@
 //! What can be seen without a kernel that has IPVS; `tests/ipvs_kernel` compares with Debian's ipvsadm on one that has.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::address::{Names, host_and_port, number};
 use super::command::{Command, List, Shown, parse};
 use super::execute::{Surroundings, run};
 use super::list::{Columns, Style};
 use super::names::services_of;
-use super::source::{Entry, NoForwarder};
+use super::source::{Entry, Look, NoForwarder, Seen, Source, add_rates};
 use super::{Leave, connections, json, list, save, sort};
-use crate::ipvs::dataplane::{Counters, DestinationCounters, ServiceCounters};
+use crate::ipvs::dataplane::Counters;
 use crate::ipvs::genl::destination::method;
 use crate::ipvs::genl::{Info, KernelDestination, KernelService};
-use crate::ipvs::table::{Destination, Service, ServiceTable};
-use crate::ipvs::types::{ForwardMethod, Protocol, ServiceKey, SocketKey};
+use crate::ipvs::types::{Protocol, ServiceKey, SocketKey};
+use crate::status::model::{ForwarderDestination, ForwarderService, Status, Traffic};
 use crate::vrrp::types::Family;
 
 /// A world with one host and one service.
@@ -63,7 +64,7 @@ fn mark(mark: u32, family: Family) -> ServiceKey {
 }
 
 fn entry(key: ServiceKey, destinations: &[KernelDestination]) -> Entry {
-    Entry { service: KernelService::new(key, "rr"), destinations: destinations.to_vec(), proxied: false }
+    Entry { service: KernelService::new(key, "rr"), destinations: destinations.to_vec(), configured_in: None }
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn options_cluster_and_take_their_values_in_every_way() {
     assert_eq!((sticky.timeout, sticky.flags, sticky.netmask.prefix()), (360, 0x11, Some(64)));
     assert_eq!(parsed(""), parsed("-L"));
     let all = Shown::Services { only: None, columns: Columns::Plain, exact: false, unsorted: false };
-    assert_eq!(parsed("-ln"), Ok(Command::List(List { what: all, json: false, numeric: true })));
+    assert_eq!(parsed("-ln"), Ok(Command::List(List { what: all, json: false, numeric: true, control_dir: None })));
 }
 
 #[test]
@@ -221,28 +222,169 @@ fn connections_are_shown_as_the_kernel_has_them() {
     assert_eq!(connections::parse("heading\n\nTCP zz\nTCP 0A 1 2 3\n"), []);
 }
 
+/// A daemon whose forwarder has two services, as its status tells it.
+fn forwarder() -> Status {
+    let mut status = Status::default();
+    status.daemon.config_file = "/etc/keepalived/keepalived.conf".to_owned();
+    let traffic = |connections, active, in_bytes| Traffic { connections, active, in_bytes, ..Traffic::default() };
+    let to = |address: &str, weight, traffic| ForwarderDestination {
+        address: address.to_owned(),
+        weight,
+        upper_threshold: 90,
+        lower_threshold: 80,
+        persistent: 3,
+        traffic,
+    };
+    status.forwarder = vec![
+        ForwarderService {
+            service: "10.0.0.1:80 tcp".to_owned(),
+            scheduler: "sh".to_owned(),
+            flags: vec!["flag-2".to_owned()],
+            persistence_timeout: Some(60),
+            persistence_granularity: Some(24),
+            destinations: vec![to("127.0.0.1:80", 3, traffic(40, 7, 500)), to("10.0.0.3:80", 0, traffic(2, 0, 0))],
+            traffic: traffic(42, 7, 500),
+        },
+        ForwarderService {
+            service: "[2001:db8::1]:53 udp".to_owned(),
+            scheduler: "rr".to_owned(),
+            ..ForwarderService::default()
+        },
+    ];
+    status
+}
+
+/// It runs, and says this and that.
+struct Running(Seen);
+
+impl Source for Running {
+    fn look(&mut self, look: Look<'_>) -> Rc<Seen> {
+        let mut seen = self.0.clone();
+        if look.rates {
+            let before = seen.entries.clone();
+            for entry in &mut seen.entries {
+                entry.service.stats.connections += 10;
+            }
+            add_rates(&before, &mut seen.entries, Duration::from_secs(2));
+        }
+        Rc::new(seen)
+    }
+}
+
+fn running() -> Running {
+    let remarks = vec!["the userspace forwarder is not shown: late".to_owned()];
+    Running(Seen { entries: Entry::of_status(&forwarder()), remarks })
+}
+
 #[test]
-fn the_forwarders_services_are_listed_beside_the_kernels() {
-    let key = tcp("10.0.0.1", 80);
-    let mut service = Service::default();
-    let to = Destination { method: ForwardMethod::Proxy, weight: 3, ..Destination::default() };
-    service.destinations.insert(at("127.0.0.1", 80), to);
-    let table = ServiceTable { services: BTreeMap::from([(key, service)]) };
-    let counted =
-        DestinationCounters { active: 7, total: Counters { in_bytes: 5, ..Counters::default() }, ..Default::default() };
-    let counters =
-        ServiceCounters { destinations: BTreeMap::from([(at("127.0.0.1", 80), counted)]), ..Default::default() };
-    let entries = Entry::of_table(&table, &BTreeMap::from([(key, counters)]));
+fn the_forwarders_services_are_listed_in_every_column() {
+    let entries = Entry::of_status(&forwarder());
+    let table = |columns| list::table(&entries, Style { columns, ..Style::default() }, &FewNames);
     assert_eq!(
-        list::table(&entries, Style::default(), &FewNames),
+        table(Columns::Plain),
         "Prot LocalAddress:Port Scheduler Flags\n  \
          -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
-         TCP  10.0.0.1:http wlc\n  \
-         -> localhost:http               Proxy   3      7          0         \n"
+         TCP  10.0.0.1:http sh (sh-port) persistent 60 mask 255.255.255.0\n  \
+         -> localhost:http               Proxy   3      7          0         \n  \
+         -> 10.0.0.3:http                Proxy   0      0          0         \n\
+         UDP  [2001:db8::1]:53 rr\n"
+    );
+    let rows = |columns| table(columns).lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        rows(Columns::Stats)[..2],
+        [
+            "TCP  10.0.0.1:http                      42        0        0      500        0",
+            "  -> localhost:http                     40        0        0      500        0",
+        ]
+    );
+    assert_eq!(
+        rows(Columns::Thresholds)[1],
+        "  -> localhost:http               90         80         7          0         "
+    );
+    assert_eq!(
+        rows(Columns::PersistentConnections)[1],
+        "  -> localhost:http               3         3           7          0         "
     );
     let value: serde_json::Value = serde_json::from_str(&json::services(&entries, None)).unwrap();
-    let server = &value["services"][0]["real_servers"][0];
-    assert_eq!((server["method"].as_str(), server["counters"]["in_bytes"].as_u64()), (Some("proxy"), Some(5)));
+    let (service, server) = (&value["services"][0], &value["services"][0]["real_servers"][0]);
+    assert_eq!(
+        (&service["data_plane"], &service["configured_in"]),
+        (&"userspace".into(), &"/etc/keepalived/keepalived.conf".into())
+    );
+    assert_eq!((server["method"].as_str(), server["counters"]["in_bytes"].as_u64()), (Some("proxy"), Some(500)));
+}
+
+#[test]
+fn rates_are_what_came_meanwhile() {
+    let before = Entry::of_status(&forwarder());
+    let mut now = before.clone();
+    now[0].service.stats.connections += 30;
+    now[0].destinations[0].stats.in_bytes += 7000;
+    // It was set up anew meanwhile.
+    now[0].destinations[1].stats.connections = 0;
+    now[1].service.key = tcp("10.0.0.9", 80);
+    now[1].service.stats.connections = 1000;
+    add_rates(&before, &mut now, Duration::from_millis(2500));
+    let rates = |stats: Counters| (stats.connections_per_second, stats.in_bytes_per_second);
+    assert_eq!(rates(now[0].service.stats), (12, 0));
+    assert_eq!(now[0].destinations.iter().map(|to| rates(to.stats)).collect::<Vec<_>>(), [(0, 2800), (0, 0)]);
+    assert_eq!(rates(now[1].service.stats), (0, 0));
+}
+
+#[test]
+fn services_that_cannot_be_understood_are_left_out() {
+    let mut status = forwarder();
+    for service in ["", "10.0.0.1:80", "10.0.0.1 tcp", "10.0.0.1:80 quic", "fwmark 0", "fwmark x", "fwmark 7 inet9"] {
+        status.forwarder.push(ForwarderService { service: service.to_owned(), ..ForwarderService::default() });
+    }
+    let marks = [("fwmark 7", Family::V4), ("fwmark 7 inet6", Family::V6)];
+    for (service, _) in marks {
+        status.forwarder.push(ForwarderService { service: service.to_owned(), ..ForwarderService::default() });
+    }
+    status.forwarder[0].destinations[1].address = "nobody".to_owned();
+    let entries = Entry::of_status(&status);
+    let keys: Vec<ServiceKey> = entries.iter().map(|entry| entry.service.key).collect();
+    assert_eq!(keys[2..], marks.map(|(_, family)| mark(7, family)));
+    assert_eq!(entries[0].destinations.len(), 1);
+}
+
+/// What our program says where the kernel has no IPVS, beside a daemon that runs.
+fn beside_a_daemon(line: &str) -> (u8, String, String) {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let mut around = Surroundings {
+        program: "ipvsadm",
+        names: &FewNames,
+        forwarder: &mut running(),
+        input: &mut Cursor::new("-A -t 10.0.0.1:80 -s rr\n"),
+        output: &mut output,
+        errors: &mut errors,
+    };
+    let code = run(&words, &mut around);
+    (code, String::from_utf8(output).unwrap(), String::from_utf8(errors).unwrap())
+}
+
+#[test]
+fn changes_of_the_forwarders_services_are_refused_with_the_file_that_has_them() {
+    let file = "/etc/keepalived/keepalived.conf";
+    let changed = format!(
+        "10.0.0.1:80 tcp is carried by the userspace forwarder: it is changed in {file}, followed by \
+                           `holdfast reload`"
+    );
+    let refused = |line: &str| {
+        let (code, output, errors) = beside_a_daemon(line);
+        assert_eq!((code, output.as_str()), (255, ""), "{line}");
+        errors
+    };
+    for line in ["-A -t 10.0.0.1:80", "-E -t 10.0.0.1:80 -s rr", "-D -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.0.0.9"] {
+        assert_eq!(refused(line), format!("{changed}\n"), "{line}");
+    }
+    for line in ["-e -t 10.0.0.1:80 -r 10.0.0.3 -w 2", "-d -t 10.0.0.1:80 -r 10.0.0.3"] {
+        let drain = "`holdfast drain 10.0.0.3:80` takes a real server out of it for the time being";
+        assert_eq!(refused(line), format!("{changed}; {drain}\n"), "{line}");
+    }
+    assert!(refused("-Z -t 10.0.0.1:80").ends_with("its counters are never set back\n"));
+    assert_eq!(refused("-R"), format!("line 1: {changed}\n"));
 }
 
 #[test]

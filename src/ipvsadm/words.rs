@@ -108,6 +108,7 @@ pub enum Opt {
     TunRemoteChecksum,
     Sort,
     Json,
+    ControlDir,
 }
 
 impl Opt {
@@ -151,6 +152,7 @@ impl Opt {
             Self::McastTtl => "mcast-ttl",
             Self::Sort => "sort",
             Self::Json => "json",
+            Self::ControlDir => "control-dir",
         }
     }
 }
@@ -246,6 +248,7 @@ const WORDS: &[Word] = &[
     opt("mcast-port", None, Value::Needed, Opt::McastPort),
     opt("mcast-ttl", None, Value::Needed, Opt::McastTtl),
     opt("json", None, Value::None, Opt::Json),
+    opt("control-dir", None, Value::Needed, Opt::ControlDir),
 ];
 
 /// What was read: an option with its value, and the word that it stood in.

@@ -17,6 +17,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use crate::vrrp::config::AddressConfig;
 use crate::vrrp::types::IfIndex;
 
+/// `struct nlmsghdr`.
+const HEADER: usize = 16;
+
 /// `IFAPROT` number of addresses that VRRP put there (iproute2 names it `keepalived`); kernels before 5.18 drop it.
 pub const PROTOCOL_VRRP: u8 = 18;
 
@@ -147,7 +150,7 @@ pub fn decode(mut datagram: &[u8]) -> Vec<Message> {
 fn notice(kind: u16, flags: u16, payload: &[u8]) -> Option<Notice> {
     match (i32::from(kind), kind) {
         (libc::NLMSG_DONE, _) => Some(Notice::Done),
-        (libc::NLMSG_ERROR, _) => answer(flags, payload),
+        (libc::NLMSG_ERROR, _) => answer(flags, payload).map(|(errno, text)| Notice::Answer { errno, text }),
         (_, libc::RTM_NEWLINK) => link(payload).map(Notice::Link).or_else(|| bridge_port(payload)),
         (_, libc::RTM_DELLINK) => {
             link(payload).map(|l| Notice::LinkGone(l.index)).or_else(|| port_index(payload).map(Notice::BridgePortGone))
@@ -158,14 +161,16 @@ fn notice(kind: u16, flags: u16, payload: &[u8]) -> Option<Notice> {
     }
 }
 
-fn answer(flags: u16, payload: &[u8]) -> Option<Notice> {
+/// The answer to a request, of any netlink family: 0 or an errno, and from newer kernels words.
+pub fn answer(flags: u16, payload: &[u8]) -> Option<(i32, Option<String>)> {
     let errno = i32::from_ne_bytes(payload.get(..4)?.try_into().ok()?).saturating_neg();
-    // Behind the code stands the header of our request, with the request itself unless it was capped.
+    // Behind the number stands the header of our request, with the request itself unless it was left out.
     let request = usize::try_from(u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?)).ok()?;
-    let skipped = if flags & NLM_F_CAPPED != 0 || errno == 0 { 16 } else { request.next_multiple_of(4) };
+    let whole = flags & NLM_F_CAPPED == 0 && errno != 0;
+    let skipped = if whole { request.checked_next_multiple_of(4)? } else { HEADER };
     let attributes = payload.get(skipped.saturating_add(4)..).filter(|_| flags & NLM_F_ACK_TLVS != 0);
     let text = attributes.and_then(|a| attribute(a, NLMSGERR_ATTR_MSG)).map(text);
-    Some(Notice::Answer { errno, text })
+    Some((errno, text))
 }
 
 fn link(payload: &[u8]) -> Option<LinkFacts> {

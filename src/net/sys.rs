@@ -257,9 +257,11 @@ pub fn keep_large_buffers_apart() {
     }
 }
 
-/// One heap for all threads: each further one keeps what it was given. For a process whose threads are few and seldom work.
+/// All threads of this process take memory from one place. The C library would give each thread an arena of its own, which
+/// grows by a system call for each page: a thread that reads a large configuration makes thousands of them. To be called
+/// before there are threads, and not where threads allocate at the same time all the while.
 #[allow(unsafe_code)]
-pub fn keep_one_heap() {
+pub fn share_one_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointers.
     unsafe {

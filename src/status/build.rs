@@ -2,7 +2,11 @@
 //!
 //! Pure. What a process did not say is shown as unknown, beside what main knows of it from the configuration.
 
+mod forwarder;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use forwarder::forwarder;
 
 use super::model::{
     Address, Cause, Check, DualMaster, Effect, Heard, Instance, Peer, Priority, RealServer, State, SyncGroup, Tracker,

@@ -41,6 +41,9 @@ pub struct Status {
     pub trackers: Vec<Tracker>,
     /// `virtual_server`s.
     pub virtual_servers: Vec<VirtualServer>,
+    /// What the userspace forwarder has in its table, service by service; `holdfast ipvsadm -L` shows it beside the
+    /// kernel's.
+    pub forwarder: Vec<ForwarderService>,
     /// What is not as it should be with this answer itself, a sentence each: a process that did not answer in time, for
     /// example. What belongs to it is shown as far as the main process knows it.
     pub remarks: Vec<String>,
@@ -531,6 +534,44 @@ pub struct Traffic {
     pub in_bytes: u64,
     /// Bytes to clients.
     pub out_bytes: u64,
+}
+
+/// One service of the userspace forwarder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForwarderService {
+    /// `192.0.2.1:80 tcp`, `fwmark 7`.
+    pub service: String,
+    /// `lb_algo`.
+    pub scheduler: String,
+    /// `flag-1`, `flag-2`, `flag-3`, `ops`.
+    pub flags: Vec<String>,
+    /// `persistence_timeout` in seconds.
+    pub persistence_timeout: Option<u32>,
+    /// `persistence_granularity`: the prefix length of clients that are one client.
+    pub persistence_granularity: Option<u8>,
+    /// Where its traffic goes.
+    pub destinations: Vec<ForwarderDestination>,
+    /// What it has carried.
+    pub traffic: Traffic,
+}
+
+/// One destination of a service of the userspace forwarder: a real server or the sorry server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForwarderDestination {
+    /// `192.0.2.7:80`.
+    pub address: String,
+    /// What the table has; 0 gets no new connections.
+    pub weight: u32,
+    /// `uthreshold`; 0 is no limit.
+    pub upper_threshold: u32,
+    /// `lthreshold`.
+    pub lower_threshold: u32,
+    /// Clients that are kept with it.
+    pub persistent: u32,
+    /// What it has carried.
+    pub traffic: Traffic,
 }
 
 /// One happening: a line of `/v1/events`.

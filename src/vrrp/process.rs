@@ -23,16 +23,14 @@ mod statics;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::BUILD_ID;
+use crate::child::{self, EXIT_OK, EXIT_SOFTWARE, START_PATIENCE, Signals};
 use crate::net::addresses::{AddressWriter, Written};
 use crate::net::announce::Announcer;
 use crate::net::heard::AnnouncementListener;
@@ -57,13 +55,6 @@ use main_link::MainLink;
 use main_watch::{MainNews, MainWatch};
 use statics::StaticAddresses;
 
-/// Ended in good order.
-pub const EXIT_OK: i32 = 0;
-/// `EX_SOFTWARE`, which keepalived uses too: something that should not be.
-pub const EXIT_SOFTWARE: i32 = 70;
-
-/// How long main may take to say what to do.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the kernel may take to list its links.
 const DUMP_PATIENCE: Duration = Duration::from_secs(5);
 /// The shortest pause after a turn in which more adverts came than a socket has room for.
@@ -92,74 +83,19 @@ pub struct ProcessOptions {
 }
 
 impl ProcessOptions {
-    /// A child's: the stream is its stdin, the recorder its stdout. Both then point to `/dev/null`, and this process
-    /// gets SIGTERM when main dies.
+    /// A child's, as main started it: the recorder is its standard output.
     ///
     /// # Errors
     /// Not started by main.
     pub fn from_standard_streams() -> io::Result<Self> {
-        use std::os::fd::AsFd;
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
-        let main: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-        let flight: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        nix::unistd::dup2_stdin(&null)?;
-        nix::unistd::dup2_stdout(&null)?;
-        Ok(Self { main: main.into(), flight: flight.into() })
+        let (main, flight) = child::standard_streams()?;
+        Ok(Self { main, flight: flight.into() })
     }
 }
 
-/// Runs until the end; the result is the exit code.
+/// Runs until the end; the result is the exit code. Main sweeps the addresses of a process that did not end in good order.
 pub fn run(options: ProcessOptions) -> i32 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return failed("start", &e),
-    };
-    // Main sweeps the addresses of a process that ends this way, and starts the next.
-    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(serve(options)))) {
-        Ok(Ok(code)) => code,
-        Ok(Err(e)) => failed("go on", &e),
-        Err(_) => {
-            tracing::error!("the vrrp process panicked");
-            EXIT_SOFTWARE
-        }
-    }
-}
-
-fn failed(what: &str, error: &io::Error) -> i32 {
-    tracing::error!("the vrrp process cannot {what}: {error}");
-    EXIT_SOFTWARE
-}
-
-/// SIGTERM and SIGINT; the others are main's business and only kept from killing us.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    _ignored: Vec<Signal>,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        let mut ignored = vec![signal(SignalKind::hangup())?];
-        ignored.push(signal(SignalKind::user_defined1())?);
-        ignored.push(signal(SignalKind::user_defined2())?);
-        // keepalived's further signals are real-time ones, counted from SIGRTMIN.
-        for offset in 0..10 {
-            ignored.extend(signal(SignalKind::from_raw(libc::SIGRTMIN() + offset)));
-        }
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            _ignored: ignored,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+    child::run("vrrp", serve(options))
 }
 
 async fn serve(options: ProcessOptions) -> io::Result<i32> {

@@ -165,7 +165,7 @@ fn without_main_it_ends() {
 fn a_main_of_another_build_is_not_obeyed() {
     let mut process = BalancerProcess::spawn();
     process.send(&ToBalancer::Hello { build: "another".to_owned() });
-    assert_eq!(process.wait().code(), Some(holdfast::ipvs::process::EXIT_SOFTWARE));
+    assert_eq!(process.wait().code(), Some(holdfast::child::EXIT_SOFTWARE));
 }
 
 #[test]

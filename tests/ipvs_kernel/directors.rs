@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,8 +16,9 @@ use holdfast::lab::lan::{self, Lan};
 use holdfast::lab::server::Server;
 
 use crate::in_guest;
+use crate::serving::Serving;
 use crate::tools::run;
-use crate::traffic::{counts, exchange, request, serve, sysctl};
+use crate::traffic::{counts, exchange, request, sysctl};
 
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -32,6 +33,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 struct World {
+    _servers: Vec<Serving>,
     client: Host,
     directors: Vec<Director>,
     reals: Vec<Host>,
@@ -72,16 +74,11 @@ impl World {
             lan::add_address(real, "tunl0", ip(TUN), 32).unwrap();
             sysctl(real, &[("net/ipv4/conf/all/rp_filter", "0"), ("net/ipv4/conf/tunl0/rp_filter", "0")]);
         }
-        for real in &reals {
-            let listener = real.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).unwrap());
-            let name = real.name().to_owned();
-            // It ends with the guest.
-            drop(real.thread("http", move || serve(&listener, &name)).unwrap());
-        }
+        let servers = reals.iter().map(|real| Serving::http(real, 80)).collect();
         let daemon = || Daemon { program: HOLDFAST.into(), options: Vec::new() };
         let directors = directors.into_iter().zip(configs);
         let directors = directors.map(|(host, config)| Director::new(host, daemon(), &config, Vec::new()).unwrap());
-        Self { client, directors: directors.collect(), reals, lan }
+        Self { _servers: servers, client, directors: directors.collect(), reals, lan }
     }
 
     fn start(&mut self) {

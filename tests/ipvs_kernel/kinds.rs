@@ -19,28 +19,29 @@ use holdfast::lab::server::Server;
 use holdfast::vrrp::types::Family;
 
 use crate::in_guest;
+use crate::serving::Serving;
 use crate::tools::run;
 use crate::traffic::{counts, request, sysctl};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const VIP: &str = "10.52.0.100";
-const VIP6: &str = "fd52::100";
+pub const VIP: &str = "10.52.0.100";
+pub const VIP6: &str = "fd52::100";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// A client, a director and two real servers with HTTP, on one switch, in both families.
-struct World {
+pub struct World {
     client: Host,
-    director: Host,
-    reals: Vec<Host>,
+    pub director: Host,
+    pub reals: Vec<Host>,
     _servers: Vec<Server>,
     _lan: Lan,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut lan = Lan::new("switch").unwrap();
         let mut host = |name: &str, last: u8| {
             let host = Host::new(name).unwrap();
@@ -77,23 +78,27 @@ impl World {
         }
     }
 
-    fn hold(&self, interface: &str, vip: &str) {
+    pub fn hold(&self, interface: &str, vip: &str) {
         for real in &self.reals {
             lan::add_address(real, interface, ip(vip), if ip(vip).is_ipv4() { 32 } else { 128 }).unwrap();
         }
     }
 
     /// One service with both real servers.
-    fn serve(&self, key: ServiceKey, settings: ServiceSettings, reals: [SocketKey; 2], method: ForwardMethod) {
+    pub fn serve(&self, key: ServiceKey, settings: ServiceSettings, reals: [SocketKey; 2], method: ForwardMethod) {
         let to = Destination { method, weight: 1, ..Destination::default() };
         let servers = reals.map(|real| Operation::AddDestination(key, real, to));
-        let operations: Vec<_> = std::iter::once(Operation::AddService(key, settings)).chain(servers).collect();
+        self.apply(std::iter::once(Operation::AddService(key, settings)).chain(servers).collect());
+    }
+
+    /// On the director.
+    pub fn apply(&self, operations: Vec<Operation>) {
         let refusals = self.director.run(move || Kernel::default().apply(&operations));
         assert!(refusals.is_empty(), "{refusals:?}");
     }
 
     /// HTTP over four connections.
-    fn answers(&self, vip: &str, port: u16) -> BTreeMap<String, usize> {
+    pub fn answers(&self, vip: &str, port: u16) -> BTreeMap<String, usize> {
         let address = SocketAddr::new(ip(vip), port);
         self.client.run(move || {
             let mut answers = BTreeMap::new();
@@ -106,20 +111,20 @@ impl World {
     }
 }
 
-fn round_robin() -> ServiceSettings {
+pub fn round_robin() -> ServiceSettings {
     ServiceSettings { scheduler: Scheduler::Rr, ..ServiceSettings::default() }
 }
 
-fn key(protocol: Protocol, vip: &str, port: u16) -> ServiceKey {
+pub fn key(protocol: Protocol, vip: &str, port: u16) -> ServiceKey {
     ServiceKey::Address { protocol, address: SocketKey::new(ip(vip), port) }
 }
 
-fn reals(family: Family, port: u16) -> [SocketKey; 2] {
+pub fn reals(family: Family, port: u16) -> [SocketKey; 2] {
     let prefix = if family == Family::V4 { "10.52.0." } else { "fd52::" };
     [21, 22].map(|last| SocketKey::new(ip(&format!("{prefix}{last}")), port))
 }
 
-fn both() -> BTreeMap<String, usize> {
+pub fn both() -> BTreeMap<String, usize> {
     counts([("r1", 2), ("r2", 2)])
 }
 
@@ -133,19 +138,6 @@ fn ipv6_by_nat_and_direct_routing() {
     world.hold("lo", VIP6);
     world.serve(key(Protocol::Tcp, VIP6, 80), round_robin(), reals(Family::V6, 80), ForwardMethod::Dr);
     assert_eq!(world.answers(VIP6, 80), both());
-}
-
-/// Answers each datagram with a name, from the virtual address.
-fn echo(host: &Host, name: &'static str) {
-    let socket = host.run(|| UdpSocket::bind((ip(VIP), 53)).unwrap());
-    let answer = move || {
-        let mut datagram = [0; 64];
-        while let Ok((_, from)) = socket.recv_from(&mut datagram) {
-            let _ = socket.send_to(name.as_bytes(), from);
-        }
-    };
-    // It ends with the guest.
-    drop(host.thread("echo", answer).unwrap());
 }
 
 /// Who answers datagrams, sent by one socket each or all by one.
@@ -175,16 +167,12 @@ fn udp_keeps_a_flow_together_and_one_packet_scheduling_does_not() {
     in_guest!();
     let world = World::new();
     world.hold("lo", VIP);
-    for (real, name) in world.reals.iter().zip(["r1", "r2"]) {
-        echo(real, name);
-    }
+    let _servers = world.reals.iter().map(|real| Serving::udp(real, SocketAddr::new(ip(VIP), 53))).collect::<Vec<_>>();
     world.serve(key(Protocol::Udp, VIP, 53), round_robin(), reals(Family::V4, 53), ForwardMethod::Dr);
     assert_eq!(datagrams(&world.client, 53, 4, false), both());
     assert_eq!(datagrams(&world.client, 53, 4, true).into_values().collect::<Vec<_>>(), [4]);
     let flags = SchedulerFlags { one_packet: true, ..SchedulerFlags::default() };
-    let operations =
-        vec![Operation::EditService(key(Protocol::Udp, VIP, 53), ServiceSettings { flags, ..round_robin() })];
-    assert_eq!(world.director.run(move || Kernel::default().apply(&operations)), []);
+    world.apply(vec![Operation::EditService(key(Protocol::Udp, VIP, 53), ServiceSettings { flags, ..round_robin() })]);
     assert_eq!(datagrams(&world.client, 53, 4, true), both());
 }
 
@@ -211,7 +199,7 @@ fn a_firewall_mark_gathers_two_ports() {
 }
 
 /// Whether the guest's kernel has these modules; says so when not.
-fn modules(names: &[&str]) -> bool {
+pub fn modules(names: &[&str]) -> bool {
     let missing = names.iter().find(|name| {
         let output = crate::tools::output("modprobe", &[name]);
         !output.status.success()
@@ -246,34 +234,28 @@ fn gre_and_gue_tunnels_carry_http() {
         let key = key(Protocol::Tcp, VIP, 80);
         world.serve(key, round_robin(), reals(Family::V4, 80), method);
         assert_eq!(world.answers(VIP, 80), both(), "{method:?}");
-        let away = vec![Operation::RemoveService(key)];
-        assert_eq!(world.director.run(move || Kernel::default().apply(&away)), []);
+        world.apply(vec![Operation::RemoveService(key)]);
     }
 }
 
-/// A control connection that knows PASV only, and data connections that tell a name.
-fn ftp(host: &Host, own: Ipv4Addr, name: &'static str) {
-    let listener = host.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 21)).unwrap());
-    let serve = move || {
-        for control in listener.incoming() {
-            let mut control = control.unwrap();
-            control.write_all(b"220 ready\r\n").unwrap();
-            let data = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
-            while let Some(Ok(line)) = lines.next() {
-                if line.trim() == "PASV" {
-                    let [high, low] = data.local_addr().unwrap().port().to_be_bytes();
-                    let [a, b, c, d] = own.octets();
-                    let answer = format!("227 Entering Passive Mode ({a},{b},{c},{d},{high},{low}).\r\n");
-                    control.write_all(answer.as_bytes()).unwrap();
-                    let (mut connection, _) = data.accept().unwrap();
-                    connection.write_all(name.as_bytes()).unwrap();
-                }
+/// Control connections that know PASV only, and data connections that tell a name.
+fn ftp(host: &Host, own: Ipv4Addr) -> Serving {
+    let name = host.name().to_owned();
+    Serving::tcp(host, 21, move |mut control| {
+        control.write_all(b"220 ready\r\n").unwrap();
+        let data = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
+        while let Some(Ok(line)) = lines.next() {
+            if line.trim() == "PASV" {
+                let [high, low] = data.local_addr().unwrap().port().to_be_bytes();
+                let [a, b, c, d] = own.octets();
+                let answer = format!("227 Entering Passive Mode ({a},{b},{c},{d},{high},{low}).\r\n");
+                control.write_all(answer.as_bytes()).unwrap();
+                let (mut connection, _) = data.accept().unwrap();
+                connection.write_all(name.as_bytes()).unwrap();
             }
         }
-    };
-    // It ends with the guest.
-    drop(host.thread("ftp", serve).unwrap());
+    })
 }
 
 #[test]
@@ -284,8 +266,8 @@ fn passive_ftp_comes_through_the_helper() {
     }
     let world = World::new();
     world.back_through_the_director();
-    ftp(&world.reals[0], Ipv4Addr::new(10, 52, 0, 21), "r1");
-    ftp(&world.reals[1], Ipv4Addr::new(10, 52, 0, 22), "r2");
+    let own = [Ipv4Addr::new(10, 52, 0, 21), Ipv4Addr::new(10, 52, 0, 22)];
+    let _servers = world.reals.iter().zip(own).map(|(real, own)| ftp(real, own)).collect::<Vec<_>>();
     world.serve(key(Protocol::Tcp, VIP, 21), round_robin(), reals(Family::V4, 21), ForwardMethod::Nat);
     let mut told = BTreeSet::new();
     for _ in 0..2 {

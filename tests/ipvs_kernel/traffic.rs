@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use holdfast::ipvs::config::{SchedulerFlags, SyncDaemonConfig};
+use holdfast::ipvs::config::{Persistence, SchedulerFlags, SyncDaemonConfig};
 use holdfast::ipvs::dataplane::Dataplane;
 use holdfast::ipvs::genl::DaemonState;
 use holdfast::ipvs::kernel::Kernel;
@@ -15,8 +15,10 @@ use holdfast::ipvs::table::{Destination, Operation, ServiceSettings};
 use holdfast::ipvs::types::{ForwardMethod, Protocol, Scheduler, ServiceKey, SocketKey, Tunnel};
 use holdfast::lab::host::Host;
 use holdfast::lab::lan::{self, Lan};
+use holdfast::vrrp::types::Family;
 
 use crate::in_guest;
+use crate::serving::Serving;
 use crate::tools::run;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,6 +28,7 @@ const REALS: [Ipv4Addr; 3] = [Ipv4Addr::new(10, 50, 0, 21), Ipv4Addr::new(10, 50
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 100);
 
 struct World {
+    _servers: Vec<Serving>,
     client: Host,
     directors: Vec<Host>,
     reals: Vec<Host>,
@@ -49,12 +52,8 @@ impl World {
             sysctl(director, &[("net/ipv4/conf/eth0/send_redirects", "0")]);
         }
         lan::add_address(&directors[0], "eth0", IpAddr::V4(VIP), 32).unwrap();
-        for (n, real) in reals.iter().enumerate() {
-            // It listens before anybody asks.
-            let listener = real.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).unwrap());
-            real.thread("http", move || serve(&listener, &format!("r{}", n + 1))).unwrap();
-        }
-        Self { client, directors, reals, _lan: lan }
+        let servers = reals.iter().map(|real| Serving::http(real, 80)).collect();
+        Self { _servers: servers, client, directors, reals, _lan: lan }
     }
 
     /// Real servers hold the virtual address, and keep quiet about it.
@@ -101,25 +100,6 @@ pub fn sysctl(host: &Host, settings: &[(&str, &str)]) {
     let settings: Vec<_> =
         settings.iter().map(|(name, value)| (format!("/proc/sys/{name}"), value.to_string())).collect();
     host.run(move || settings.iter().for_each(|(path, value)| fs::write(path, value).unwrap()));
-}
-
-/// Answers each request with its name, and keeps the connection as long as the client does.
-pub fn serve(listener: &TcpListener, name: &str) {
-    for stream in listener.incoming() {
-        let (Ok(mut stream), name) = (stream, name.to_owned()) else { continue };
-        std::thread::spawn(move || {
-            let mut request = Vec::new();
-            let mut byte = [0; 256];
-            while let Ok(length @ 1..) = stream.read(&mut byte) {
-                request.extend(&byte[..length]);
-                if request.ends_with(b"\r\n\r\n") {
-                    request.clear();
-                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
-                    let _ = stream.write_all(answer.as_bytes());
-                }
-            }
-        });
-    }
 }
 
 /// One HTTP request over a connection; the body.
@@ -302,4 +282,117 @@ fn a_connection_outlives_its_director_by_the_sync_daemon() {
     lan::add_address(&world.directors[1], "eth0", IpAddr::V4(VIP), 32).unwrap();
     world.client.run(|| run("ip", &["neigh", "flush", "all"]));
     assert_eq!(request(&mut stream), name);
+}
+
+/// Who answers connections from these addresses of the client to these addresses.
+fn answers_between(world: &World, from: &[Ipv4Addr], to: &[Ipv4Addr], port: u16) -> Vec<String> {
+    let pairs: Vec<_> = from.iter().flat_map(|from| to.iter().map(|to| (*from, *to))).collect();
+    world.client.run(move || {
+        let ask = |(from, to): &(Ipv4Addr, Ipv4Addr)| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((*from, 0)).into()).unwrap();
+            socket.connect_timeout(&SocketAddr::from((*to, port)).into(), PATIENCE).unwrap();
+            request(&mut socket.into())
+        };
+        pairs.iter().map(ask).collect()
+    })
+}
+
+#[test]
+fn hashing_schedulers_go_by_the_clients_or_the_services_address() {
+    in_guest!();
+    let iptables = "/usr/sbin/iptables-legacy";
+    if !std::path::Path::new(iptables).exists() {
+        return crate::common::skipped("needs the package iptables");
+    }
+    let world = World::new();
+    let clients: Vec<Ipv4Addr> = (1..=12).map(|n| Ipv4Addr::new(10, 50, 1, n)).collect();
+    for client in &clients {
+        lan::add_address(&world.client, "eth0", IpAddr::V4(*client), 32).unwrap();
+    }
+    // Answers come back through the director, whatever address of the client they are for.
+    for real in &world.reals {
+        real.run(|| {
+            run("ip", &["route", "add", "10.50.0.1/32", "via", "10.50.0.11"]);
+            run("ip", &["route", "add", "10.50.1.0/24", "via", "10.50.0.11"]);
+        });
+    }
+    world.directors[0].run(|| run("ip", &["route", "add", "10.50.1.0/24", "dev", "eth0"]));
+    let distinct = |answers: &[String]| answers.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let schedulers = [Scheduler::Sh, Scheduler::Mh, Scheduler::Dh, Scheduler::Lblc, Scheduler::Lblcr];
+    // Each has a network of its own: connections that are closing still weigh on the real servers of a mark.
+    for (net, scheduler) in (2..).zip(schedulers) {
+        // One service for all its addresses: their hash has something to tell apart.
+        let mark = ServiceKey::Fwmark { family: Family::V4, mark: std::num::NonZeroU32::new(net.into()).unwrap() };
+        let places: Vec<Ipv4Addr> = (1..=12).map(|n| Ipv4Addr::new(10, 50, net, n)).collect();
+        let network = format!("10.50.{net}.0/24");
+        let to_director = network.clone();
+        world.directors[0].run(move || {
+            run("ip", &["route", "add", "local", &network, "dev", "lo"]);
+            let rule = ["-t", "mangle", "-A", "PREROUTING", "-d", &network, "-p", "tcp", "-j", "MARK"];
+            run(iptables, &[&rule[..], &["--set-mark", &net.to_string()]].concat());
+        });
+        world.client.run(move || run("ip", &["route", "add", &to_director, "via", "10.50.0.11"]));
+        let to = Destination { method: ForwardMethod::Nat, weight: 1, ..Destination::default() };
+        let servers =
+            REALS.map(|real| Operation::AddDestination(mark, SocketKey::new(IpAddr::V4(real), 80), to)).into_iter();
+        world.apply(std::iter::once(Operation::AddService(mark, scheduled(scheduler))).chain(servers).collect());
+        let by_client = matches!(scheduler, Scheduler::Sh | Scheduler::Mh);
+        let (one_place, one_client) = (&places[..1], &clients[..1]);
+        let (many, spread) = if by_client { (&clients[..], one_place) } else { (one_client, &places[..]) };
+        let first = answers_between(&world, many, spread, 80);
+        assert_eq!(distinct(&first), REALS.len(), "{scheduler}: {first:?}");
+        // The same ones once more, and what it does not go by makes no difference.
+        assert_eq!(answers_between(&world, many, spread, 80), first, "{scheduler}");
+        let (others, place) = if by_client { (one_client, &places[..]) } else { (&clients[..], one_place) };
+        let others = answers_between(&world, others, place, 80);
+        assert_eq!(distinct(&others), 1, "{scheduler}: {others:?}");
+    }
+}
+
+/// What our program and Debian's say to the same line on a director, when the clock ticked between neither.
+fn both_say(director: &Host, line: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let (theirs, ours) = director.run(move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let ours = [&["ipvsadm"], &words[..]].concat();
+            (run(crate::tools::IPVSADM, &words), run(env!("CARGO_BIN_EXE_holdfast"), &ours))
+        });
+        if theirs == ours {
+            return ours;
+        }
+        assert!(Instant::now() < deadline, "{line}\n{theirs}\n{ours}");
+    }
+}
+
+#[test]
+fn connections_and_persistence_are_listed_as_debians_lists_them() {
+    in_guest!();
+    let world = World::new();
+    world.hold_vip("lo");
+    let persistence = Some(Persistence { timeout: 300, granularity: 24, engine: None });
+    let sticky = ServiceSettings { persistence, ..scheduled(Scheduler::Rr) };
+    world.apply(service(80, sticky, ForwardMethod::Dr, [1, 1, 1]));
+    let held: Vec<_> = (0..3).map(|_| world.ask(80)).collect();
+    assert!(held.iter().all(|(name, _)| *name == held[0].0), "{held:?}");
+    let director = &world.directors[0];
+    let connections = both_say(director, "-L -n -c");
+    assert_eq!(
+        connections.lines().filter(|line| line.starts_with("TCP ") && line.contains(" ESTABLISHED ")).count(),
+        3
+    );
+    // The template of the network that the client is in.
+    assert!(connections.contains(" 10.50.0.0:0        10.50.0.100:80 "), "{connections}");
+    both_say(director, "-L -c");
+    both_say(director, "-L -n -c --persistent-conn");
+    let persistent = both_say(director, "-L -n --persistent-conn");
+    let columns = |line: &str| line.split_whitespace().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    // Weight, persistent, active, inactive; the template counts for one of them.
+    assert!(persistent.lines().skip(3).any(|line| columns(line)[..3] == ["1", "1", "3"]), "{persistent}");
+    for line in ["-L -n", "-L -n --thresholds", "-L -n --stats", "-L -n --rate", "-S -n"] {
+        both_say(director, line);
+    }
+    drop(held);
 }

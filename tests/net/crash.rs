@@ -74,8 +74,13 @@ async fn a_panic_leaves_what_led_to_it_for_why() {
         (*to == holdfast::vrrp::event::StateName::Master).then_some(())
     });
     let last = ToVrrp::Failover { request: 1, instance: "the last command".to_owned() };
-    let twice =
-        ToVrrp::Start { config: Box::new(config.clone()), trackers: Vec::new(), adopt: false, maintenance: false };
+    let twice = ToVrrp::Start {
+        config: Box::new(config.clone()),
+        trackers: Vec::new(),
+        adopt: false,
+        maintenance: false,
+        former: Vec::new(),
+    };
     main.say_at_once(&[&last, &twice]);
     assert_eq!(main.exit_code(), Some(70), "it did panic");
 

@@ -544,6 +544,7 @@ impl MainProcess {
             instances,
             trackers: build::trackers(&self.config, &self.statuses, vrrp),
             virtual_servers: build::virtual_servers(&self.config, self.balancer.able(), balancer),
+            forwarder: balancer.map(build::forwarder).unwrap_or_default(),
             remarks,
             unknown_vrid: vrrp.map_or(0, |vrrp| vrrp.unknown_vrid),
         };

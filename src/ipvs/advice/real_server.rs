@@ -79,7 +79,8 @@ pub(super) fn quiet_help(link: &str) -> String {
 
 /// The interfaces that take packets out of a tunnel.
 pub(super) fn tunnels_of(machine: &Machine) -> impl Iterator<Item = &str> {
-    let is = |name: &&str| ["tunl", "gre", "ip6tnl", "fou", "gue", "ipip"].iter().any(|kind| name.starts_with(kind));
+    const KINDS: [&str; 7] = ["tunl", "gre", "sit", "ip6tnl", "fou", "gue", "ipip"];
+    let is = |name: &&str| KINDS.iter().any(|kind| name.starts_with(kind));
     machine.rp_filter.keys().map(String::as_str).filter(is)
 }
 

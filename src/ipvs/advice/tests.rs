@@ -175,13 +175,19 @@ fn each_thing_in_a_real_servers_way_is_found() {
         m.arp_announce = by_name([("all", 2)]);
         m.up.remove("tunl0");
     });
+    // IPv6 clients of IPv4 real servers come out of this one.
+    let sit = Machine {
+        rp_filter: by_name([("all", 0), ("sit0", 0)]),
+        up: ["lo", "eth0", "sit0"].map(str::to_owned).into(),
+        ..no_tunnel.clone()
+    };
     let through = with(|m| {
         m.addresses = vec![local("10.0.0.21", 24, "eth0")];
         m.default_routes = vec![(Some(Ipv4Addr::new(10, 0, 0, 100)), "eth0".to_owned())];
     });
     let good = holds("lo", 1, 2);
     let strict = Machine { rp_filter: by_name([("all", 1), ("tunl0", 0)]), ..good.clone() };
-    let rows: [(&str, Wanted, &Machine, &[&str]); 11] = [
+    let rows: [(&str, Wanted, &Machine, &[&str]); 12] = [
         ("all is well", dr(), &good, &[]),
         ("no virtual address", dr(), &bare, &["address-missing"]),
         ("it answers", dr(), &holds("lo", 0, 2), &["arp-answered"]),
@@ -189,6 +195,7 @@ fn each_thing_in_a_real_servers_way_is_found() {
         ("on the link itself", dr(), &holds("eth0", 1, 2), &["arp-answered"]),
         ("on the link itself, and deaf", dr(), &holds("eth0", 8, 2), &[]),
         ("no tunnel", tun(), &no_tunnel, &["tunnel-missing"]),
+        ("a tunnel for the other family", tun(), &sit, &[]),
         ("a strict tunnel", tun(), &strict, &["tunnel-source"]),
         ("a strict tunnel, DR", dr(), &strict, &[]),
         ("NAT, default route elsewhere", nat(), &bare, &["return-path"]),

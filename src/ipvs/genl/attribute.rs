@@ -4,9 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED, NlasIterator};
+use netlink_packet_core::{NLA_F_NESTED, NlasIterator};
 
 use crate::vrrp::types::Family;
+
+/// `struct nlattr`: length and kind.
+const HEADER: usize = 4;
 
 /// Attributes to be sent.
 #[derive(Debug, Default)]
@@ -16,10 +19,12 @@ impl Writer {
     /// One with these bytes. A value of more than 64 KiB does not fit an attribute and is cut.
     pub fn put(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let value = value.get(..value.len().min(usize::from(u16::MAX) - 8)).unwrap_or(value);
-        let attribute = DefaultNla::new(kind, value.to_vec());
-        let start = self.0.len();
-        self.0.resize(start + attribute.buffer_len(), 0);
-        attribute.emit(self.0.get_mut(start..).unwrap_or_default());
+        let length = u16::try_from(HEADER + value.len()).unwrap_or(u16::MAX);
+        // Tables have tens of thousands of these: they are written where they are to be, and nothing is allocated.
+        self.0.extend_from_slice(&length.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
         self
     }
 

@@ -9,12 +9,10 @@ use super::daemon::{Daemon, Info, Timeouts};
 use super::destination::KernelDestination;
 use super::service::KernelService;
 use super::{command, top};
+use crate::net::rtnl::answer;
 use crate::vrrp::types::Family;
 
 const NLM_F_DUMP_INTR: u16 = 0x10;
-const NLM_F_CAPPED: u16 = 0x100;
-const NLM_F_ACK_TLVS: u16 = 0x200;
-const NLMSGERR_ATTR_MSG: u16 = 1;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// `struct genlmsghdr`.
@@ -86,7 +84,7 @@ pub fn decode(mut datagram: &[u8], family: Family) -> Vec<Message> {
 
 fn reply(kind: u16, flags: u16, payload: &[u8], family: Family) -> Option<Reply> {
     match i32::from(kind) {
-        libc::NLMSG_ERROR => answer(flags, payload),
+        libc::NLMSG_ERROR => answer(flags, payload).map(|(errno, text)| Reply::Answer { errno, text }),
         libc::NLMSG_DONE => Some(Reply::Done { errno: errno(payload).unwrap_or(0) }),
         _ => {
             let attributes = Reader::new(payload.get(GENERIC_HEADER..)?);
@@ -109,15 +107,4 @@ fn reply(kind: u16, flags: u16, payload: &[u8], family: Family) -> Option<Reply>
 
 fn errno(payload: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(payload.get(..4)?.try_into().ok()?).saturating_neg())
-}
-
-fn answer(flags: u16, payload: &[u8]) -> Option<Reply> {
-    let errno = errno(payload)?;
-    // Behind the number stands the header of the request, and the request itself unless it was left out.
-    let request = usize::try_from(u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?)).ok()?;
-    let whole = flags & NLM_F_CAPPED == 0 && errno != 0;
-    let skipped = if whole { request.checked_next_multiple_of(4)? } else { HEADER };
-    let attributes = payload.get(skipped.saturating_add(4)..).filter(|_| flags & NLM_F_ACK_TLVS != 0);
-    let text = attributes.and_then(|attributes| Reader::new(attributes).text(NLMSGERR_ATTR_MSG));
-    Some(Reply::Answer { errno, text })
 }

@@ -2,6 +2,7 @@
 //!
 //! Shell. The kernel carries a request out while it is sent, so its answers are there afterwards: nothing waits here.
 
+use std::borrow::Borrow;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -117,21 +118,22 @@ impl Client {
     ///
     /// The refusals, by the request's place in the list. When answers are lost the error stands for every request whose
     /// fate is unknown.
-    pub fn batch(&mut self, requests: &[Request]) -> Vec<(usize, CallError)> {
+    pub fn batch<R: Borrow<Request>>(&mut self, requests: impl IntoIterator<Item = R>) -> Vec<(usize, CallError)> {
         let mut refused = Vec::new();
         let mut next = 0;
-        let mut buffer = Vec::with_capacity(BYTES_PER_SEND);
-        while next < requests.len() {
+        let mut buffer = Vec::with_capacity(2 * BYTES_PER_SEND);
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
             let first = next;
             let base = self.sequence;
             buffer.clear();
-            while let Some(request) = requests.get(next) {
-                let last = next + 1 == requests.len()
+            while let Some(request) = requests.next() {
+                let last = requests.peek().is_none()
                     || next + 1 - first == MESSAGES_PER_SEND
                     || buffer.len() >= BYTES_PER_SEND;
                 let sequence = self.next_sequence();
                 // The last one is answered always, so that it is known when all is done; the others when refused.
-                request.append(self.family, sequence, last, &mut buffer);
+                request.borrow().append(self.family, sequence, last, &mut buffer);
                 next += 1;
                 if last {
                     break;

@@ -49,6 +49,17 @@ pub(super) fn plain(what: &str, error: &CallError) -> DataplaneError {
     DataplaneError { reason: format!("{what}: {why}"), lasting: lasting(errno) }
 }
 
+/// Why a synchronisation daemon was not started.
+pub(super) fn sync_daemon(what: &str, error: &CallError) -> DataplaneError {
+    if error.errno() != Some(libc::EINVAL) {
+        return plain(what, error);
+    }
+    let why = "refused: connections of services with real servers of the other address family cannot be synchronised; or \
+               the settings are out of range";
+    // The services may change, and with them the answer.
+    DataplaneError { reason: format!("{what}: {why}"), lasting: false }
+}
+
 /// The kernel took a tunnel for an ipip one.
 pub(super) fn ignored_tunnel(key: &ServiceKey, to: SocketKey) -> DataplaneError {
     let reason = format!(

@@ -82,11 +82,9 @@ fn answers_carry_errno_and_the_kernels_words() {
     let mut payload = (-17_i32).to_ne_bytes().to_vec();
     payload.extend(16_u32.to_ne_bytes());
     payload.extend([0; 12]);
-    let plain = Notice::Answer { errno: 17, text: None };
-    assert_eq!(answer(0, &payload), Some(plain));
+    assert_eq!(answer(0, &payload), Some((17, None)));
     payload.extend([8, 0, 1, 0, b'w', b'h', b'y', 0]);
-    let told = Notice::Answer { errno: 17, text: Some("why".to_owned()) };
-    assert_eq!(answer(NLM_F_ACK_TLVS | NLM_F_CAPPED, &payload), Some(told));
+    assert_eq!(answer(NLM_F_ACK_TLVS | NLM_F_CAPPED, &payload), Some((17, Some("why".to_owned()))));
     assert_eq!(answer(0, &[1, 2]), None);
 }
 

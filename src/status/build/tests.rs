@@ -204,3 +204,48 @@ fn what_was_carried_is_shown_with_what_carries_it() {
     let rests = shown(snapshot(false, &[]));
     assert_eq!((rests.carrier, rests.traffic), (None, None), "another node has it");
 }
+
+#[test]
+fn the_forwarders_table_is_shown_with_what_it_carried() {
+    use crate::ipvs::config::{Persistence, SchedulerFlags};
+    use crate::ipvs::dataplane::{Counters, DestinationCounters, ServiceCounters};
+    use crate::ipvs::table::{Destination, Service, ServiceSettings};
+    use crate::ipvs::types::{Protocol, Scheduler, ServiceKey, SocketKey};
+    use crate::status::model::{ForwarderDestination, ForwarderService, Traffic};
+    let at = |ip: [u8; 4], port| SocketKey::new(ip.into(), port);
+    let key = ServiceKey::Address { protocol: Protocol::Tcp, address: at([10, 0, 0, 1], 80) };
+    let (one, two) = (at([10, 1, 0, 1], 8080), at([10, 1, 0, 2], 8080));
+    let settings = ServiceSettings {
+        scheduler: Scheduler::Sh,
+        flags: SchedulerFlags { flag2: true, ..SchedulerFlags::default() },
+        persistence: Some(Persistence { timeout: 60, granularity: 24, engine: None }),
+        ..ServiceSettings::default()
+    };
+    let to = |weight| Destination { weight, upper_threshold: 9, lower_threshold: 5, ..Destination::default() };
+    let destinations = [(one, to(3)), (two, to(0))].into();
+    let counted = |connections| Counters { connections, in_bytes: 7, ..Counters::default() };
+    let carried = DestinationCounters { total: counted(4), active: 2, inactive: 0, persistent: 1 };
+    let mut snapshot = BalancerSnapshot::default();
+    snapshot.forwarder.services.insert(key, Service { settings, destinations });
+    let counters = ServiceCounters { total: counted(5), destinations: [(one, carried)].into() };
+    snapshot.counters.insert(key, counters);
+    let traffic = |connections, active, in_bytes| Traffic { connections, active, in_bytes, ..Traffic::default() };
+    let shown = |address: SocketKey, weight, persistent, traffic| ForwarderDestination {
+        address: address.to_string(),
+        weight,
+        upper_threshold: 9,
+        lower_threshold: 5,
+        persistent,
+        traffic,
+    };
+    let service = ForwarderService {
+        service: "10.0.0.1:80 tcp".to_owned(),
+        scheduler: "sh".to_owned(),
+        flags: vec!["flag-2".to_owned()],
+        persistence_timeout: Some(60),
+        persistence_granularity: Some(24),
+        destinations: vec![shown(one, 3, 1, traffic(4, 2, 7)), shown(two, 0, 0, Traffic::default())],
+        traffic: traffic(5, 2, 7),
+    };
+    assert_eq!(forwarder(&snapshot), [service]);
+}
