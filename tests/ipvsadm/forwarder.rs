@@ -154,7 +154,7 @@ fn the_forwarders_services_are_in_every_list() {
     assert_eq!(fields(&node.rows("-L -n --rate")[0])[2..], ["0", "0", "0", "0", "0"]);
     let (code, one, errors) = node.ipvsadm("-L -n -u 10.9.0.1:53", "");
     assert_eq!((code, errors.as_str()), (0, ""));
-    assert_eq!(one.lines().skip(2).next(), Some("UDP  10.9.0.1:53 rr"), "{one}");
+    assert_eq!(one.lines().nth(2), Some("UDP  10.9.0.1:53 rr"), "{one}");
 
     let json = node.json("-L");
     let service = &json["services"][0];

@@ -56,5 +56,5 @@ fn traffic(total: Counters) -> Traffic {
 fn flags(flags: SchedulerFlags) -> Vec<String> {
     let SchedulerFlags { hashed: _, one_packet, flag1, flag2, flag3 } = flags;
     let words = [(flag1, "flag-1"), (flag2, "flag-2"), (flag3, "flag-3"), (one_packet, "ops")];
-    words.into_iter().filter_map(|(set, word)| set.then(|| word.to_owned())).collect()
+    words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word.to_owned()).collect()
 }
