@@ -158,7 +158,8 @@ impl World {
 
     pub fn end_process(&mut self, host: HostId) {
         self.lingering.retain(|(h, _, _), _| *h != host);
-        self.hosts[host].process = None;
+        let unheard = self.hosts[host].process.take().map(|process| process.messages).unwrap_or_default();
+        unheard.iter().for_each(|message| self.hosts[host].note_unheard(message));
         self.hosts[host].incarnation += 1;
         self.oracle.forget(host);
         self.disturb(host);

@@ -214,6 +214,13 @@ impl Host {
         changed
     }
 
+    /// Main said something to a process that ends: main itself knows it, and the next process is told.
+    pub fn note_unheard(&mut self, message: &Message) {
+        if let Message::Maintenance(on) = message {
+            self.maintenance = *on;
+        }
+    }
+
     /// The configuration that its engine goes by.
     pub fn config_of(&self, name: &str) -> Option<&InstanceConfig> {
         self.process.as_ref()?.engine.instance_config(name)

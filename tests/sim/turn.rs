@@ -152,7 +152,7 @@ impl World {
 
     pub fn read_message(&mut self, host: HostId, message: Message) {
         if self.is_stopping(host) {
-            return;
+            return self.hosts[host].note_unheard(&message);
         }
         self.disturb(host);
         match message {
