@@ -40,14 +40,14 @@ pub fn webhooks(
                 Some(about) => format!("{kind} {name} of {about}"),
                 None => format!("{kind} {name}"),
             };
-            if let Some(name) = block.name.filter(|name| found.contains_key(&title(&name.text))) {
-                let message = format!("there is a {} already: this one is left out", title(&name.text));
+            if let Some(name) = block.name.filter(|name| found.contains_key(&title(name.text))) {
+                let message = format!("there is a {} already: this one is left out", title(name.text));
                 reporter.error(name.span, message);
                 continue;
             }
             if let Some(config) = webhook(block, only, reporter) {
                 let title = match block.name {
-                    Some(name) => title(&name.text),
+                    Some(name) => title(name.text),
                     None => unnamed(&config.request.url, |name| title(name), found),
                 };
                 found.insert(title, config);
