@@ -1,49 +1,41 @@
 //! The control API's end in main: what is asked is answered here, and here alone.
 //!
-//! Shell, on main's loop. A question about the state makes a round: both children are asked for a snapshot, and whatever
-//! has come within [`ANSWER_LIMIT`] is shown; what has not is said. Nobody waits for a child that stands still, and no
+//! Shell, on main's loop. A question about the state makes a [`round`]: both children are asked for a snapshot, and whatever
+//! has come within [`round::ANSWER_LIMIT`] is shown; what has not is said. Nobody waits for a child that stands still, and no
 //! child is asked again before it has answered. Rounds keep a distance, so that nobody can keep the children busy.
+
+mod maintenance;
+mod real_servers;
+mod round;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use self::round::{Part, Round, Waiting};
 use super::{MainProcess, namespace};
 use crate::cli::DaemonArgs;
 use crate::conf::config::Config;
-use crate::control::api::{Answer, MaintenanceOrder, Refused, Request, done, nearest, refused};
+use crate::control::api::{Answer, Refused, Request, done, nearest, refused};
 use crate::control::handle::{Ask, Handle, Inbox};
 use crate::control::paths;
 use crate::control::server::{Permissions, Server};
-use crate::ipvs::config::VirtualServerId;
-use crate::ipvs::event::{AdminState, Event as BalancerEvent};
-use crate::ipvs::message::ToBalancer;
-use crate::ipvs::snapshot::Snapshot as BalancerSnapshot;
-use crate::ipvs::types::SocketKey;
-use crate::status::build;
+use crate::ipvs::event::Event as BalancerEvent;
 use crate::status::history::{Happening, History};
-use crate::status::maintenance::{self, Record};
-use crate::status::model::{self, Outcome, Process, ProcessState, Status};
+use crate::status::maintenance::Record;
+use crate::status::model::{self, Outcome};
 use crate::status::time::Time;
 use crate::vrrp::engine::FailoverRefusal;
 use crate::vrrp::event::Event as VrrpEvent;
 use crate::vrrp::message::ToVrrp;
-use crate::vrrp::snapshot::Snapshot as VrrpSnapshot;
 
-/// A child answers by then, or is shown as silent.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-/// Between two rounds.
-const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// The vrrp process says by then whether a hand-over has begun.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(2);
-/// The wall clock may be set: the end of maintenance is looked for at least this often.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 /// Bytes of diagnostics in the answer to a reload.
 const MOST_DIAGNOSTICS: usize = 16 * 1024;
 
@@ -77,43 +69,10 @@ pub(super) struct Control {
     look_at_clock: Instant,
 }
 
-/// Somebody waits for a snapshot.
-enum Waiting {
-    Status(oneshot::Sender<Answer>),
-    Maintenance { order: MaintenanceOrder, by: String, answer: oneshot::Sender<Answer> },
-}
-
 struct Failover {
     what: String,
     answer: oneshot::Sender<Answer>,
     late_at: Instant,
-}
-
-struct Round {
-    waiting: Vec<Waiting>,
-    vrrp: Part<VrrpSnapshot>,
-    balancer: Part<BalancerSnapshot>,
-    late_at: Instant,
-}
-
-/// What one child has to say in a round.
-enum Part<S> {
-    /// There is no such child, or it is not ready.
-    None,
-    Asked,
-    /// It owes an older answer, and is asked when that has come.
-    ToAsk,
-    Said(Box<S>),
-}
-
-impl<S> Part<S> {
-    fn is_open(&self) -> bool {
-        matches!(self, Self::Asked | Self::ToAsk)
-    }
-
-    fn said(&self) -> Option<&S> {
-        if let Self::Said(snapshot) = self { Some(snapshot) } else { None }
-    }
 }
 
 /// What woke main.
@@ -211,25 +170,6 @@ impl Control {
         self.directory().map(paths::real_servers_file)
     }
 
-    fn restore_maintenance(&mut self) {
-        let text = match fs::read_to_string(&self.maintenance_file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return warn!("{}: {error}", self.maintenance_file.display()),
-        };
-        match serde_json::from_str::<Record>(&text) {
-            Ok(record) if record.is_over(wall_clock()) => {
-                info!("maintenance ended while the daemon was not running");
-                self.store(None);
-            }
-            Ok(record) => {
-                warn!("this node is in maintenance and takes no part in elections: {}", sentence(&record));
-                self.maintenance = Some(record);
-            }
-            Err(error) => warn!("{}: {error}: not in maintenance", self.maintenance_file.display()),
-        }
-    }
-
     /// For others that ask as the sockets do.
     pub fn handle(&self) -> Option<Handle> {
         self.handle.clone()
@@ -238,20 +178,6 @@ impl Control {
     /// Whether this node is in maintenance, as it was before a restart.
     pub fn is_in_maintenance(&self) -> bool {
         self.maintenance.is_some()
-    }
-
-    /// Keeps the record, or the lack of one, for the next daemon. Whole or not at all.
-    fn store(&self, record: Option<&Record>) {
-        let written = match record {
-            Some(record) => write_whole(&self.maintenance_file, record),
-            None => match fs::remove_file(&self.maintenance_file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        };
-        if let Err(error) = written {
-            error!("{}: {error}: a restart of the daemon forgets this change", self.maintenance_file.display());
-        }
     }
 
     /// Puts something of main's own into the history.
@@ -342,14 +268,6 @@ pub(super) fn write_whole(path: &Path, record: &impl serde::Serialize) -> std::i
     fs::rename(&new, path)
 }
 
-fn sentence(record: &Record) -> String {
-    let reason = record.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
-    match record.until {
-        Some(until) => format!("until {until}{reason}"),
-        None => format!("until it is ended{reason}"),
-    }
-}
-
 #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]
 impl MainProcess {
     pub(super) fn handle_control(&mut self, wake: Wake) {
@@ -417,44 +335,6 @@ impl MainProcess {
         }
     }
 
-    fn begin_round(&mut self, now: Instant) {
-        let waiting = std::mem::take(&mut self.control.waiting);
-        let vrrp = ask(self.vrrp.is_ready(), &mut self.control.vrrp_owes, || self.vrrp.send(&ToVrrp::SnapshotPlease));
-        let child = &mut self.balancer.child;
-        let ready = child.is_ready();
-        let please = || child.send(&ToBalancer::SnapshotPlease);
-        let balancer = ask(ready, &mut self.control.balancer_owes, please);
-        self.control.round = Some(Round { waiting, vrrp, balancer, late_at: now + ANSWER_LIMIT });
-    }
-
-    pub(super) fn on_vrrp_snapshot(&mut self, snapshot: Box<VrrpSnapshot>) {
-        self.control.vrrp_owes = false;
-        match self.control.round.as_mut().map(|round| &mut round.vrrp) {
-            Some(part @ Part::ToAsk) => {
-                *part = Part::Asked;
-                self.control.vrrp_owes = true;
-                self.vrrp.send(&ToVrrp::SnapshotPlease);
-            }
-            Some(part @ Part::Asked) => *part = Part::Said(snapshot),
-            Some(Part::None | Part::Said(_)) | None => {}
-        }
-        self.control_timeout(Instant::now());
-    }
-
-    pub(super) fn on_balancer_snapshot(&mut self, snapshot: Box<BalancerSnapshot>) {
-        self.control.balancer_owes = false;
-        match self.control.round.as_mut().map(|round| &mut round.balancer) {
-            Some(part @ Part::ToAsk) => {
-                *part = Part::Asked;
-                self.control.balancer_owes = true;
-                self.balancer.child.send(&ToBalancer::SnapshotPlease);
-            }
-            Some(part @ Part::Asked) => *part = Part::Said(snapshot),
-            Some(Part::None | Part::Said(_)) | None => {}
-        }
-        self.control_timeout(Instant::now());
-    }
-
     /// A child has died, and owes nothing any more.
     pub(super) fn control_child_died(&mut self, process: &'static str, how: std::process::ExitStatus) {
         if process == "vrrp" {
@@ -478,110 +358,6 @@ impl MainProcess {
         }
         self.control_timeout(Instant::now());
     }
-
-    /// Answers whoever waits, when all has been said or it is time.
-    fn end_round(&mut self, now: Instant) {
-        let is_over = |round: &mut Round| round.late_at <= now || !(round.vrrp.is_open() || round.balancer.is_open());
-        let Some(round) = self.control.round.take_if(is_over) else { return };
-        self.control.next_round = now + ROUND_PAUSE;
-        let status = Arc::new(self.status(&round));
-        for waiting in round.waiting {
-            let (answer, text) = match waiting {
-                Waiting::Status(answer) => (answer, Answer::Status(Arc::clone(&status))),
-                Waiting::Maintenance { order, by, answer } => {
-                    let outcome = match hindrance(&status) {
-                        Some(refusal) => refusal,
-                        None => self.order_maintenance(&order, &by),
-                    };
-                    (answer, Answer::Outcome(outcome))
-                }
-            };
-            let _ = answer.send(text);
-        }
-    }
-
-    fn status(&self, round: &Round) -> Status {
-        let at = wall_clock();
-        let control = &self.control;
-        let (vrrp, balancer) = (round.vrrp.said(), round.balancer.said());
-        let instances = build::instances(at, &self.config, vrrp);
-        let silent = |open: bool, name: &str| open.then(|| format!("the {name} process did not answer in time"));
-        let stale = vrrp
-            .and_then(|vrrp| vrrp.trackers_stale)
-            .map(|stale| format!("the vrrp process has heard nothing of trackers for {} ms", stale.as_millis()));
-        let mut remarks: Vec<String> =
-            [silent(round.vrrp.is_open(), "vrrp"), silent(round.balancer.is_open(), "balancer"), stale]
-                .into_iter()
-                .flatten()
-                .collect();
-        if self.stopping.is_some() {
-            remarks.push("the daemon is stopping".to_owned());
-        }
-        let mut status = Status {
-            version: model::VERSION,
-            at,
-            node: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
-            router_id: self.config.daemon.router_id.clone(),
-            daemon: model::Daemon {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                build: crate::BUILD_ID.to_owned(),
-                started: control.started,
-                uptime_ms: build::millis(control.started_at.elapsed()),
-                config_file: self.args.file.display().to_string(),
-                reloads: control.reloads.clone(),
-                processes: self.processes_shown(round),
-                events_lost: control.events_lost,
-                last_event: control.history.last(),
-                control: control.inbox.as_ref().map_or_else(Default::default, |inbox| model::ControlCounters {
-                    connections: inbox.counters.connections.load(Ordering::Relaxed),
-                    refused: inbox.counters.refused.load(Ordering::Relaxed),
-                    panics: inbox.counters.panics.load(Ordering::Relaxed),
-                }),
-                ..model::Daemon::default()
-            },
-            maintenance: Record::show(control.maintenance.as_ref()),
-            sync_groups: build::sync_groups(&self.config, &instances),
-            instances,
-            trackers: build::trackers(&self.config, &self.statuses, vrrp),
-            virtual_servers: build::virtual_servers(&self.config, self.balancer.able(), balancer),
-            forwarder: balancer.map(build::forwarder).unwrap_or_default(),
-            remarks,
-            unknown_vrid: vrrp.map_or(0, |vrrp| vrrp.unknown_vrid),
-        };
-        self.add_to_status(&mut status);
-        status
-    }
-
-    fn processes_shown(&self, round: &Round) -> Vec<Process> {
-        let state = |running, ready, silent, planned| match (running, ready) {
-            (true, true) if silent => ProcessState::Silent,
-            (true, true) => ProcessState::Running,
-            (true, false) => ProcessState::Starting,
-            (false, _) if planned => ProcessState::Waiting,
-            (false, _) => ProcessState::Absent,
-        };
-        let (vrrp, balancer) = (&self.vrrp, &self.balancer.child);
-        let main = Process {
-            name: "main".to_owned(),
-            pid: Some(std::process::id()),
-            state: ProcessState::Running,
-            restarts: 0,
-        };
-        let mut processes = vec![main];
-        if self.needs_vrrp() || vrrp.is_running() {
-            let state = state(vrrp.is_running(), vrrp.is_ready(), round.vrrp.is_open(), vrrp.restart_is_planned());
-            processes.push(Process { name: "vrrp".to_owned(), pid: vrrp.pid(), state, restarts: vrrp.restarts() });
-        }
-        if self.needs_balancer() || balancer.is_running() {
-            let planned = balancer.restart_is_planned();
-            let state = state(balancer.is_running(), balancer.is_ready(), round.balancer.is_open(), planned);
-            let (pid, restarts) = (balancer.pid(), balancer.restarts());
-            processes.push(Process { name: "balancer".to_owned(), pid, state, restarts });
-        }
-        processes
-    }
-
-    // ---- commands ---------------------------------------------------------------------------------------------------
 
     /// `name` is an instance, or a sync group, of which any member will do.
     fn ask_failover(&mut self, name: &str, by: &str, answer: oneshot::Sender<Answer>) {
@@ -626,128 +402,6 @@ impl MainProcess {
         };
         let _ = answer.send(Answer::Outcome(outcome));
     }
-
-    fn order_maintenance(&mut self, order: &MaintenanceOrder, by: &str) -> Outcome {
-        let now = wall_clock();
-        let before = self.control.maintenance.as_ref();
-        let record = match order.on.then(|| Record::of(now, order, before)).transpose() {
-            Ok(record) => record,
-            Err(message) => return refused(Refused::Invalid, message),
-        };
-        let message = match (&record, before) {
-            (Some(record), _) => format!("this node takes no part in elections {}", sentence(record)),
-            (None, Some(_)) => "this node takes part in elections again".to_owned(),
-            (None, None) => return done("this node is not in maintenance"),
-        };
-        warn!("{message} (asked for by {by})");
-        self.set_maintenance(record, &message);
-        done(message)
-    }
-
-    fn set_maintenance(&mut self, record: Option<Record>, message: &str) {
-        self.control.store(record.as_ref());
-        self.control.note("maintenance", message.to_owned());
-        self.control.maintenance = record;
-        self.control.look_at_clock = Instant::now();
-        let on = self.control.maintenance.is_some();
-        if self.maintenance != on {
-            self.maintenance = on;
-            self.vrrp.send(&ToVrrp::Maintenance(on));
-        }
-    }
-
-    /// It ends by itself, by the wall clock, which may be set.
-    fn look_at_maintenance(&mut self, now: Instant) {
-        let clock = wall_clock();
-        let Some(record) = &self.control.maintenance else { return };
-        if record.is_over(clock) {
-            let message = "maintenance has ended by itself: this node takes part in elections again";
-            warn!("{message}");
-            self.set_maintenance(None, message);
-        } else if let Some(until) = record.until {
-            self.control.look_at_clock = now + until.since(clock).min(LOOK_AT_CLOCK);
-        }
-    }
-
-    fn order_real_server(&mut self, name: &str, server: Option<&str>, state: AdminState, by: &str) -> Outcome {
-        let services = &self.config.balancer.services;
-        let is_meant = |id: &VirtualServerId, label: &Option<String>| {
-            server.is_none_or(|server| {
-                id.to_string() == server || is_address(id, server) || label.as_deref() == Some(server)
-            })
-        };
-        if let Some(server) = server.filter(|_| !services.iter().any(|(id, config)| is_meant(id, &config.snmp_name))) {
-            let names: Vec<String> = services.keys().map(ToString::to_string).collect();
-            return Outcome {
-                did_you_mean: nearest(server, names.iter().map(String::as_str)),
-                ..refused(Refused::Unknown, format!("there is no virtual_server {server}"))
-            };
-        }
-        let meant = services.iter().filter(|(id, config)| is_meant(id, &config.snmp_name));
-        let all: Vec<(VirtualServerId, SocketKey, Option<String>)> = meant
-            .flat_map(|(id, config)| config.real_servers.iter().map(|r| (id.clone(), r.address, r.snmp_name.clone())))
-            .collect();
-        let is_named = |address: &SocketKey, label: &Option<String>| {
-            address.to_string() == name || address.ip.to_string() == name || label.as_deref() == Some(name)
-        };
-        let chosen: Vec<_> = all.iter().filter(|(_, address, label)| is_named(address, label)).collect();
-        if chosen.is_empty() {
-            let names: Vec<String> = all.iter().flat_map(|(_, a, _)| [a.to_string(), a.ip.to_string()]).collect();
-            let of = server.map(|server| format!(" of {server}")).unwrap_or_default();
-            return Outcome {
-                did_you_mean: nearest(name, names.iter().map(String::as_str)),
-                ..refused(Refused::Unknown, format!("there is no real_server {name}{of}"))
-            };
-        }
-        let mut lines = Vec::new();
-        for (id, address, _) in chosen {
-            let what = match state {
-                AdminState::Up => "its health decides again",
-                AdminState::Drain => "takes no new connections; those that there are go on",
-                AdminState::Maint => "is out of service, whatever its health",
-            };
-            info!("{address} of {id}: {state}, asked for by {by}");
-            lines.push(format!("{address} of {id} {what}"));
-            self.set_admin(id.clone(), *address, state);
-        }
-        done(lines.join("\n"))
-    }
-}
-
-/// `192.0.2.1:80` for `[192.0.2.1]:tcp:80`.
-fn is_address(id: &VirtualServerId, text: &str) -> bool {
-    matches!(id, VirtualServerId::Address { address, .. } if address.to_string() == text)
-}
-
-/// A child's part of a new round.
-fn ask<S>(is_ready: bool, owes: &mut bool, please: impl FnOnce()) -> Part<S> {
-    match (is_ready, *owes) {
-        (false, _) => Part::None,
-        (true, true) => Part::ToAsk,
-        (true, false) => {
-            *owes = true;
-            please();
-            Part::Asked
-        }
-    }
-}
-
-/// Why maintenance is not begun.
-fn hindrance(status: &Status) -> Option<Outcome> {
-    let vrrp = status.daemon.processes.iter().find(|process| process.name == "vrrp");
-    if vrrp.is_some_and(|process| process.state == ProcessState::Silent) {
-        return Some(refused(Refused::Late, "the vrrp process does not answer: --force begins without it"));
-    }
-    let alone = maintenance::without_peers(status);
-    if alone.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "nobody else was heard who could take over {} (a router that has been backup all the time is silent): --force \
-         begins all the same",
-        alone.join(", ")
-    );
-    Some(refused(Refused::NoPeer, message))
 }
 
 /// A configuration was refused: every diagnostic, with its place and its line.
