@@ -3,7 +3,7 @@
 //! Shell: writes to `tracing`. The message is keepalived's own where it has one; the cause is a field.
 
 use super::config::VirtualServerId;
-use super::event::{Event, QuorumPhrase, threshold};
+use super::event::{Cause, Event, QuorumPhrase, threshold};
 
 /// The tracing target of what the balancer process reports, whoever writes it down.
 pub const TARGET: &str = "healthcheckers";
@@ -87,7 +87,8 @@ fn lines(event: &Event) -> Vec<Line> {
             vec![Line { warn: false, cause: Some(cause.to_string()), text }]
         }
         Event::Admin { virtual_server, real_server, from, to } => {
-            vec![line(false, format!("service {real_server} of VS {virtual_server} was {from} and is {to} now"))]
+            let text = format!("service {real_server} of VS {virtual_server} was {from} and is {to} now");
+            vec![Line { warn: false, cause: Some(Cause::Admin(*to).to_string()), text }]
         }
         Event::Panic { virtual_server, begins: true, alive, of } => vec![line(
             true,
@@ -119,7 +120,7 @@ fn lines(event: &Event) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipvs::event::{Cause, RealServerName};
+    use crate::ipvs::event::RealServerName;
     use crate::ipvs::types::{Protocol, SocketKey};
 
     #[test]

@@ -154,6 +154,10 @@ impl World {
                     self.note(at, &node, format!("{real_server} has weight {weight}{why}"));
                     self.real_causes.insert((node.clone(), real_server.to_owned()), (cause, at));
                 }
+                if let Some((real_server, order)) = admin_change(&text) {
+                    self.note(at, &node, format!("{real_server} is {order}: an operator said so"));
+                    self.real_causes.insert((node.clone(), real_server.to_owned()), (cause(&text), at));
+                }
                 if let Some((instance, state)) = state_change(&text) {
                     let cause = cause(&text);
                     let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -357,6 +361,15 @@ fn weight_change(line: &str) -> Option<(&str, &str)> {
     Some((rest.split(' ').next()?, weight))
 }
 
+/// Reads `service [192.0.2.7]:tcp:80 of VS … was up and is drain now`: the real server and what was said of it.
+fn admin_change(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once("service ")?;
+    let (real_server, rest) = rest.split_once(" of VS ")?;
+    let (_, rest) = rest.split_once(" was ")?;
+    let (_, order) = rest.split_once(" now")?.0.split_once(" and is ")?;
+    Some((real_server, order))
+}
+
 /// Milliseconds for people: whole ones.
 pub fn millis(duration: Duration) -> u128 {
     (duration + Duration::from_micros(500)).as_millis()
@@ -450,6 +463,9 @@ mod tests {
             "Changing weight from 1 to 0 for active service [10.0.0.7]:tcp:80 of VS [10.0.0.1]:tcp:80 cause=\"a b\"";
         world.handle(Happening::Line { node: "a".to_owned(), at: later, text: weight.to_owned() });
         assert_eq!(why(&world, later).as_deref(), Some("a b"));
+        let order = "service [10.0.0.7]:tcp:80 of VS [10.0.0.1]:tcp:80 was up and is drain now cause=\"an operator\"";
+        world.handle(Happening::Line { node: "a".to_owned(), at: later, text: order.to_owned() });
+        assert_eq!(why(&world, later).as_deref(), Some("an operator"));
         let told: Vec<_> = world.entries.iter().map(|e| e.what.as_str()).collect();
         let expected = [
             "VI_1 is MASTER",
@@ -457,6 +473,7 @@ mod tests {
             "10.0.0.1 answers from web2",
             "[10.0.0.7]:tcp:80 is out: started",
             "[10.0.0.7]:tcp:80 has weight 0: a b",
+            "[10.0.0.7]:tcp:80 is drain: an operator said so",
         ];
         assert_eq!(told, expected);
         assert_eq!(world.picture(), picture);

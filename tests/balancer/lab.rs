@@ -62,7 +62,6 @@ fn a_web_cluster_survives() {
 /// What the master names as the cause of each fault of a real server and of its end.
 fn named_causes(rows: &[Value]) {
     let http = |what: &str| format!("HTTP check of [192.168.20.11]:tcp:80: {what}");
-    let file = |what: &str| format!("FILE check of [192.168.20.11]:tcp:80: {what}");
     let causes = [
         http("connection refused by 192.168.20.11:80"),
         http("succeeded"),
@@ -70,8 +69,8 @@ fn named_causes(rows: &[Value]) {
         http("succeeded"),
         http("status 503 of http://192.168.20.11:80/"),
         http("succeeded"),
-        file("succeeded, adds -1 to the weight"),
-        file("succeeded"),
+        "an operator said drain".to_owned(),
+        "an operator said up".to_owned(),
         http("connection refused by 192.168.20.11:80"),
         http("succeeded"),
     ];
