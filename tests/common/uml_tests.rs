@@ -54,9 +54,7 @@ impl Outcomes {
             command.extend(waiting.iter().cloned());
             let environment = [(VARIABLE, "1"), ("RUST_BACKTRACE", "1")];
             let ended = uml::run(&Job { command: &command, environment: &environment, shared: &[], limit });
-            let lines = ended.stdout.lines().filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "));
-            let told = lines.filter(|(_, outcome)| !outcome.is_empty());
-            outcomes.tests.extend(told.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())));
+            outcomes.tests.extend(told(&ended.stdout));
             outcomes.guests.push(ended);
             waiting.retain(|test| !outcomes.tests.contains_key(test));
             // The runner takes the tests in the order of their names: the first without an outcome is where it ended.
@@ -99,6 +97,27 @@ impl Outcomes {
             .map(|line| format!("{line}\n"))
             .collect()
     }
+}
+
+/// The outcomes in what the test runner printed. What a test prints itself may stand between its name and its outcome.
+fn told(stdout: &str) -> BTreeMap<String, String> {
+    let mut told = BTreeMap::new();
+    let mut test = None;
+    for line in stdout.lines() {
+        let rest = match line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) {
+            Some((name, rest)) => {
+                test = Some(name);
+                rest
+            }
+            None => line,
+        };
+        if (rest == "ok" || rest == "FAILED" || rest.starts_with("ignored"))
+            && let Some(test) = test.take()
+        {
+            told.insert(test.to_owned(), rest.to_owned());
+        }
+    }
+    told
 }
 
 /// The names of the tests that the runner of this process was asked for, in order.

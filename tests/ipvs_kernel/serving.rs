@@ -2,11 +2,12 @@
 //! in them, for the rest of the guest's life.
 #![allow(clippy::disallowed_methods, reason = "bounds real waiting")]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ const NOTICE: Duration = Duration::from_millis(200);
 /// A server; dropping it ends its threads and closes its connections.
 pub struct Serving {
     listener: Option<TcpListener>,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
+    connections: Arc<Mutex<BTreeMap<usize, TcpStream>>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -27,13 +28,17 @@ impl Serving {
     /// Takes connections before it returns; `talk` has each on a thread of its own.
     pub fn tcp(host: &Host, port: u16, talk: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
         let listener = host.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
-        let connections = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let connections = Arc::<Mutex<BTreeMap<usize, TcpStream>>>::default();
         let (accepts, kept) = (listener.try_clone().unwrap(), Arc::clone(&connections));
         let serve = move || {
-            while let Ok((stream, _)) = accepts.accept() {
-                kept.lock().unwrap().push(stream.try_clone().unwrap());
-                let talk = talk.clone();
-                std::thread::spawn(move || talk(stream));
+            for number in 0.. {
+                let Ok((stream, _)) = accepts.accept() else { return };
+                kept.lock().unwrap().insert(number, stream.try_clone().unwrap());
+                let (talk, kept) = (talk.clone(), Arc::clone(&kept));
+                std::thread::spawn(move || {
+                    talk(stream);
+                    kept.lock().unwrap().remove(&number);
+                });
             }
         };
         let thread = host.thread("server", serve).unwrap();
@@ -72,7 +77,9 @@ impl Drop for Serving {
             let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         }
         let _ = self.thread.take().map(JoinHandle::join);
-        for connection in self.connections.lock().unwrap().drain(..) {
+        // A panic of a thread of ours has failed the test already.
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for connection in connections.values() {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
