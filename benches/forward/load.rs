@@ -2,10 +2,12 @@
 //!
 //! Shell: threads with small runtimes in the namespaces of client and server. What they spend is not counted.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use holdfast::lab::host::Process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::place::Place;
@@ -20,13 +22,11 @@ pub const TCP: [u16; 3] = [SHORT, REQUESTS, BULK];
 
 const REQUEST: [u8; 100] = [b'q'; 100];
 const ANSWER: [u8; 200] = [b'a'; 200];
-/// What iperf3 writes and reads at a time.
-const BLOCK: usize = 128 << 10;
 const IDLE: usize = 2000;
 const IN_FLIGHT: usize = 8;
 
-/// Starts the server; it serves until the program ends.
-pub fn start_servers(place: &Place) {
+/// Starts the servers; they serve until the program ends, iperf3 until its process is dropped.
+pub fn start_servers(place: &Place) -> io::Result<Process> {
     let host = &place.server;
     host.thread("servers", || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -35,13 +35,6 @@ pub fn start_servers(place: &Place) {
             let requests = tokio::net::TcpListener::bind((SERVER, REQUESTS)).await.expect("the port is free");
             tokio::join!(serve(short, 1), serve(requests, usize::MAX))
         });
-    })
-    .expect("a thread");
-    host.thread("bulk-server", || {
-        let listener = TcpListener::bind((SERVER, BULK)).expect("the port is free");
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || swallow(stream));
-        }
     })
     .expect("a thread");
     host.thread("udp-server", || {
@@ -53,8 +46,12 @@ pub fn start_servers(place: &Place) {
         }
     })
     .expect("a thread");
+    let mut iperf3 = Command::new("iperf3");
+    iperf3.args(["--server", "--port", &BULK.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let iperf3 = host.spawn(iperf3)?;
     wait_listening(place, SERVER, SHORT);
     wait_listening(place, SERVER, BULK);
+    Ok(iperf3)
 }
 
 /// Answers so many requests of each connection, and closes it.
@@ -71,24 +68,6 @@ async fn serve(listener: tokio::net::TcpListener, answers: usize) {
             }
         });
     }
-}
-
-/// Reads as much as the first eight bytes say, as iperf3 does, and confirms it. Not by half-close: nginx would take that
-/// for the end.
-fn swallow(mut stream: TcpStream) {
-    let mut length = [0; 8];
-    if stream.read_exact(&mut length).is_err() {
-        return;
-    }
-    let mut left = usize::from_be_bytes(length);
-    let mut room = vec![0; BLOCK];
-    while left > 0 {
-        match stream.read(&mut room) {
-            Ok(count) if count > 0 => left = left.saturating_sub(count),
-            _ => return,
-        }
-    }
-    let _ = stream.write_all(b"!");
 }
 
 /// Runs on the client's host.
@@ -162,25 +141,18 @@ pub fn requests(place: &Place, ip: IpAddr, port: u16, quick: bool) -> f64 {
     f64::from(64 * each)
 }
 
-/// Answers how many GB there were.
+/// Two streams of iperf3. Answers how many GB there were.
 pub fn bulk(place: &Place, ip: IpAddr, port: u16, quick: bool) -> f64 {
-    let megabytes = if quick { 400 } else { 1000 };
-    place.client.run(move || {
-        let send = move || {
-            let mut stream = TcpStream::connect((ip, port)).expect("the proxy accepts");
-            let block = vec![0; BLOCK];
-            let blocks = megabytes * 1_000_000 / block.len();
-            stream.write_all(&(blocks * block.len()).to_be_bytes()).expect("the proxy takes it");
-            for _ in 0..blocks {
-                stream.write_all(&block).expect("the proxy takes it");
-            }
-            stream.read_exact(&mut [0; 1]).expect("all has arrived");
-        };
-        let second = std::thread::spawn(send);
-        send();
-        second.join().expect("no stream fails");
+    let bytes = if quick { "800M" } else { "2000M" };
+    let output = place.client.run(move || {
+        let mut iperf3 = Command::new("iperf3");
+        iperf3.args(["--json", "--parallel", "2", "--bytes", bytes, "--client", &ip.to_string()]);
+        iperf3.args(["--port", &port.to_string()]).output().expect("iperf3 runs")
     });
-    2.0 * f64::from(u32::try_from(megabytes).unwrap_or(0)) / 1000.0
+    let said = String::from_utf8_lossy(&output.stdout);
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+    let received = report.pointer("/end/sum_received/bytes").and_then(serde_json::Value::as_f64);
+    received.unwrap_or_else(|| panic!("iperf3: {said}")) / 1e9
 }
 
 /// A burst of all flows must fit in.

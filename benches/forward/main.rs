@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `short` | connect, 100 bytes, 200 bytes back, the server closes; 32 at a time |
 //! | `requests` | the same bytes over 64 connections that stay |
-//! | `bulk` | two streams |
+//! | `bulk` | two streams of iperf3 |
 //! | `udp` | 32 flows with 8 datagrams of 100 bytes in flight each |
 //! | `idle` | user memory of a connection that does nothing |
 //! | `latency` | one connection at a time: what the proxy adds |
@@ -100,7 +100,7 @@ fn main() {
 /// Everything that is measured beside the other proxies.
 fn compare(names: &[String], options: &Options) {
     let place = Place::new().expect("namespaces and cables can be made");
-    load::start_servers(&place);
+    let _iperf3 = load::start_servers(&place).expect("iperf3 is installed");
     let running: Vec<Running> = Contender::all().into_iter().filter_map(|contender| contender.start(&place)).collect();
     println!("{:<30} {:<12} {:>10} {:>22} {:>9}", "what", "who", "median", "range", "holdfast");
     println!("{}", "-".repeat(88));
