@@ -1,7 +1,7 @@
 //! The control API's end in main: what is asked is answered here, and here alone.
 //!
-//! Shell, on main's loop. A question about the state makes a [`round`]: both children are asked for a snapshot, and whatever
-//! has come within [`round::ANSWER_LIMIT`] is shown; what has not is said. Nobody waits for a child that stands still, and no
+//! Shell, on main's loop. A question about the state makes a [`round`]: both children are asked for a snapshot, and
+//! whatever has come within its limit is shown; what has not is said. Nobody waits for a child that stands still, and no
 //! child is asked again before it has answered. Rounds keep a distance, so that nobody can keep the children busy.
 
 mod maintenance;
