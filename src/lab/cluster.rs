@@ -235,7 +235,8 @@ impl Cluster {
         let text = director.ask(&["why", instance, "--last", "1", "--json"]).ok()?;
         let answer: Answer = serde_json::from_str(&text).ok()?;
         let latest = answer.instances.into_values().flatten().next()?;
-        (latest.transition.at >= since).then_some(latest)
+        // It comes in whole milliseconds, and may be of the one in which the fault began.
+        (latest.transition.at.millis() >= since.millis()).then_some(latest)
     }
 
     /// Starts a node's daemon.

@@ -120,11 +120,14 @@ impl Scene {
     /// Every director is told, as an operator tells it; one without control sockets, by the file that a FILE_CHECK reads.
     fn drain(&self, cluster: &mut Cluster, real: &RealServer) -> Result<Vec<ServiceRow>> {
         let name = self.name(cluster)?;
+        // From before the order: a director may have carried it out when its answer comes.
+        let at = Instant::now();
         let Some(told) = order(cluster, real, "drain", "-1\n")? else { return Ok(Vec::new()) };
-        let at = cluster.note("lab", format!("{name} is drained: {told}"));
+        cluster.note("lab", format!("{name} is drained: {told}"));
         let broken = self.after_weight(cluster, "drained", at, &name, false)?;
+        let at = Instant::now();
         let told = order(cluster, real, "enable", "0\n")?.context("who could drain it can enable it")?;
-        let at = cluster.note("lab", format!("{name} serves again: {told}"));
+        cluster.note("lab", format!("{name} serves again: {told}"));
         Ok(vec![broken, self.after_weight(cluster, "serves again", at, &name, true)?])
     }
 
