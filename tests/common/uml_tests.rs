@@ -4,7 +4,6 @@
 //!
 //! The binary starts itself in the guest, with the filter that it was given, and each test on the host reports what came
 //! of its namesake there. In the guest `here()` is true and the test goes on.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use holdfast::ipvs::config::SyncDaemonConfig;
 use holdfast::ipvs::dataplane::Dataplane;
 use holdfast::ipvs::genl::DaemonState;
 use holdfast::ipvs::kernel::Kernel;
@@ -12,7 +11,7 @@ use holdfast::vrrp::types::Family;
 
 use crate::in_guest;
 use crate::kinds::{VIP, VIP6, World, both, key, modules, reals, round_robin};
-use crate::tools::{ipvsadm, output, run};
+use crate::tools::{ipvsadm, output, run, sync_daemon};
 use crate::traffic::sysctl;
 
 /// A tunnel interface on each real server, with the virtual address, by these arguments of `ip`.
@@ -78,15 +77,7 @@ fn a_sync_daemon_and_a_real_server_of_the_other_family_refuse_each_other_with_th
     let key = key(Protocol::Tcp, VIP6, 80);
     let to = Destination { method: ForwardMethod::Tun(Tunnel::Ipip), weight: 1, ..Destination::default() };
     let [real, _] = reals(Family::V4, 80);
-    let config = SyncDaemonConfig {
-        interface: "eth0".to_owned(),
-        instance: None,
-        id: 51,
-        max_length: None,
-        port: None,
-        ttl: None,
-        group: None,
-    };
+    let config = sync_daemon("eth0", 51);
     let (refusals, error) = world.director.run(move || {
         let mut kernel = Kernel::default();
         kernel.start_sync_daemon(DaemonState::Master, &config).unwrap();

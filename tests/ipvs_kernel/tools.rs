@@ -1,8 +1,9 @@
 //! What the tests in the guest have in common.
-#![allow(dead_code)]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+
+use holdfast::ipvs::config::SyncDaemonConfig;
 
 /// Debian's ipvsadm.
 pub const IPVSADM: &str = "/sbin/ipvsadm";
@@ -32,4 +33,10 @@ pub fn feed(program: &str, args: &[&str], input: &str) -> Output {
 /// A line of words to Debian's ipvsadm, which must succeed.
 pub fn ipvsadm(line: &str) -> String {
     run(IPVSADM, &line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// A sync daemon as `lvs_sync_daemon INTERFACE … id ID` has it, with the kernel's defaults.
+pub fn sync_daemon(interface: &str, id: u8) -> SyncDaemonConfig {
+    let interface = interface.to_owned();
+    SyncDaemonConfig { interface, instance: None, id, max_length: None, port: None, ttl: None, group: None }
 }

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use holdfast::ipvs::config::{Persistence, SchedulerFlags, SyncDaemonConfig};
+use holdfast::ipvs::config::{Persistence, SchedulerFlags};
 use holdfast::ipvs::dataplane::Dataplane;
 use holdfast::ipvs::genl::DaemonState;
 use holdfast::ipvs::kernel::Kernel;
@@ -19,7 +19,7 @@ use holdfast::vrrp::types::Family;
 
 use crate::in_guest;
 use crate::serving::Serving;
-use crate::tools::run;
+use crate::tools::{run, sync_daemon};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 1);
@@ -249,15 +249,7 @@ fn a_connection_outlives_its_director_by_the_sync_daemon() {
     for (director, state) in world.directors.iter().zip([DaemonState::Master, DaemonState::Backup]) {
         // Each packet is worth a message.
         director.run(move || {
-            let config = SyncDaemonConfig {
-                interface: "eth0".to_owned(),
-                instance: None,
-                id: 51,
-                max_length: None,
-                port: None,
-                ttl: None,
-                group: None,
-            };
+            let config = sync_daemon("eth0", 51);
             Kernel::default().start_sync_daemon(state, &config).unwrap();
         });
         apply(director, service(80, scheduled(Scheduler::Rr), ForwardMethod::Dr, [1, 1, 1]));
