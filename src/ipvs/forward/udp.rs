@@ -116,6 +116,7 @@ impl Flows {
                 // What ICMP has reported about a client; the next call brings datagrams.
                 Err(_) => continue,
             };
+            core.others_at = core.now;
             let mut flows = [None; BATCH];
             for (index, flow) in flows.iter_mut().enumerate().take(count) {
                 *flow = self.flow_of(core, listening, index);
@@ -301,6 +302,7 @@ impl Flows {
                 // It refused: the next datagram of this client finds another one.
                 Err(_) => return self.end(core, tag),
             };
+            core.others_at = core.now;
             flow.active_at = core.now;
             flow.used = true;
             let mut left = indices.get(..count).unwrap_or_default();
