@@ -131,6 +131,11 @@ impl AdvertSockets {
         self.sockets.values_mut().for_each(|slot| slot.given = 0);
     }
 
+    /// Packets that were read in this turn.
+    pub fn given(&self) -> usize {
+        self.sockets.values().map(|slot| slot.given).sum()
+    }
+
     /// Whether a socket gave all that it may in this turn: more comes than we can read.
     pub fn is_flooded(&self) -> bool {
         self.sockets.values().any(|slot| slot.given >= slot.most_per_turn())

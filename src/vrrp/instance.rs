@@ -19,7 +19,7 @@ use super::packet::{self, Advert};
 use super::peers::{Contest, Noted, PeerNews, Peers, Sighting};
 use super::snapshot::{Counters, InstanceSnapshot};
 use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
-use super::types::{Family, IfIndex, InstanceId, Priority, Version};
+use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
 const MAX_TOLD_FLAWS: usize = 64;
@@ -178,6 +178,14 @@ impl Instance {
         matches!(&self.state, State::Backup(Backup { master: None, timer: DownTimer::Running { since, .. }, .. }) if *since == now)
     }
 
+    /// The interval of the adverts on its wire: a backup's is its master's.
+    pub fn interval_in_force(&self) -> AdvertInterval {
+        match &self.state {
+            State::Backup(backup) => backup.master_adver_interval,
+            State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => self.config.advert_interval,
+        }
+    }
+
     /// Why it is in its state.
     pub fn cause(&self) -> &Cause {
         &self.cause
@@ -210,10 +218,7 @@ impl Instance {
             others_heard: self.has_heard_others,
             handing_over: self.handover().is_some(),
             source: self.binding.source,
-            master_interval: match &self.state {
-                State::Backup(backup) => backup.master_adver_interval,
-                State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => self.config.advert_interval,
-            },
+            master_interval: self.interval_in_force(),
             next_deadline: self.deadline().map(|at| at.saturating_duration_since(now)),
             held: self.held().collect(),
             counters: self.counters,

@@ -9,6 +9,7 @@
 //!   main ─────► engine
 //!   timers ───► engine
 //!   address writer, announcements, flight recorder, queue to main
+//!   rest a moment, if adverts come in fast, so that some gather
 //!   sleep until a descriptor is ready or the next deadline (timerfd: tokio's timers round to a millisecond)
 //! ```
 //!
@@ -48,6 +49,7 @@ use super::engine::{Input, Received, VrrpEngine};
 use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::former::FormerAddress;
+use super::gather::Gather;
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
 use super::receive_clock::ReceiveClock;
@@ -199,6 +201,7 @@ struct Process {
     heartbeat_at: Instant,
     /// Of the advert sockets.
     receive_clock: ReceiveClock,
+    gather: Gather,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// Orders of main whose addresses are being written.
@@ -250,6 +253,7 @@ impl Process {
             clock,
             heartbeat_at: now,
             receive_clock: ReceiveClock::new(now, wall_clock()),
+            gather: Gather::new(now),
             known_links: BTreeSet::new(),
             unsettled: 1,
             lock_at: Some(now + LOCK_AFTER),
@@ -301,9 +305,7 @@ impl Process {
             }
             let next = self.next_deadline(now);
             meant = next;
-            if self.sockets.is_flooded() {
-                pause(now, next);
-            }
+            self.rest(now, next);
             tokio::select! {
                 biased;
                 () = signals.stop() => self.stop(Instant::now(), Input::Stop),
@@ -327,6 +329,16 @@ impl Process {
         };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         Ok(EXIT_OK)
+    }
+
+    /// Lets adverts gather, or be dropped, where they come in fast; not while more than adverts may be on its way.
+    fn rest(&mut self, now: Instant, next: Instant) {
+        let gathering = self.gather.rest(now, self.sockets.given(), || self.engine.shortest_skew());
+        if self.sockets.is_flooded() {
+            pause(now, next);
+        } else if self.writer.is_idle() && self.listener.is_none() && self.stop_by.is_none() {
+            std::thread::sleep(gathering.min(next.saturating_duration_since(Instant::now())));
+        }
     }
 
     /// `late`: how much later than it was to be.
