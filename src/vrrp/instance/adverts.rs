@@ -3,6 +3,7 @@
 //! Pure. Whether it is heard at all is decided by [`crate::vrrp::accept`].
 
 use super::*;
+use crate::vrrp::timing;
 
 impl Instance {
     /// A packet for its VRID came from its socket. `None`: it is no business of this router yet, or it is its own.
@@ -80,7 +81,7 @@ impl Instance {
             State::Init | State::Fault { .. } | State::Master(_) | State::Leaving(_) => None,
         };
         let (preempt, preempt_delay) = (self.config.preempt, self.config.preempt_delay);
-        let skew = super::timing::skew(self.config.version, priority, heard.interval);
+        let skew = timing::skew(self.config.version, priority, heard.interval);
         let State::Backup(backup) = &mut self.state else { return };
         if heard.priority == 0 {
             // "If the Priority is zero, set the timer to Skew_Time." Not if it is due sooner: a repeated, or forged,
