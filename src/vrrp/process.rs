@@ -290,6 +290,8 @@ impl Process {
         }
         self.links_changed(now, links);
         self.main.push(FromVrrp::Ready);
+        // What the elections use from here on is there when memory is locked.
+        sys::release_program_pages();
         Ok(())
     }
 
