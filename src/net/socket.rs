@@ -418,7 +418,7 @@ impl Ancillary {
 }
 
 /// One packet; none if it is no VRRP datagram.
-fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8], control: &mut Vec<u8>) -> Result<Option<Packet>, Errno> {
+fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8], control: &mut [u8]) -> Result<Option<Packet>, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_DONTWAIT;
     let (length, source, ancillary) = match key.family {
