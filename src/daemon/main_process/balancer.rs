@@ -37,7 +37,7 @@ pub(super) struct BalancerChild {
     /// Instances that are master now.
     masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
-    orders: Orders,
+    pub(super) orders: Orders,
     /// Who can serve, in the words of the child that runs.
     able: BTreeMap<VirtualServerId, bool>,
     /// A reload came while there was no child: what the last one had been told, and may have left in the kernel.
