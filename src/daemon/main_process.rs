@@ -415,7 +415,10 @@ impl MainProcess {
             Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
             Wake::Reassert => self.notices.reassert(),
-            Wake::BlackBox => self.black_box.write(self.vrrp.recorder(), &self.config.vrrp),
+            Wake::BlackBox => {
+                self.black_box.write(self.vrrp.recorder(), &self.config.vrrp);
+                self.untidy = true;
+            }
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -530,6 +533,7 @@ impl MainProcess {
             self.vrrp.kill();
         }
         if std::mem::take(&mut self.untidy) {
+            crate::net::sys::release_program_pages();
             crate::net::sys::release_free_memory();
         }
     }

@@ -44,6 +44,8 @@ const PRIORITY: u32 = 6;
 pub struct AdvertSockets {
     sockets: BTreeMap<SocketKey, Slot>,
     buffer: Vec<u8>,
+    /// For what comes with a packet.
+    control: Vec<u8>,
     /// The sockets in the order of reading, which of them is being read, and how many packets it gave in a row.
     keys: Vec<SocketKey>,
     cursor: usize,
@@ -92,7 +94,15 @@ pub struct Packet {
 
 impl Default for AdvertSockets {
     fn default() -> Self {
-        Self { sockets: BTreeMap::new(), buffer: vec![0; DATAGRAM], keys: Vec::new(), cursor: 0, burst: 0, id: 0 }
+        Self {
+            sockets: BTreeMap::new(),
+            buffer: vec![0; DATAGRAM],
+            control: nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec),
+            keys: Vec::new(),
+            cursor: 0,
+            burst: 0,
+            id: 0,
+        }
     }
 }
 
@@ -131,6 +141,11 @@ impl AdvertSockets {
         self.sockets.values_mut().for_each(|slot| slot.given = 0);
     }
 
+    /// Packets that were read in this turn.
+    pub fn given(&self) -> usize {
+        self.sockets.values().map(|slot| slot.given).sum()
+    }
+
     /// Whether a socket gave all that it may in this turn: more comes than we can read.
     pub fn is_flooded(&self) -> bool {
         self.sockets.values().any(|slot| slot.given >= slot.most_per_turn())
@@ -167,7 +182,7 @@ impl AdvertSockets {
             if slot.given >= most {
                 return None;
             }
-            match receive(socket, key, &mut self.buffer) {
+            match receive(socket, key, &mut self.buffer, &mut self.control) {
                 Ok(packet) => {
                     slot.given += 1;
                     if packet.is_some() {
@@ -403,17 +418,16 @@ impl Ancillary {
 }
 
 /// One packet; none if it is no VRRP datagram.
-fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8]) -> Result<Option<Packet>, Errno> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec);
+fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8], control: &mut [u8]) -> Result<Option<Packet>, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_DONTWAIT;
     let (length, source, ancillary) = match key.family {
         Family::V4 => {
-            let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+            let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(control), flags)?;
             (message.bytes, None, Ancillary::of(message.cmsgs()?))
         }
         Family::V6 => {
-            let message = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+            let message = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(control), flags)?;
             (message.bytes, message.address.map(|a| a.ip()), Ancillary::of(message.cmsgs()?))
         }
     };

@@ -269,6 +269,43 @@ pub fn share_one_arena() {
     }
 }
 
+/// Lets go of the pages of the program and its libraries that are mapped: most of them only the start needed, and what is
+/// used again comes back from the page cache, or from disk. Not for memory that is locked.
+#[allow(unsafe_code)]
+pub fn release_program_pages() {
+    // What was written to has its own copy of the file's pages, which must stay.
+    let Ok(mappings) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    for (start, length) in pristine_mappings(&mappings) {
+        // SAFETY: nothing in this range differs from the file behind it, which is read again wherever it is touched.
+        unsafe {
+            libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// The address and length of all mappings of files that cannot be written and of which no page was.
+fn pristine_mappings(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut candidate = None;
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Anonymous:"), Some("0")) => found.extend(candidate.take()),
+            (Some(name), _) if name.ends_with(':') => {}
+            (Some(range), Some(permissions)) => {
+                let bounds = range.split_once('-').and_then(|(start, end)| {
+                    let [start, end] = [start, end].map(|n| usize::from_str_radix(n, 16).ok());
+                    Some((start?, end?.checked_sub(start?)?))
+                });
+                let is_file = words.nth(3).is_some_and(|path| path.starts_with('/'));
+                candidate = bounds.filter(|_| is_file && !permissions.contains('w'));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// Gives memory that was freed back to the kernel. The C library keeps it otherwise.
 #[allow(unsafe_code)]
 pub fn release_free_memory() {
@@ -276,5 +313,37 @@ pub fn release_free_memory() {
     // SAFETY: no pointers; the C library takes its own locks.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_as_in_its_file_is_let_go() {
+        let smaps = "\
+            55aa00000000-55aa00002000 r--p 00000000 fe:00 123    /usr/sbin/holdfast\n\
+            Size:                  8 kB\n\
+            Anonymous:             0 kB\n\
+            VmFlags: rd mr mw me\n\
+            55aa00002000-55aa00003000 r-xp 00002000 fe:00 123    /usr/sbin/hold fast (deleted)\n\
+            Anonymous:             0 kB\n\
+            55aa00003000-55aa00004000 r-xp 00002000 fe:00 123    /with/a/breakpoint\n\
+            Anonymous:             4 kB\n\
+            55aa00004000-55aa00005000 r--p 00003000 fe:00 123    /after/relocation\n\
+            Anonymous:             4 kB\n\
+            55aa00005000-55aa00006000 rw-p 00003000 fe:00 123    /usr/sbin/holdfast\n\
+            Anonymous:             0 kB\n\
+            55aa00006000-55aa00007000 r--p 00000000 00:00 0\n\
+            Anonymous:             0 kB\n\
+            7ffd00000000-7ffd00001000 r-xp 00000000 00:00 0      [vdso]\n\
+            Anonymous:             0 kB\n\
+            nonsense r--p 00000000 fe:00 123    /usr/sbin/holdfast\n\
+            Anonymous:             0 kB\n";
+        assert_eq!(pristine_mappings(smaps), [(0x55aa_0000_0000, 0x2000), (0x55aa_0000_2000, 0x1000)]);
+        // And we go on from the page cache.
+        release_program_pages();
+        assert_eq!(pristine_mappings(""), []);
     }
 }

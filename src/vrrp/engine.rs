@@ -29,8 +29,9 @@ use super::links::Links;
 use super::packet;
 use super::snapshot::{FlightRecord, Snapshot};
 use super::state::State;
+use super::timing;
 use super::track::{TrackTable, effective_priority};
-use super::types::{Family, IfIndex, InstanceId, Link, Vrid};
+use super::types::{Family, IfIndex, InstanceId, Link, Priority, Vrid};
 
 pub use command::FailoverRefusal;
 pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit};
@@ -315,6 +316,14 @@ impl VrrpEngine {
     /// The links on which [`Input::Announced`] matters now: those of the addresses that wait for a successor.
     pub fn listens_to_announcements(&self) -> BTreeSet<IfIndex> {
         self.instances.values().flat_map(|instance| instance.lingering_links()).collect()
+    }
+
+    /// The shortest skew time that a virtual router here can have: that of the highest priority of a backup, at the interval
+    /// in force. `None`: there is none.
+    pub fn shortest_skew(&self) -> Option<Duration> {
+        let highest = Priority::clamp_backup(i32::MAX);
+        let skews = self.instances.values().map(|i| timing::skew(i.config.version, highest, i.interval_in_force()));
+        skews.min()
     }
 
     /// The configuration in force, put together: of a thousand instances that is much.

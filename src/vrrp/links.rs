@@ -71,10 +71,9 @@ impl Links {
     /// of them is a source of adverts.
     pub fn bind(&self, config: &InstanceConfig, virtual_addresses: &BTreeSet<IpAddr>) -> Binding {
         let own = config.interface.as_deref();
-        let bound = config.all_addresses().filter_map(|address| self.bind_address(address, config));
-        let mut addresses: Vec<_> = bound.collect();
-        // A thousand instances have one address each.
-        addresses.shrink_to_fit();
+        // Collected it would have room for four, and a thousand instances have one address each.
+        let mut addresses = Vec::with_capacity(config.all_addresses().count());
+        addresses.extend(config.all_addresses().filter_map(|address| self.bind_address(address, config)));
         let family = config.family;
         let Some(name) = own else {
             let socket = Some(SocketKey { interface: None, family });

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod event;
 pub mod flight;
 pub mod former;
+pub mod gather;
 pub mod group;
 pub mod instance;
 pub mod links;

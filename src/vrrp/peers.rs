@@ -1,4 +1,4 @@
-//! Who else speaks an instance's VRID on its wire, and which of them are master while we are.
+//! Who else speaks an instance's VRID on its wire; which of them are master while we are is in `contest`.
 //!
 //! Pure: time is passed in. A thousand instances with one peer each cost a hundred bytes each: nothing is allocated until
 //! somebody is heard, what is rare (a refusal, a second master) is boxed, and the table has a bound, because a source
@@ -9,7 +9,8 @@
 //!                                       └── silent, resigned, or we are master no more ──▶ forgotten, or told that it ended
 //! ```
 
-use std::fmt;
+mod contest;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use super::accept::AdvertError;
 use super::packet::{self, Packet};
 use super::types::{AdvertInterval, Family};
 
+use contest::{ARP_SILENCE, ArpRival, Rival, Telling};
+pub use contest::{Contest, DualEnd, DualReason, DualSnapshot};
+
 /// Peers of one instance that are listed; of others it is only known that there are more.
 pub const MOST_PEERS: usize = 8;
 /// The lateness of so many adverts is kept for each peer.
@@ -27,14 +31,6 @@ pub const LAST_LATE: usize = 4;
 const MOST_ADDRESSES: usize = 16;
 /// A peer that was not heard for so long gives its place to a new one.
 const STALE: Duration = Duration::from_secs(60);
-/// Fewer adverts than this make no second master, however far apart they came.
-const FEWEST: u32 = 3;
-/// The second time that a second master is told comes after this, each further one after twice the time.
-const TELL_AGAIN: Duration = Duration::from_secs(5);
-/// But no later than this.
-const TELL_AT_LEAST: Duration = Duration::from_secs(60);
-/// ARP alone speaks rarely: a second master that was known by it is over when none came for so long.
-const ARP_SILENCE: Duration = Duration::from_secs(150);
 /// A stranger with our VRID is told again after this.
 const STRANGER_AGAIN: Duration = Duration::from_secs(600);
 
@@ -76,104 +72,6 @@ struct Refusals {
     last: AdvertError,
 }
 
-/// A peer that advertises while we are master.
-#[derive(Debug)]
-struct Rival {
-    since: Instant,
-    last: Instant,
-    adverts: u32,
-    reason: DualReason,
-    told: Telling,
-}
-
-/// Somebody who announces our address, and of whom no advert comes.
-#[derive(Debug)]
-struct ArpRival {
-    since: Instant,
-    last: Instant,
-    address: IpAddr,
-    hardware: [u8; 6],
-    told: Telling,
-}
-
-/// When people were told, and how often.
-#[derive(Debug, Default)]
-struct Telling {
-    at: Option<Instant>,
-    times: u32,
-}
-
-impl Telling {
-    fn is_due(&self, now: Instant) -> bool {
-        let pause = TELL_AGAIN.saturating_mul(1 << self.times.saturating_sub(1).min(8)).min(TELL_AT_LEAST);
-        self.at.is_none_or(|at| now.saturating_duration_since(at) >= pause)
-    }
-
-    fn tell(&mut self, now: Instant) {
-        self.at = Some(now);
-        self.times = self.times.saturating_add(1);
-    }
-}
-
-/// Why two routers are master at once, as far as it can be told from here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DualReason {
-    /// Its adverts are heard and worse than ours, which it does not obey: they do not reach it, or it refuses them.
-    OneWay {
-        /// Its priority.
-        priority: u8,
-        /// Our effective priority.
-        ours: u8,
-    },
-    /// Its adverts are refused here.
-    Refused(AdvertError),
-    /// None of its adverts reaches us, but somebody else's ARP or neighbour advertisement for our address did.
-    OnlyArp {
-        /// The virtual address.
-        address: IpAddr,
-        /// Who claims it.
-        hardware: [u8; 6],
-    },
-}
-
-impl fmt::Display for DualReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OneWay { priority, ours } => write!(
-                f,
-                "it goes on with priority {priority} against our {ours}: our adverts do not reach it (a one-way path), or \
-                 it refuses them"
-            ),
-            Self::Refused(error) => write!(f, "its adverts are refused here: {error}"),
-            Self::OnlyArp { address, hardware: [a, b, c, d, e, g] } => write!(
-                f,
-                "no advert of it reaches us, only ARP: {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x} claims {address}"
-            ),
-        }
-    }
-}
-
-/// How two masters at once came to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DualEnd {
-    /// The other one is heard no more.
-    Silent,
-    /// The other one resigned.
-    Resigned,
-    /// We are master no more.
-    Left,
-}
-
-impl fmt::Display for DualEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Silent => "the other is heard no more",
-            Self::Resigned => "the other resigned",
-            Self::Left => "we are master no more",
-        })
-    }
-}
-
 /// A packet for the instance's VRID, whatever became of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting<'a> {
@@ -189,17 +87,6 @@ pub struct Sighting<'a> {
     pub advertised: &'a [IpAddr],
     /// Why it was refused, if it was.
     pub refusal: Option<&'a AdvertError>,
-}
-
-/// Our side of a contest.
-#[derive(Debug, Clone, Copy)]
-pub struct Contest {
-    /// The time of the turn.
-    pub now: Instant,
-    /// Our effective priority.
-    pub ours: u8,
-    /// How long two masters at once are nothing but a contest.
-    pub patience: Duration,
 }
 
 /// Something to tell people.
@@ -272,17 +159,6 @@ pub struct PeerSnapshot {
     pub late_max: Duration,
     /// Lateness of the latest adverts, the last one first.
     pub late_last: Vec<Duration>,
-}
-
-/// Two masters at once, as they can be shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DualSnapshot {
-    /// The other one; unknown when only ARP was seen.
-    pub peer: Option<IpAddr>,
-    /// The likely reason.
-    pub reason: DualReason,
-    /// For how long.
-    pub lasted: Duration,
 }
 
 impl Peers {
@@ -493,52 +369,6 @@ impl Peer {
         }
     }
 
-    /// Judges an advert that came while we are master, and were not told to step down.
-    fn contest(&mut self, seen: &Sighting<'_>, look: &Look<'_>, contest: Contest) -> Option<PeerNews> {
-        if look.priority == 0 {
-            return self.end_contest(DualEnd::Resigned);
-        }
-        // Another virtual router is no second master of our addresses.
-        if self.is_stranger(seen) || seen.refusal == Some(&AdvertError::OwnAddress) {
-            return None;
-        }
-        let reason = match seen.refusal {
-            Some(error) => DualReason::Refused(error.clone()),
-            None => DualReason::OneWay { priority: look.priority, ours: contest.ours },
-        };
-        let patience = self.patience(contest);
-        let fresh =
-            || Rival { since: seen.at, last: seen.at, adverts: 0, reason: reason.clone(), told: Telling::default() };
-        let rival = self.rival.get_or_insert_with(|| Box::new(fresh()));
-        if rival.told.at.is_none() && seen.at.saturating_duration_since(rival.last) >= patience {
-            // The former contest was over.
-            **rival = fresh();
-        }
-        rival.last = rival.last.max(seen.at);
-        rival.adverts = rival.adverts.saturating_add(1);
-        rival.reason = reason;
-        let lasted = contest.now.saturating_duration_since(rival.since);
-        if lasted < patience || rival.adverts < FEWEST || !rival.told.is_due(contest.now) {
-            return None;
-        }
-        let again = rival.told.at.is_some();
-        rival.told.tell(contest.now);
-        Some(PeerNews::Dual { peer: Some(self.address), reason: rival.reason.clone(), lasted, again })
-    }
-
-    /// Ours, or three of its own intervals.
-    fn patience(&self, contest: Contest) -> Duration {
-        let its = AdvertInterval::from_centiseconds(self.interval_cs).map_or(Duration::ZERO, |i| i.duration() * 3);
-        contest.patience.max(its)
-    }
-
-    fn end_contest(&mut self, end: DualEnd) -> Option<PeerNews> {
-        let rival = self.rival.take()?;
-        rival.told.at?;
-        let lasted = rival.last.saturating_duration_since(rival.since);
-        Some(PeerNews::DualEnded { peer: Some(self.address), lasted, end })
-    }
-
     /// Whether none of its addresses is ours, as far as its packets can be believed.
     fn is_stranger(&self, seen: &Sighting<'_>) -> bool {
         let garbled = |error: &AdvertError| {
@@ -569,28 +399,6 @@ impl Peer {
             late_max: late(self.late_max_us),
             late_last: self.last_late_us.iter().filter(|us| **us != u32::MAX).map(|us| late(*us)).collect(),
         }
-    }
-}
-
-impl ArpRival {
-    fn reason(&self) -> DualReason {
-        DualReason::OnlyArp { address: self.address, hardware: self.hardware }
-    }
-
-    fn news(&mut self, now: Instant) -> Option<PeerNews> {
-        if !self.told.is_due(now) {
-            return None;
-        }
-        let again = self.told.at.is_some();
-        self.told.tell(now);
-        let lasted = now.saturating_duration_since(self.since);
-        Some(PeerNews::Dual { peer: None, reason: self.reason(), lasted, again })
-    }
-
-    fn ended(&self, end: DualEnd) -> Option<PeerNews> {
-        self.told.at?;
-        let lasted = self.last.saturating_duration_since(self.since);
-        Some(PeerNews::DualEnded { peer: None, lasted, end })
     }
 }
 

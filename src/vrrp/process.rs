@@ -9,14 +9,17 @@
 //!   main ─────► engine
 //!   timers ───► engine
 //!   address writer, announcements, flight recorder, queue to main
+//!   rest a moment, if adverts come in fast, so that some gather
 //!   sleep until a descriptor is ready or the next deadline (timerfd: tokio's timers round to a millisecond)
 //! ```
 //!
 //! It ends when main says so, when main is gone, or on SIGTERM and SIGINT: priority 0 first, then the addresses.
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
+mod carry_out;
 mod main_link;
 mod main_watch;
+mod orders;
 mod settings;
 mod statics;
 
@@ -31,21 +34,22 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::BUILD_ID;
 use crate::child::{self, EXIT_OK, EXIT_SOFTWARE, START_PATIENCE, Signals};
-use crate::net::addresses::{AddressWriter, Written};
+use crate::net::addresses::AddressWriter;
 use crate::net::announce::Announcer;
 use crate::net::heard::AnnouncementListener;
 use crate::net::links::LinkChange;
 use crate::net::monitor::Monitor;
 use crate::net::socket::AdvertSockets;
 use crate::net::sys::{self, Readiness};
-use crate::net::write_queue::{Announcement, Change, Owner};
+use crate::net::write_queue::{Change, Owner};
 
-use super::blackbox::{self, BlackBox, Note};
+use super::blackbox::{BlackBox, Note};
 use super::config::{InstanceConfig, TrackerKey, VrrpConfig};
-use super::engine::{Effect, Input, Received, Transmit, VrrpEngine};
-use super::event::{Event, StateName, TrackerStatus};
+use super::engine::{Input, Received, VrrpEngine};
+use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::former::FormerAddress;
+use super::gather::Gather;
 use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
 use super::receive_clock::ReceiveClock;
@@ -168,20 +172,6 @@ fn beat_every<'a>(instances: impl Iterator<Item = &'a InstanceConfig>) -> Durati
     HEARTBEAT.min(timing::stall_limit(instances) / 4)
 }
 
-/// What main's words mean for the black box.
-fn note_of(message: &ToVrrp) -> Option<Note> {
-    Some(match message {
-        ToVrrp::Tracker { key, status } => blackbox::tracker_note(key, *status),
-        ToVrrp::Reconfigure(_) => blackbox::command_note("reload"),
-        ToVrrp::Failover { instance, .. } => blackbox::command_note(&format!("failover {instance}")),
-        ToVrrp::Maintenance(true) => blackbox::command_note("maintenance on"),
-        ToVrrp::Maintenance(false) => blackbox::command_note("maintenance off"),
-        ToVrrp::Stop => blackbox::command_note("stop"),
-        ToVrrp::StopAtOnce => blackbox::command_note("stop at once"),
-        ToVrrp::SnapshotPlease | ToVrrp::Hello { .. } | ToVrrp::Start { .. } => return None,
-    })
-}
-
 impl Drop for Process {
     /// A panic ends here, too: what led to it is written.
     fn drop(&mut self) {
@@ -211,6 +201,7 @@ struct Process {
     heartbeat_at: Instant,
     /// Of the advert sockets.
     receive_clock: ReceiveClock,
+    gather: Gather,
     beat_every: Duration,
     known_links: BTreeSet<IfIndex>,
     /// Orders of main whose addresses are being written.
@@ -262,6 +253,7 @@ impl Process {
             clock,
             heartbeat_at: now,
             receive_clock: ReceiveClock::new(now, wall_clock()),
+            gather: Gather::new(now),
             known_links: BTreeSet::new(),
             unsettled: 1,
             lock_at: Some(now + LOCK_AFTER),
@@ -298,6 +290,8 @@ impl Process {
         }
         self.links_changed(now, links);
         self.main.push(FromVrrp::Ready);
+        // What the elections use from here on is there when memory is locked.
+        sys::release_program_pages();
         Ok(())
     }
 
@@ -313,9 +307,7 @@ impl Process {
             }
             let next = self.next_deadline(now);
             meant = next;
-            if self.sockets.is_flooded() {
-                pause(now, next);
-            }
+            self.rest(now, next);
             tokio::select! {
                 biased;
                 () = signals.stop() => self.stop(Instant::now(), Input::Stop),
@@ -339,6 +331,16 @@ impl Process {
         };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         Ok(EXIT_OK)
+    }
+
+    /// Lets adverts gather, or be dropped, where they come in fast; not while more than adverts may be on its way.
+    fn rest(&mut self, now: Instant, next: Instant) {
+        let gathering = self.gather.rest(now, self.sockets.given(), || self.engine.shortest_skew());
+        if self.sockets.is_flooded() {
+            pause(now, next);
+        } else if self.writer.is_idle() && self.listener.is_none() && self.stop_by.is_none() {
+            std::thread::sleep(gathering.min(next.saturating_duration_since(Instant::now())));
+        }
     }
 
     /// `late`: how much later than it was to be.
@@ -426,101 +428,6 @@ impl Process {
         self.emit(event);
     }
 
-    fn handle_message(&mut self, now: Instant, message: ToVrrp) {
-        if let Some(note) = note_of(&message) {
-            self.black_box.note(&note);
-        }
-        match message {
-            // Who gives everything up needs no new settings, and must not install static addresses again.
-            ToVrrp::Reconfigure(_) if self.stop_by.is_some() => {}
-            ToVrrp::Reconfigure(diff) => {
-                let old = self.engine.global().clone();
-                let (global_changed, statics) = (diff.global.is_some(), diff.static_addresses.clone());
-                self.unsettled += 1;
-                self.engine.handle_input(now, Input::Reconfigure(*diff));
-                // The effects wait until the new settings are in force.
-                let instances = || self.engine.instance_configs().map(|(_, config)| config);
-                self.beat_every = beat_every(instances());
-                self.promotion.apply(instances(), self.monitor.table());
-                if global_changed {
-                    let global = self.engine.global();
-                    settings::apply(global, &old);
-                    settings::lock_memory(global, &old);
-                    self.announcer.set_intervals(global.garp_interval, global.gna_interval);
-                    self.writer.set_filter(&global.filter);
-                }
-                if let Some(addresses) = statics {
-                    let change = self.statics.replace(addresses, self.monitor.table());
-                    self.writer.sync(Owner::Static, change);
-                }
-                self.settle();
-            }
-            ToVrrp::Tracker { key, status } => {
-                if self.stop_by.is_none() {
-                    self.input(now, Input::Tracker { key, status });
-                }
-            }
-            ToVrrp::SnapshotPlease => {
-                let mut snapshot = self.engine.snapshot_at(now);
-                snapshot.at = wall_clock();
-                snapshot.trackers_stale = self.main_watch.stale(now);
-                // Not what the kernel refused, or has not put there yet.
-                let there: BTreeSet<_> = self.monitor.table().all_addresses().collect();
-                for instance in snapshot.instances.values_mut() {
-                    instance.held.retain(|address| there.contains(address));
-                }
-                self.main.push(FromVrrp::Snapshot(Box::new(snapshot)));
-            }
-            ToVrrp::Failover { request, instance } => {
-                let outcome = self.engine.failover(now, &instance);
-                self.settle();
-                self.listen_for_successors();
-                self.main.push(FromVrrp::Failover { request, outcome });
-            }
-            ToVrrp::Maintenance(on) => {
-                if self.stop_by.is_none() {
-                    self.input(now, Input::Maintenance(on));
-                    self.listen_for_successors();
-                }
-            }
-            ToVrrp::Stop => self.stop(now, Input::Stop),
-            ToVrrp::StopAtOnce => self.stop(now, Input::StopAtOnce),
-            ToVrrp::Hello { .. } | ToVrrp::Start { .. } => tracing::warn!("main started us twice; ignored"),
-        }
-    }
-
-    /// `how`: [`Input::Stop`], or [`Input::StopAtOnce`], also after the former.
-    fn stop(&mut self, now: Instant, how: Input<'_>) {
-        self.input(now, how);
-        if self.stop_by.is_some() {
-            return;
-        }
-        self.stop_by = Some(now + STOP_PATIENCE);
-        let change = self.statics.remove(self.monitor.table());
-        self.writer.sync(Owner::Static, change);
-        self.listen_for_successors();
-    }
-
-    /// Opens our ears while some address waits for a successor. Without them we linger for the longest time.
-    fn listen_for_successors(&mut self) {
-        if self.engine.listens_to_announcements().is_empty() {
-            self.listener = None;
-            return;
-        }
-        if self.listener.is_some() {
-            return;
-        }
-        match AnnouncementListener::open() {
-            Ok(listener) => {
-                if let Err(e) = self.readiness.add(&listener) {
-                    tracing::debug!("listening for the successor's announcements: {e}");
-                }
-                self.listener = Some(listener);
-            }
-            Err(e) => tracing::warn!("cannot listen for the successor's announcements: {e}"),
-        }
-    }
-
     fn links_changed(&mut self, now: Instant, changes: Vec<LinkChange>) {
         if changes.is_empty() {
             return;
@@ -557,97 +464,6 @@ impl Process {
     fn input(&mut self, now: Instant, input: Input<'_>) {
         self.engine.handle_input(now, input);
         self.settle();
-    }
-
-    /// Carries out all effects, in order.
-    fn settle(&mut self) {
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::SendAdvert { transmit, .. } => self.send(&transmit),
-                Effect::SyncAddresses { instance, generation, present, absent } => {
-                    let held = |interface, address| {
-                        present.iter().any(|b| b.interface == interface && b.config.address == address)
-                    };
-                    self.announcer.retain(instance, held);
-                    self.writer.sync(Owner::Instance(instance), Change { generation, present, absent });
-                }
-                Effect::Announce { instance, generation, addresses, repeat } => {
-                    self.writer.announce(Announcement { instance, generation, addresses, repeat });
-                }
-                Effect::StopAnnouncing { instance } => {
-                    self.announcer.retain(instance, |_, _| false);
-                    self.writer.forget_announcement(instance);
-                }
-                Effect::SyncSockets { desired } => self.sockets.sync(desired, self.monitor.table(), &self.readiness),
-                Effect::Emit(event) => self.emit(event),
-            }
-        }
-    }
-
-    /// An advert that a full queue refused is tried once more; the next comes in an interval anyway.
-    fn send(&mut self, transmit: &Transmit) {
-        self.black_box.sent(transmit);
-        if let Err(e) = self.sockets.send(transmit)
-            && matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR))
-        {
-            let _ = self.sockets.send(transmit);
-        }
-    }
-
-    /// Without these ears a second master shows itself by its adverts only.
-    fn listen_for_claims(&mut self) {
-        if self.claims.is_some() {
-            return;
-        }
-        match AnnouncementListener::open_for_claims() {
-            Ok(claims) => {
-                if let Err(e) = self.readiness.add(&claims) {
-                    tracing::debug!("listening for others' ARP: {e}");
-                }
-                self.claims = Some(claims);
-            }
-            Err(e) => tracing::debug!("cannot listen for others' ARP: {e}"),
-        }
-    }
-
-    fn emit(&mut self, event: Event) {
-        self.black_box.event(&event);
-        if matches!(event, Event::StateChanged { to: StateName::Master, .. }) {
-            self.listen_for_claims();
-        }
-        if self.main.is_gone() {
-            // Nobody else is left to tell.
-            log_event(&event);
-            return;
-        }
-        self.main.event(event, wall_clock());
-    }
-
-    fn write_addresses(&mut self, now: Instant) -> io::Result<()> {
-        for _ in 0..WRITES_PER_TURN {
-            for written in self.writer.advance(self.monitor.table())? {
-                match written {
-                    Written::Announce(announcement) => self.announcer.push(&announcement),
-                    Written::Synced { owner: Owner::Instance(instance), generation, failures } => {
-                        self.input(now, Input::AddressesSynced { instance, generation, failures });
-                    }
-                    Written::Synced { owner: Owner::Static, failures, .. } => {
-                        for failure in failures {
-                            tracing::warn!("static address: {failure}");
-                        }
-                    }
-                    Written::Synced { owner: Owner::Former, failures, .. } => {
-                        for failure in failures {
-                            tracing::warn!("address of a former configuration: {failure}");
-                        }
-                    }
-                }
-            }
-            if !self.writer.wants_turn() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn record_flight(&mut self) {

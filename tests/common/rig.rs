@@ -282,22 +282,46 @@ impl Wire {
         sent.find(|frame| advert(frame).is_some_and(|advert| advert.priority > 0)).expect("it was master")
     }
 
-    /// Who was master of this VRID after `mark`, one after the other. The one before is not master again for an advert
-    /// that crossed the first of the new one on the wire, nor for the last one with which it yields; for a third it is.
+    /// Who was master of this VRID after `mark`, one after the other ([`owners`]).
     pub fn owners(&self, mark: u64, vrid: u8) -> Vec<String> {
-        const STILL: usize = 2;
-        let mut owners: Vec<(String, usize, usize)> = Vec::new();
-        for frame in self.since(mark) {
-            if !advert(&frame).is_some_and(|advert| advert.vrid == vrid && advert.priority > 0) {
-                continue;
-            }
-            match &mut owners[..] {
-                [.., (host, count, _)] if *host == frame.host => *count += 1,
-                [.., (before, ..), (_, 1, still)] if *before == frame.host && *still < STILL => *still += 1,
-                _ => owners.push((frame.host, 1, 0)),
-            }
+        let frames = self.since(mark).into_iter();
+        let ours = |frame: &Frame| advert(frame).is_some_and(|advert| advert.vrid == vrid && advert.priority > 0);
+        owners(frames.filter(ours).map(|frame| frame.host))
+    }
+}
+
+/// Who was master, one after the other, by the senders of all adverts. Two adverts of the one before do not make it master
+/// again if the new one has sent no more than its first and its answer: one that was due just then and crossed the first
+/// on the wire, and the last one by which it yields.
+fn owners(senders: impl Iterator<Item = String>) -> Vec<String> {
+    let mut owners: Vec<(String, usize, usize)> = Vec::new();
+    for sender in senders {
+        match &mut owners[..] {
+            [.., (host, count, _)] if *host == sender => *count += 1,
+            [.., (before, ..), (_, 1 | 2, crossed @ (0 | 1))] if *before == sender => *crossed += 1,
+            _ => owners.push((sender, 1, 0)),
         }
-        owners.into_iter().map(|(host, ..)| host).collect()
+    }
+    owners.into_iter().map(|(host, ..)| host).collect()
+}
+
+#[test]
+fn who_yields_is_not_master_again() {
+    let rows = [
+        ("aabb", "ab"),
+        // A last word, one that crossed, or both, before and after the answer of the new one.
+        ("aababb", "ab"),
+        ("aabaabb", "ab"),
+        ("aabababb", "ab"),
+        ("aabbabb", "ab"),
+        ("aabaaabbb", "abab"),
+        ("aabbbabbb", "abab"),
+        ("abab", "ab"),
+        ("aabbaaa", "aba"),
+    ];
+    for (senders, expected) in rows {
+        let words = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        assert_eq!(owners(words(senders).into_iter()), words(expected), "{senders}");
     }
 }
 

@@ -33,6 +33,7 @@ impl World {
                 self.end_process(host);
                 self.hosts[host].restarting = false;
                 self.hosts[host].kernel.clear();
+                self.hosts[host].booted = None;
             }
             Fault::Kill(host, time) => self.kill(host, time),
             Fault::Stop(host) => self.say(host, Message::Stop),
@@ -190,6 +191,7 @@ impl World {
     pub fn start_process(&mut self, id: HostId, adopt: bool) {
         self.tell(|| format!("host {id} starts, adopting: {adopt}"));
         let late = self.bug == Some(Bug::AdoptionWithoutDeadline);
+        let hasty = self.bug == Some(Bug::StartupDelayIgnored);
         let (now, wall) = (self.now, self.wall(id));
         let host = &mut self.hosts[id];
         host.restarting = false;
@@ -207,8 +209,21 @@ impl World {
                 record.next_advert_at = record.next_advert_at.and(interval).map(|interval| now + interval);
             }
         }
-        let engine = VrrpEngine::new(now, host.config.clone(), &forged);
-        host.process = Some(Process::new(engine, &records, ReceiveClock::new(now, wall)));
+        // Who replaces another process knows that its cluster is alive.
+        let global = host.config.global.clone();
+        let mut held_until = if records.is_empty() { now + global.startup_delay } else { now };
+        if !adopt {
+            held_until = held_until.max(*host.booted.get_or_insert(now) + global.delay_after_boot);
+        }
+        let mut config = host.config.clone();
+        if hasty {
+            config.global.startup_delay = Duration::ZERO;
+        }
+        let mut engine = VrrpEngine::new(now, config, &forged);
+        if !hasty {
+            engine.hold_until(held_until);
+        }
+        host.process = Some(Process::new(engine, &records, ReceiveClock::new(now, wall), held_until));
         if !adopt {
             host.former.forget();
         }

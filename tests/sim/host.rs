@@ -78,6 +78,8 @@ pub struct Host {
     pub slow_writer: Duration,
     /// An operator keeps it out of elections.
     pub maintenance: bool,
+    /// When it was switched on; `None`: it is off.
+    pub booted: Option<Instant>,
     /// The virtual addresses in the kernel.
     pub kernel: BTreeSet<(IfIndex, IpAddr)>,
     /// The flight recorder, which outlives the process.
@@ -118,6 +120,12 @@ pub struct Process {
     pub woken: bool,
     /// The timer that counts; earlier ones were set anew.
     pub timer: u64,
+    /// It lets adverts gather until then.
+    pub gathers_until: Option<Instant>,
+    /// No router may leave INIT before.
+    pub held_until: Instant,
+    /// For a planted bug: how late all adverts so far were in sum.
+    pub drift: Duration,
     /// For a planted bug: it has forgotten to set its timer.
     pub timer_lost: bool,
     /// For a planted bug: what was announced.
@@ -128,7 +136,7 @@ pub struct Process {
 
 impl Process {
     /// A process about to begin.
-    pub fn new(engine: VrrpEngine, records: &[FlightRecord], receive_clock: ReceiveClock) -> Self {
+    pub fn new(engine: VrrpEngine, records: &[FlightRecord], receive_clock: ReceiveClock, held_until: Instant) -> Self {
         Self {
             engine,
             sockets: BTreeMap::new(),
@@ -146,6 +154,9 @@ impl Process {
             stopping: false,
             woken: false,
             timer: 0,
+            gathers_until: None,
+            held_until,
+            drift: Duration::ZERO,
             timer_lost: false,
             announced_once: BTreeSet::new(),
             adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
@@ -173,6 +184,7 @@ impl Host {
             wall: Duration::from_secs(1_000_000),
             slow_writer: Duration::ZERO,
             maintenance: false,
+            booted: None,
             kernel: BTreeSet::new(),
             flight: BTreeMap::new(),
             process: None,

@@ -106,6 +106,14 @@ impl World {
             let text = format!("host {host} {name} became master in maintenance: {cause}");
             self.oracle.broken(Rule::Maintenance, text);
         }
+        let held_until = self.hosts[host].process.as_ref().map(|process| process.held_until);
+        if let Some(until) =
+            held_until.filter(|until| self.now < *until && matches!(to, StateName::Backup | StateName::Master))
+        {
+            let text =
+                format!("host {host} {name} became {to} {:?} before the end of its start-up delay", until - self.now);
+            self.oracle.broken(Rule::StartupDelay, text);
+        }
         if self.calm {
             let text = format!("host {host} {name} went from {from} to {to} long after the last fault: {cause}");
             self.oracle.broken(Rule::Calm, text);
@@ -150,6 +158,16 @@ impl World {
         let now = self.now;
         if self.oracle.book(host, name).resigned_at != Some(now) {
             self.oracle.broken(Rule::Resignation, format!("host {host} {name} did not say that it goes: {cause}"));
+        }
+    }
+
+    /// A master is about to advertise: in time, by the interval since the advert before was due, if it was not stalled.
+    pub fn judge_advert(&mut self, host: HostId, name: &str) {
+        let (now, disturbed, slack) = (self.now, self.disturbed[host], self.slack());
+        let by = self.oracle.book(host, name).advert_by;
+        if let Some(by) = by.map(|by| by.max(disturbed)).filter(|by| *by + slack < now) {
+            let text = format!("host {host} {name} advertises {:?} after it was due", now - by);
+            self.oracle.broken(Rule::AdvertGap, text);
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Rule {
     Calm,
     /// A node that takes no part in elections does not.
     Maintenance,
+    /// No router does anything before the start-up delay is over.
+    StartupDelay,
 }
 
 /// A broken rule.
@@ -204,6 +206,8 @@ pub struct Book {
     better: Option<(Instant, Heard)>,
     lower: bool,
     pub resigned_at: Option<Instant>,
+    /// When another master, or one that resigned, was heard last in this state.
+    contested_at: Option<Instant>,
 }
 
 /// The book of all.
@@ -241,6 +245,7 @@ impl Oracle {
             better: None,
             lower: false,
             resigned_at: None,
+            contested_at: None,
         })
     }
 
@@ -260,6 +265,11 @@ impl Oracle {
             StateName::Master if heard.priority >= ours => book.better = Some((now, heard)),
             _ => {}
         }
+    }
+
+    /// It is read now, whenever it came.
+    pub fn on_read(&mut self, now: Instant, host: HostId, name: &str) {
+        self.book(host, name).contested_at = Some(now);
     }
 
     /// Adverts were lost: the routers of that socket wait once more, but for those that know of a resignation.
@@ -292,7 +302,10 @@ impl Oracle {
             book.resigned_at = Some(now);
             book.advert_by = None;
         } else {
-            book.advert_by = Some(now + interval);
+            // Timed from the deadline; from now, when it answers somebody, or one or more were missed.
+            let answers = book.contested_at == Some(now);
+            let due = book.advert_by.filter(|by| !answers && *by <= now && now < *by + interval);
+            book.advert_by = Some(due.unwrap_or(now) + interval);
         }
         let sent = book.sent.entry(to).or_default();
         sent.push_back(now);

@@ -69,6 +69,10 @@ pub enum Bug {
     ReceiveTimeUnheeded,
     /// Nothing is announced again, whoever else was heard.
     AnnouncedOnce,
+    /// Routers leave INIT at once, whatever `vrrp_startup_delay` and `vrrp_delay_after_boot` say.
+    StartupDelayIgnored,
+    /// Each advert is timed from the one before, not from when that was due: lateness adds up.
+    AdvertsTimedFromNow,
 }
 
 impl Bug {
@@ -229,4 +233,14 @@ fn a_contest_after_which_nobody_announces_misleads_clients() {
 #[test]
 fn a_forgotten_maintenance_is_found() {
     caught(Bug::MaintenanceForgotten, &[Rule::Maintenance]);
+}
+
+#[test]
+fn a_startup_delay_that_is_ignored_is_found() {
+    caught(Bug::StartupDelayIgnored, &[Rule::StartupDelay]);
+}
+
+#[test]
+fn adverts_that_are_timed_from_now_drift() {
+    caught(Bug::AdvertsTimedFromNow, &[Rule::AdvertGap]);
 }

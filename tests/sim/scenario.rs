@@ -316,6 +316,9 @@ impl ClusterPlan {
         if random.chance(20) {
             config.global.startup_delay = random.duration(self.base, self.base * 3);
         }
+        if random.chance(20) {
+            config.global.delay_after_boot = random.duration(self.base, self.base * 3);
+        }
         config.trackers.insert(tracker());
         // The members of a group stand and fall together, so they are configured alike.
         let shared = HostPlan::generate(random, self);

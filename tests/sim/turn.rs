@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use holdfast::vrrp::config::InstanceConfig;
 use holdfast::vrrp::engine::{Effect, Input};
 use holdfast::vrrp::event::{Cause, Event, StateName};
+use holdfast::vrrp::gather;
 
 use crate::host::{Message, Process, index, segment};
 use crate::oracle::{Change, Rule, read};
@@ -28,8 +29,10 @@ impl World {
         let incarnation = self.hosts[host].incarnation;
         let Some(process) = self.hosts[host].process.as_mut().filter(|p| !p.paused && !p.woken) else { return };
         process.woken = true;
+        let gathers_until = process.gathers_until;
         let after = self.random.duration(Duration::ZERO, self.scenario.turn_delay);
-        self.plan(after, Happening::Turn { host, incarnation });
+        let gathering = gathers_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(self.now));
+        self.plan(after.max(gathering), Happening::Turn { host, incarnation });
     }
 
     pub fn turn(&mut self, host: HostId) {
@@ -37,6 +40,7 @@ impl World {
             self.judge_timers(host);
         }
         let deaf = self.is_stopping(host) && self.bug == Some(Bug::LingersForEver);
+        let heard = self.process(host).is_some_and(|process| !process.inbox.is_empty());
         if !deaf {
             self.read_inbox(host);
             self.read_announced(host);
@@ -62,7 +66,19 @@ impl World {
             self.input(host, Input::AddressesSynced { instance, generation, failures: Vec::new() });
         }
         self.advance_writer(host);
+        self.gather(host, heard);
         self.finish_turn(host);
+    }
+
+    /// As if adverts came in fast, on some hosts: they wait for others before they are read.
+    fn gather(&mut self, host: HostId, heard: bool) {
+        let (now, gathers) = (self.now, self.gathers);
+        let Some(process) = self.process(host) else { return };
+        let idle = process.writing.is_none() && process.queue.is_empty() && !process.stopping;
+        let waits = gathers && heard && idle && process.engine.listens_to_announcements().is_empty();
+        let longest = gather::longest(process.engine.shortest_skew());
+        let until = process.engine.poll_timeout().map_or(now + longest, |next| next.min(now + longest));
+        process.gathers_until = waits.then_some(until);
     }
 
     pub fn process(&mut self, host: HostId) -> Option<&mut Process> {
@@ -86,6 +102,7 @@ impl World {
             let (state, ours) = (book.state, book.priority);
             if let Some(config) = self.hosts[host].config_of(&name) {
                 self.oracle.on_advert(at, host, &name, config, &waiting.packet);
+                self.oracle.on_read(now, host, &name);
                 let addresses: Vec<_> = config.all_addresses().map(|a| a.address).collect();
                 let successor = read(config, &waiting.packet).is_some_and(|heard| heard.priority > 0);
                 if successor {
@@ -243,9 +260,20 @@ impl World {
                 next = self.now;
             }
         }
-        let after = next.saturating_duration_since(self.now)
-            + self.random.duration(Duration::ZERO, self.scenario.turn_delay / 2);
+        let late = self.random.duration(Duration::ZERO, self.scenario.turn_delay / 2);
+        let mut after = next.saturating_duration_since(self.now) + late;
+        if self.bug == Some(Bug::AdvertsTimedFromNow) {
+            after += self.drift(host, late);
+        }
         self.plan(after, Happening::Timer { host, incarnation, timer });
+    }
+
+    /// For a planted bug: by how much a master's adverts are late in sum, with the next.
+    fn drift(&mut self, host: HostId, late: Duration) -> Duration {
+        let is_backup = !self.backups(host).is_empty();
+        let Some(process) = self.process(host) else { return Duration::ZERO };
+        process.drift = if is_backup { Duration::ZERO } else { process.drift + late };
+        process.drift
     }
 
     pub fn input(&mut self, host: HostId, input: Input<'_>) {
@@ -288,6 +316,9 @@ impl World {
                 if self.is_stopping(host) && !zero {
                     let text = format!("host {host} {name} advertises, but has resigned");
                     self.oracle.broken(Rule::Linger, text);
+                }
+                if !zero {
+                    self.judge_advert(host, &name);
                 }
                 if let Some(config) = self.hosts[host].config_of(&name) {
                     for _ in 0..storm {

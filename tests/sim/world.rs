@@ -118,6 +118,8 @@ pub struct World {
     /// The last fault, or its repair, that a host must be given time for.
     pub disturbed: Vec<Instant>,
     pub timeouts: Vec<VecDeque<Instant>>,
+    /// Adverts gather before they are read.
+    pub gathers: bool,
     /// After the bound: nothing moves any more.
     pub calm: bool,
     pub summary: Summary,
@@ -172,6 +174,7 @@ impl World {
             missed: vec![Vec::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
             timeouts: vec![VecDeque::new(); scenario.hosts],
+            gathers: seed.is_multiple_of(3),
             calm: false,
             summary: Summary::default(),
             queue: BTreeMap::new(),

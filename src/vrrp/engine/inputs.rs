@@ -19,7 +19,10 @@ impl VrrpEngine {
         let meant = |id: &&InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
         // Where none is meant the first one counts the misdeed.
         let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
-        let verdict = self.with(now, id, |instance, turn| instance.on_packet(turn, received)).flatten();
+        let act = |instance: &mut Instance, turn: &mut Turn<'_>| {
+            (instance.on_packet(turn, received), instance.group.is_some())
+        };
+        let Some((verdict, is_grouped)) = self.with(now, id, act) else { return };
         if let Some(verdict) = verdict {
             let Noted { late, is_news } = verdict.noted;
             self.verdict = Some(AdvertVerdict { instance: id, refused: verdict.refused, late, is_news });
@@ -27,7 +30,7 @@ impl VrrpEngine {
                 self.begin_survey(now, received.socket, vrids::Clash { instance: id, peer, addresses });
             }
         }
-        if self.phase == Phase::Running {
+        if is_grouped && self.phase == Phase::Running {
             self.settle_groups_of(now, &[id], &Cause::Started);
         }
     }

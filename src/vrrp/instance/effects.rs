@@ -45,10 +45,14 @@ impl Instance {
             let key = (address.interface, address.config.address);
             self.handover().is_some_and(|handover| !handover.released.contains(&key))
         };
-        let (mut present, mut absent): (Vec<_>, Vec<_>) =
-            self.binding.addresses.iter().cloned().partition(|address| self.is_master() || lingers(address));
-        // A thousand of these wait at a takeover.
-        present.shrink_to_fit();
+        // A thousand of these wait at a takeover: none has more room than it needs.
+        let all = &self.binding.addresses;
+        let wanted = |address: &&BoundAddress| self.is_master() || lingers(address);
+        let count = all.iter().filter(wanted).count();
+        let mut present = Vec::with_capacity(count);
+        present.extend(all.iter().filter(wanted).cloned());
+        let mut absent = Vec::with_capacity(all.len() - count + former.len());
+        absent.extend(all.iter().filter(|address| !wanted(address)).cloned());
         let stays = |gone: &BoundAddress| {
             present.iter().any(|p| (p.interface, p.config.address) == (gone.interface, gone.config.address))
         };
