@@ -149,10 +149,19 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
         return parse_genhash(argv);
     }
     let name = OsString::from(if as_keepalived { "keepalived" } else { "holdfast" });
-    let argv = std::iter::once(name).chain(attach_optional_values(argv.iter().skip(1)));
-    let invocation = if as_keepalived {
-        KeepalivedCli::try_parse_from(argv).map(|cli| Invocation::Daemon(Box::new(cli.daemon)))
+    let argv: Vec<OsString> = std::iter::once(name).chain(attach_optional_values(argv.iter().skip(1))).collect();
+    // To make the subcommands takes longer than to read many a file: a line with none of them does without. Whatever is
+    // wrong with a line of ours is said by the whole of it.
+    let only_options = argv.get(1).is_none_or(|first| first.as_encoded_bytes().starts_with(b"-"));
+    let daemon = if as_keepalived || only_options {
+        match KeepalivedCli::try_parse_from(&argv) {
+            Err(_) if !as_keepalived => None,
+            result => Some(result.map(|cli| Invocation::Daemon(Box::new(cli.daemon)))),
+        }
     } else {
+        None
+    };
+    let invocation = daemon.unwrap_or_else(|| {
         HoldfastCli::try_parse_from(argv).map(|cli| match cli.command {
             Some(Subcommand::Check(args)) => Invocation::Check(args),
             Some(Subcommand::Plan(args)) => Invocation::Plan(args),
@@ -168,7 +177,7 @@ pub fn parse(argv: &[OsString]) -> Result<Invocation, Leave> {
             }
             None => Invocation::Daemon(Box::new(cli.daemon)),
         })
-    };
+    });
     let invocation = invocation.map_err(|error| leave(&error))?;
     if let Invocation::Daemon(args) = &invocation {
         answer_at_once(args, as_keepalived)?;

@@ -99,6 +99,16 @@ fn unknown_options_end_with_1() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_of_options_is_said_by_a_program_with_subcommands() {
+    for words in [&["holdfast", "--nonsense"][..], &["holdfast", "-D", "check"], &["holdfast", "--help"]] {
+        let text = leave(words).text;
+        assert!(text.contains("Usage: holdfast"), "{words:?}: {text}");
+    }
+    assert!(leave(&["holdfast", "--help"]).text.contains("Check configuration files"));
+    assert!(leave(&["keepalived", "--help"]).text.contains("Usage: keepalived"));
+}
+
+#[test]
 fn signal_numbers_go_to_stdout() {
     for (name, number) in [("STOP", 15), ("RELOAD", 1), ("DATA", 10), ("STATS", 12), ("STATS_CLEAR", 63), ("JSON", 36)]
     {

@@ -9,7 +9,7 @@ use super::diagnostic::Reporter;
 use super::global::run_as;
 use super::lex;
 use super::pages;
-use super::section::Section;
+use super::section::{Section, Value};
 use super::virtual_server::Surroundings;
 use crate::checkers::config::{
     CheckerConfig, DnsProbe, FileProbe, MiscProbe, Probe, Schedule, SmtpProbe, Target, UdpProbe,
@@ -35,8 +35,9 @@ pub struct Inherited {
 impl Inherited {
     /// What `section` says, and where it says nothing, this.
     pub fn take(self, section: &Section<'_>) -> Self {
-        let connects = section.block.find("connect_timeout").is_some();
-        let connect_timeout = connects.then(|| section.duration("connect_timeout")).flatten();
+        // Not every block has it.
+        let connects = section.known_entry("connect_timeout").is_some();
+        let connect_timeout = if connects { section.duration("connect_timeout") } else { None };
         Self {
             // `fall` is the same in the words of a tracker: the failure that counts is the last of so many.
             retry: section.int("retry").or(section.int("fall").map(|fall: u32| fall.saturating_sub(1))).or(self.retry),
@@ -94,10 +95,10 @@ pub fn checkers(
     reporter: &mut Reporter,
 ) -> Vec<CheckerConfig> {
     // No room for more: large configurations have many real servers with one checker each.
-    let count = section.entries.iter().filter(|entry| matches!(entry.value, super::section::Value::Section(_))).count();
+    let count = section.entries.iter().filter(|entry| matches!(entry.value, Value::Section(_))).count();
     let mut checkers: Vec<CheckerConfig> = Vec::with_capacity(count);
     for entry in &section.entries {
-        let super::section::Value::Section(block) = &entry.value else { continue };
+        let Value::Section(block) = &entry.value else { continue };
         let Some(mut checker) = checker(block, server, around, reporter) else { continue };
         let is_dynamic = |probe: &Probe| matches!(probe, Probe::Misc(misc) if misc.dynamic);
         if is_dynamic(&checker.probe) && checkers.iter().any(|other| is_dynamic(&other.probe)) {
@@ -146,14 +147,15 @@ fn finish(
     schedule: Schedule,
     probe: Probe,
 ) -> CheckerConfig {
-    let knows = |keyword| section.block.find(keyword).is_some();
+    // Not every block has these.
+    let said = |keyword: &str| match section.known_entry(keyword)?.value {
+        Value::Bool(value) => Some(value),
+        _ => None,
+    };
     CheckerConfig {
         schedule,
-        alpha: knows("alpha").then(|| section.bool("alpha")).flatten().unwrap_or(server.alpha),
-        log_all_failures: knows("log_all_failures")
-            .then(|| section.bool("log_all_failures"))
-            .flatten()
-            .unwrap_or(around.defaults.log_all_failures),
+        alpha: said("alpha").unwrap_or(server.alpha),
+        log_all_failures: said("log_all_failures").unwrap_or(around.defaults.log_all_failures),
         probe,
     }
 }

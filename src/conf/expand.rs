@@ -361,7 +361,10 @@ impl<'t> Iterator for TextLines<'t> {
         let rest = self.text.get(start..)?;
         let (end, classes) = lex::line_end(rest);
         self.start = (end < rest.len()).then_some(start + end + 1);
-        let line = rest.get(..end)?.trim_end_matches('\r');
+        let mut line = rest.get(..end)?;
+        while let [.., b'\r'] = line.as_bytes() {
+            line = line.get(..line.len() - 1)?;
+        }
         let from = offset(start);
         Some((line, Span { file: self.file, start: from, end: from + offset(line.len()) }, classes))
     }
@@ -381,7 +384,9 @@ fn plain(lines: &mut Lines, text: &str, span: Span, classes: u8) -> bool {
         return true;
     }
     // Few lines begin with these letters.
-    if trimmed.starts_with(['i', 'r']) && (trimmed.starts_with("include") || trimmed.starts_with("random_seed")) {
+    if matches!(trimmed.as_bytes().first(), Some(b'i' | b'r'))
+        && (trimmed.starts_with("include") || trimmed.starts_with("random_seed"))
+    {
         return false;
     }
     lines.push_span(Span { start, end: start + offset(trimmed.len()), ..span }, classes)

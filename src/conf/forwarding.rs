@@ -2,6 +2,7 @@
 //!
 //! Pure. The keywords of one line each, with keepalived's defaults and what it says when they are missing or wrong.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::Reporter;
@@ -14,6 +15,20 @@ use crate::vrrp::types::Family;
 
 /// What `persistence_timeout` without a number is, and persistence that something else implies.
 const PERSISTENCE: u32 = 360;
+
+/// A virtual server as messages call it, by the words of its line.
+#[derive(Debug, Clone, Copy)]
+pub struct Title<'a>(pub &'a [Word<'a>]);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`virtual_server")?;
+        for word in self.0 {
+            write!(f, " {}", word.text)?;
+        }
+        f.write_str("`")
+    }
+}
 
 /// `IP [PORT]`, and whether the port is there.
 pub fn socket(words: &[Word<'_>], what: &str, reporter: &mut Reporter) -> Option<(SocketKey, bool)> {
@@ -50,7 +65,7 @@ pub fn families_meet(service: Option<Family>, server: Family, method: ForwardMet
 }
 
 /// `protocol`. Marked packets may have any.
-pub fn protocol(section: &Section<'_>, needed: bool, title: &str, reporter: &mut Reporter) -> Protocol {
+pub fn protocol(section: &Section<'_>, needed: bool, title: Title<'_>, reporter: &mut Reporter) -> Protocol {
     let Some(word) = section.word("protocol") else {
         if !needed {
             return Protocol::Tcp;
@@ -63,11 +78,10 @@ pub fn protocol(section: &Section<'_>, needed: bool, title: &str, reporter: &mut
         reporter.warning(word.span, "`protocol` is ignored: packets with a mark may have any");
         return Protocol::Tcp;
     }
-    match word.text.to_ascii_uppercase().as_str() {
-        "TCP" => Protocol::Tcp,
-        "UDP" => Protocol::Udp,
-        "SCTP" => Protocol::Sctp,
-        _ => {
+    let named = [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
+    match named.into_iter().find(|(name, _)| word.text.eq_ignore_ascii_case(name)) {
+        Some((_, protocol)) => protocol,
+        None => {
             reporter
                 .error(word.span, format!("`protocol` takes `TCP`, `UDP` or `SCTP`, not `{}`", word.text))
                 .help("the line is left out; the default is UDP");
@@ -77,7 +91,7 @@ pub fn protocol(section: &Section<'_>, needed: bool, title: &str, reporter: &mut
 }
 
 /// `lb_algo` and the flags of its scheduler.
-pub fn scheduler(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> (Scheduler, SchedulerFlags) {
+pub fn scheduler(section: &Section<'_>, title: Title<'_>, reporter: &mut Reporter) -> (Scheduler, SchedulerFlags) {
     let chosen = section.word("lb_algo").and_then(|word| Scheduler::from_name(word.text));
     if chosen.is_none() && !section.rejected.contains(&"lb_algo") {
         let scheduler = Scheduler::default();
@@ -109,7 +123,7 @@ pub fn scheduler(section: &Section<'_>, title: &str, reporter: &mut Reporter) ->
 }
 
 /// `lb_kind` of a virtual server.
-pub fn kind(section: &Section<'_>, title: &str, reporter: &mut Reporter) -> ForwardMethod {
+pub fn kind(section: &Section<'_>, title: Title<'_>, reporter: &mut Reporter) -> ForwardMethod {
     match section.words("lb_kind") {
         Some(words) => method("lb_kind", words, reporter).unwrap_or_default(),
         None => {
@@ -209,7 +223,7 @@ pub fn persistence(
     section: &Section<'_>,
     family: Option<Family>,
     all_ports: bool,
-    title: &str,
+    title: Title<'_>,
     reporter: &mut Reporter,
 ) -> Option<Persistence> {
     let timeout: Option<u32> = section.int("persistence_timeout");

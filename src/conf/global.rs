@@ -231,7 +231,7 @@ fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, rep
         &mut defaults.group6,
         section.word("vrrp_mcast_group6").and_then(|w| group(w, Some(Family::V6), reporter)),
     );
-    defaults.garp.take(section, "vrrp_");
+    defaults.garp.take_global(section);
     set(&mut defaults.min_garp, section.bool("vrrp_min_garp"));
     set_some(&mut defaults.down_timer_adverts, section.int("vrrp_down_timer_adverts"));
     set(&mut defaults.lower_prio_no_advert, section.bool("vrrp_lower_prio_no_advert"));
@@ -244,15 +244,26 @@ fn instance_defaults(section: &Section<'_>, defaults: &mut InstanceDefaults, rep
 }
 
 impl GarpSettings {
-    /// Takes what a section says; its keywords begin with `prefix`.
-    pub fn take(&mut self, section: &Section<'_>, prefix: &str) {
-        let name = |keyword: &str| format!("{prefix}{keyword}");
-        set_some(&mut self.delay, section.duration(&name("garp_master_delay")));
-        set_some(&mut self.repeat, section.int(&name("garp_master_repeat")));
-        set_some(&mut self.refresh, section.duration(&name("garp_master_refresh")));
-        set_some(&mut self.refresh_repeat, section.int(&name("garp_master_refresh_repeat")));
-        set_some(&mut self.lower_prio_delay, section.duration(&name("garp_lower_prio_delay")));
-        set_some(&mut self.lower_prio_repeat, section.int(&name("garp_lower_prio_repeat")));
+    /// Takes what an instance says.
+    pub fn of_instance(section: &Section<'_>) -> Self {
+        Self {
+            delay: section.duration("garp_master_delay"),
+            repeat: section.int("garp_master_repeat"),
+            refresh: section.duration("garp_master_refresh"),
+            refresh_repeat: section.int("garp_master_refresh_repeat"),
+            lower_prio_delay: section.duration("garp_lower_prio_delay"),
+            lower_prio_repeat: section.int("garp_lower_prio_repeat"),
+        }
+    }
+
+    /// Takes what `global_defs` says.
+    pub fn take_global(&mut self, section: &Section<'_>) {
+        set_some(&mut self.delay, section.duration("vrrp_garp_master_delay"));
+        set_some(&mut self.repeat, section.int("vrrp_garp_master_repeat"));
+        set_some(&mut self.refresh, section.duration("vrrp_garp_master_refresh"));
+        set_some(&mut self.refresh_repeat, section.int("vrrp_garp_master_refresh_repeat"));
+        set_some(&mut self.lower_prio_delay, section.duration("vrrp_garp_lower_prio_delay"));
+        set_some(&mut self.lower_prio_repeat, section.int("vrrp_garp_lower_prio_repeat"));
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Iterator for Tokens<'a> {
         }
         let start = self.line.len() - input.len();
         // Nearly all tokens are plain words and braces: they are taken at one look, and the parser never sees them.
-        let plain = input.bytes().position(|byte| class(byte) & (BLANK | SPECIAL) != 0).unwrap_or(input.len());
+        let plain = first_word(input).len();
         let after = input.as_bytes().get(plain).copied();
         let quick = match after {
             _ if plain > 0 && !matches!(after, Some(b'\\' | b'$')) => {
@@ -140,26 +140,57 @@ pub fn classes(line: &str) -> u8 {
 
 /// Where the first line of a text ends, and the classes of its bytes.
 pub fn line_end(text: &str) -> (usize, u8) {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const LINE_ENDS: u64 = u64::from_ne_bytes([b'\n'; 8]);
     let mut classes = PLAIN;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte == b'\n' {
-            return (at, classes);
+    let mut end = 0;
+    // Eight at a time while none of them ends the line: a difference of 0 is the only one from which 1 is borrowed so.
+    for eight in text.as_bytes().as_chunks().0 {
+        let difference = u64::from_ne_bytes(*eight) ^ LINE_ENDS;
+        if difference.wrapping_sub(ONES) & !difference & (ONES << 7) != 0 {
+            break;
         }
-        classes |= class(byte);
+        classes = eight.iter().fold(classes, |classes, byte| classes | class(*byte));
+        end += eight.len();
     }
-    (text.len(), classes)
+    for byte in text.as_bytes().iter().skip(end) {
+        if *byte == b'\n' {
+            break;
+        }
+        classes |= class(*byte);
+        end += 1;
+    }
+    (end, classes)
 }
 
 /// Without the blanks at the beginning.
+#[inline]
 pub fn after_blanks(line: &str) -> &str {
-    let blanks = line.bytes().take_while(|byte| class(*byte) == BLANK).count();
+    let mut blanks = 0;
+    while line.as_bytes().get(blanks).is_some_and(|byte| class(*byte) == BLANK) {
+        blanks += 1;
+    }
     line.get(blanks..).unwrap_or_default()
 }
 
+/// A line up to its first blank, brace, quote, backslash or `$`.
+#[inline]
+pub fn first_word(line: &str) -> &str {
+    let mut end = 0;
+    while line.as_bytes().get(end).is_some_and(|byte| class(*byte) & (BLANK | SPECIAL) == 0) {
+        end += 1;
+    }
+    line.get(..end).unwrap_or_default()
+}
+
 /// Without the blanks at the end.
+#[inline]
 pub fn before_blanks(line: &str) -> &str {
-    let blanks = line.bytes().rev().take_while(|byte| class(*byte) == BLANK).count();
-    line.get(..line.len() - blanks).unwrap_or_default()
+    let mut end = line.len();
+    while end > 0 && line.as_bytes().get(end - 1).is_some_and(|byte| class(*byte) == BLANK) {
+        end -= 1;
+    }
+    line.get(..end).unwrap_or_default()
 }
 
 /// What separates words.
@@ -306,6 +337,18 @@ mod tests {
         assert_eq!(address("fe80::1"), Some(("fe80::1".parse().expect("literal"), None)));
         for wrong in ["10.0.0.1/33", "10.0.0/24", "::1/129", "10.0.0.1/", "10.0.0.1/+8", "x.x.x.x"] {
             assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_line_ends_at_its_first_line_end_whatever_stands_before() {
+        for odd in ["", "a", "{", "#", "$", "\t", "\u{b}", "\r", "é", "Ċ", "\u{8a}"] {
+            for (before, after) in (0..20).flat_map(|before| [0, 1, 7, 8, 15].map(|after| (before, after))) {
+                let line = format!("{}{odd}{}", "x".repeat(before), "x".repeat(after));
+                let expected = (line.len(), classes(&line));
+                assert_eq!(line_end(&line), expected, "{line:?}");
+                assert_eq!(line_end(&format!("{line}\n~{{\n")), expected, "{line:?}");
+            }
         }
     }
 }

@@ -146,10 +146,10 @@ struct LineRef {
     file: u16,
 }
 
-/// Stands for the length of a line that was made.
+/// Stands for the length of a line that was made, which may have anything: [`NESTS`] is set.
 const MADE: u16 = u16::MAX;
 
-/// A bit of the length of a line that has braces or quotes.
+/// A bit of the length of a line that has braces, quotes, a backslash or a `$`.
 const NESTS: u16 = 1 << 15;
 
 /// One line that counts, wherever its text is.
@@ -169,6 +169,7 @@ enum ViewPlace<'a> {
 
 impl Lines {
     /// One of them.
+    #[inline]
     pub fn get<'a>(&'a self, index: usize, sources: &'a Sources) -> Option<LineView<'a>> {
         let found = self.refs.get(index)?;
         if found.length == MADE {
@@ -178,6 +179,12 @@ impl Lines {
         let end = found.start + u32::from(found.length & !NESTS);
         let span = Span { file: found.file.into(), start: found.start, end };
         Some(LineView { text: sources.text(span), place: ViewPlace::File(span), nests: found.length & NESTS != 0 })
+    }
+
+    /// The first one from here on that may have more than plain words.
+    pub fn nesting_from(&self, index: usize) -> usize {
+        let rest = self.refs.get(index..).unwrap_or_default();
+        index + rest.iter().take_while(|line| line.length & NESTS == 0).count()
     }
 
     /// Points at a line of a file that has bytes of these classes; whether there is room for its numbers.
@@ -207,6 +214,7 @@ impl Lines {
 
 impl LineView<'_> {
     /// The place in the file of some bytes of the text.
+    #[inline]
     pub fn span(&self, start: usize, end: usize) -> Span {
         match self.place {
             ViewPlace::File(span) => {
@@ -224,7 +232,7 @@ impl LineView<'_> {
         }
     }
 
-    /// Whether it may have braces or quotes.
+    /// Whether it may have more than plain words: braces, quotes, a backslash, a `$`.
     pub fn nests(&self) -> bool {
         self.nests
     }

@@ -88,6 +88,11 @@ struct Later<'a, 'u> {
 }
 
 impl Later<'_, '_> {
+    /// Whether there are any.
+    fn has_virtual_servers(&self, root: &section::Section<'_>) -> bool {
+        !self.blocks.is_empty() || root.flag("virtual_server")
+    }
+
     /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
     fn virtual_servers(
         &mut self,

@@ -12,7 +12,7 @@ use super::lex;
 use super::section::Section;
 use super::source::Span;
 use super::tree::Word;
-use super::webhook::webhooks;
+use super::webhook::{has_webhooks, webhooks};
 use crate::notify::address;
 use crate::notify::config::{EmailConfig, FifoConfig, FifoScope, NotifyConfig, Secret, SmtpTls};
 use crate::notify::notice::About;
@@ -43,32 +43,32 @@ pub fn targets(
         [("vrrp_instance", About::Instance as fn(String) -> About), ("vrrp_sync_group", About::Group)]
     {
         for section in root.sections(keyword) {
-            if let Some(name) = section.name {
+            if let Some(name) = section.name.filter(|_| has_webhooks(section)) {
                 webhooks(section, Some(&about(name.text.to_string())), &mut config.webhooks, reporter);
             }
         }
     }
-    let blocks = |keyword| root.sections(keyword).filter_map(|section| Some((section.name?.text.to_string(), section)));
+    let blocks = |keyword| root.sections(keyword).filter_map(|section| Some((section.name?.text, section)));
     let mut chatty: BTreeMap<&str, bool> = BTreeMap::new();
-    let own: BTreeMap<String, &Section<'_>> = blocks("vrrp_sync_group").collect();
+    let own: BTreeMap<&str, &Section<'_>> = blocks("vrrp_sync_group").collect();
     for (name, group) in groups {
-        if let Some(says) = own.get(name).and_then(|section| section.bool("notify_priority_changes")) {
+        if let Some(says) = own.get(name.as_str()).and_then(|section| section.bool("notify_priority_changes")) {
             chatty.extend(group.members.iter().map(|member| (member.as_str(), says)));
         }
     }
     config.priority_changes = blocks("vrrp_instance")
         .filter(|(name, section)| {
-            let group = chatty.get(name.as_str()).copied();
+            let group = chatty.get(name).copied();
             section.bool("notify_priority_changes").or(group).unwrap_or(priority_changes)
         })
-        .map(|(name, _)| name)
+        .map(|(name, _)| name.to_owned())
         .collect();
     config.email = mail.finish(
         |default| {
             let of = |keyword| -> BTreeSet<String> {
                 blocks(keyword)
                     .filter(|(_, section)| section.bool("smtp_alert").unwrap_or(default))
-                    .map(|(name, _)| name)
+                    .map(|(name, _)| name.to_owned())
                     .collect()
             };
             (of("vrrp_instance"), of("vrrp_sync_group"))

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::address;
 use super::diagnostic::{Kind, Reporter};
 use super::lex;
-use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support};
-use super::section::{Entry, Section, Value, bit};
+use super::schema::{self, Args, BLOCKS, Block, Context, Keyword, ROOT, Repeat, Support, bit};
+use super::section::{Entry, Section, Value};
 use super::source::Span;
 use super::tree::{Node, Word};
 use crate::command::{self, Command, CommandError, RunAs};
@@ -20,7 +20,7 @@ pub type Unbuilt = BTreeMap<(&'static str, &'static str), (&'static Keyword, Spa
 
 /// Checks what stands at the root of the file, or a part of it.
 pub fn parse<'a>(nodes: &'a [Node<'a>], not_built: &mut Unbuilt, reporter: &mut Reporter) -> Section<'a> {
-    let mut parser = Parser { reporter, not_built };
+    let mut parser = Parser { reporter, not_built, seen: Vec::new() };
     parser.section(nodes, &ROOT, &[], Span::default())
 }
 
@@ -45,6 +45,9 @@ const ONE_PAIR: &str = "put a command and its arguments into one pair of double 
 struct Parser<'r> {
     reporter: &'r mut Reporter,
     not_built: &'r mut Unbuilt,
+    /// Where the entries are of keywords that count once (at the root there are many others): those of an inner block
+    /// behind those of the block around it.
+    seen: Vec<(&'static str, usize)>,
 }
 
 impl Parser<'_> {
@@ -58,13 +61,15 @@ impl Parser<'_> {
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(nodes.len());
         let mut rejected = Vec::new();
         let mut present = 0;
-        // Where the entries are of keywords that count once: at the root there are many others.
-        let mut seen: Vec<(&'static str, usize)> = Vec::new();
+        let mut unbuilt = false;
+        let outer = self.seen.len();
         for node in nodes {
             let Some(keyword) = node.known else {
                 self.unknown(node, block);
                 continue;
             };
+            // Of another spelling the canonical name decides.
+            unbuilt |= keyword.support != Support::Built || keyword.alias.is_some();
             if keyword.support != Support::Built {
                 let empty = node.body.is_some_and(|body| body.nodes.is_empty());
                 if !(empty && matches!(keyword.args, Args::Lines)) {
@@ -76,8 +81,10 @@ impl Parser<'_> {
             }
             let name = self.canonical(keyword, node);
             let once = keyword.repeat != Repeat::Adds;
-            let again = once && present & bit(name) != 0;
-            let earlier = seen.iter().find(|(seen, _)| again && *seen == name).map(|(_, at)| *at);
+            let bit = if keyword.alias.is_none() { keyword.bit } else { bit(name) };
+            let again = once && present & bit != 0;
+            let seen = || self.seen.iter().skip(outer).find(|(seen, _)| *seen == name);
+            let earlier = if again { seen().map(|(_, at)| *at) } else { None };
             if let (Some(first), Repeat::Ignored) = (earlier.and_then(|at| entries.get(at)), keyword.repeat) {
                 self.reporter
                     .error(node.span(), format!("`{name}` is already set: this one is left out"))
@@ -101,14 +108,15 @@ impl Parser<'_> {
                 }
                 None => {
                     if once {
-                        seen.push((name, entries.len()));
+                        self.seen.push((name, entries.len()));
                     }
-                    present |= bit(name);
+                    present |= bit;
                     entries.push(entry);
                 }
             }
         }
-        Section { block, name: words.first(), words, span, entries, rejected, present }
+        self.seen.truncate(outer);
+        Section { block, name: words.first(), words, span, entries, rejected, unbuilt, present }
     }
 
     fn canonical(&mut self, keyword: &'static Keyword, node: &Node<'_>) -> &'static str {

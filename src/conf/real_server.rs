@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::checkers::{self, Inherited, Server};
 use super::diagnostic::Reporter;
-use super::forwarding;
+use super::forwarding::{self, Title};
 use super::section::Section;
 use super::source::Span;
 use super::virtual_server::Surroundings;
@@ -19,7 +19,7 @@ pub struct Parent<'a, 's> {
     /// Its block.
     pub section: &'a Section<'s>,
     /// As people call it.
-    pub title: &'a str,
+    pub title: Title<'a>,
     /// The family that its real servers must have, where there is one.
     pub family: Option<Family>,
     /// Its port; `None` for marks and groups, which may have several.

@@ -17,11 +17,11 @@ use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::virtual_server::{Surroundings, VirtualServers};
 use super::virtual_server_group;
-use super::vrrp::{self, Instance};
+use super::vrrp::{self, Draft};
 use crate::checkers::config::Probe;
 use crate::ipvs::config::BalancerConfig;
 use crate::notify::config::{NotifyConfig, NotifyScripts};
-use crate::vrrp::config::{AddressConfig, GroupConfig, Track, TrackerKey, Transport, VrrpConfig};
+use crate::vrrp::config::{AddressConfig, GroupConfig, InstanceConfig, Track, TrackerKey, Transport, VrrpConfig};
 
 /// Makes the typed configuration of a checked file.
 pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Reporter) -> Config {
@@ -40,13 +40,16 @@ pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Rep
     check_duplicates(&instances, reporter);
     let static_addresses = static_addresses(root, &globals, reporter);
 
-    let mut configs = BTreeMap::new();
-    for (name, instance) in instances {
-        if instance.notify != NotifyScripts::default() {
-            notify.instances.insert(name.clone(), instance.notify);
+    let Instances { mut configs, drafts } = instances;
+    for draft in drafts {
+        if let Some(scripts) = draft.notify {
+            notify.instances.insert(draft.name.to_owned(), *scripts);
         }
-        let tracks = instance.tracks.into_iter().map(|line| line.track).collect();
-        configs.insert(name, crate::vrrp::config::InstanceConfig { tracks, ..instance.config });
+        if !draft.tracks.is_empty()
+            && let Some(config) = configs.get_mut(draft.name)
+        {
+            config.tracks = draft.tracks.into_iter().map(|line| line.track).collect();
+        }
     }
     let scripts = trackers.scripts.keys().cloned().map(TrackerKey::Script);
     let files = trackers.files.keys().cloned().map(TrackerKey::File);
@@ -96,19 +99,23 @@ fn balancer(
     order: &mut FileOrder,
     reporter: &mut Reporter,
 ) -> BalancerConfig {
-    let instances: Vec<&Section<'_>> = root.sections("vrrp_instance").collect();
     let vrid = |name: &str| {
-        let instance = instances.iter().find(|section| section.name.is_some_and(|word| word.text == name))?;
+        let named = |section: &&Section<'_>| section.name.is_some_and(|word| word.text == name);
+        let instance = root.sections("vrrp_instance").find(named)?;
         instance.int("virtual_router_id").or(Some(0))
     };
     let (global, defaults) = lvs::globals(root, vrid, reporter);
     let groups = virtual_server_group::groups(root, reporter);
     let names = |keyword: &'static str| root.sections(keyword).filter_map(|section| section.name);
+    let mut instances = BTreeSet::new();
+    if later.has_virtual_servers(root) {
+        instances.extend(names("vrrp_instance").map(|word| word.text));
+    }
     let around = Surroundings {
         defaults: &defaults,
         trackers,
         groups: &groups,
-        instances: &names("vrrp_instance").map(|word| word.text).collect(),
+        instances: &instances,
         sessions: &names("bfd_instance").map(|word| word.text).collect(),
     };
     let mut services = VirtualServers::default();
@@ -125,19 +132,24 @@ fn balancer(
     BalancerConfig { global, groups, services, files }
 }
 
-fn instances(
-    root: &Section<'_>,
-    globals: &Globals,
-    trackers: &Trackers,
-    reporter: &mut Reporter,
-) -> BTreeMap<String, Instance> {
+/// All instances of the file.
+#[derive(Default)]
+struct Instances<'a> {
+    /// Their configuration by name, without tracks.
+    configs: BTreeMap<String, InstanceConfig>,
+    /// What else is known of them, in the order of the file.
+    drafts: Vec<Draft<'a>>,
+}
+
+fn instances<'a>(root: &Section<'a>, globals: &Globals, trackers: &Trackers, reporter: &mut Reporter) -> Instances<'a> {
     let mut seen = BTreeMap::new();
-    let mut instances = BTreeMap::new();
+    let mut instances = Instances::default();
     for section in root.sections("vrrp_instance") {
         if let Some(name) = unique(section, &mut seen, reporter)
-            && let Some(instance) = vrrp::instance(section, globals, trackers, reporter)
+            && let Some((config, draft)) = vrrp::instance(section, globals, trackers, reporter)
         {
-            instances.insert(name, instance);
+            instances.configs.insert(name.to_owned(), config);
+            instances.drafts.push(draft);
         }
     }
     instances
@@ -146,16 +158,21 @@ fn instances(
 fn groups(
     root: &Section<'_>,
     trackers: &Trackers,
-    instances: &mut BTreeMap<String, Instance>,
+    instances: &mut Instances<'_>,
     notify: &mut NotifyConfig,
     reporter: &mut Reporter,
 ) -> BTreeMap<String, GroupConfig> {
     let mut seen = BTreeMap::new();
     let mut owners: BTreeMap<String, (String, Span)> = BTreeMap::new();
     let mut groups = BTreeMap::new();
+    if !root.flag("vrrp_sync_group") {
+        return groups;
+    }
+    let Instances { configs, drafts } = instances;
+    let mut drafts: BTreeMap<&str, &mut Draft<'_>> = drafts.iter_mut().map(|draft| (draft.name, draft)).collect();
     for section in root.sections("vrrp_sync_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
-        let members = members(section, &name, instances, &mut owners, reporter);
+        let members = members(section, name, configs, &mut owners, reporter);
         if members.is_empty() {
             let message = format!("`vrrp_sync_group {name}` has no instances: it is left out");
             reporter.error(section.span, message).help("`group { INSTANCE … }`, one name a line");
@@ -164,21 +181,21 @@ fn groups(
         if let [member] = members.as_slice() {
             reporter.warning(section.span, format!("`vrrp_sync_group {name}` has one instance only, `{member}`"));
         }
-        check_owners(section, &name, &members, instances, reporter);
+        check_owners(section, name, &members, configs, reporter);
         let weights = section.flag("sync_group_tracking_weight");
         let shared = tracks(section, trackers, reporter);
         let shared: Vec<TrackLine> =
-            shared.into_iter().filter_map(|line| settle(line, weights, &name, reporter)).collect();
+            shared.into_iter().filter_map(|line| settle(line, weights, name, reporter)).collect();
         for member in &members {
-            if let Some(instance) = instances.get_mut(member) {
-                join(instance, &shared, weights, &name, reporter);
+            if let Some(draft) = drafts.get_mut(member.as_str()) {
+                join(draft, &shared, weights, name, reporter);
             }
         }
         let scripts = vrrp::notify(section, false);
         if scripts != NotifyScripts::default() {
-            notify.groups.insert(name.clone(), scripts);
+            notify.groups.insert(name.to_owned(), scripts);
         }
-        groups.insert(name, GroupConfig { members });
+        groups.insert(name.to_owned(), GroupConfig { members });
     }
     groups
 }
@@ -187,7 +204,7 @@ fn groups(
 fn members(
     section: &Section<'_>,
     group: &str,
-    instances: &BTreeMap<String, Instance>,
+    instances: &BTreeMap<String, InstanceConfig>,
     owners: &mut BTreeMap<String, (String, Span)>,
     reporter: &mut Reporter,
 ) -> Vec<String> {
@@ -217,10 +234,10 @@ fn check_owners(
     section: &Section<'_>,
     group: &str,
     members: &[String],
-    instances: &BTreeMap<String, Instance>,
+    instances: &BTreeMap<String, InstanceConfig>,
     reporter: &mut Reporter,
 ) {
-    let is_owner = |name: &&String| instances.get(*name).is_some_and(|i| i.config.priority.is_owner());
+    let is_owner = |name: &&String| instances.get(*name).is_some_and(|config| config.priority.is_owner());
     let (owners, others): (Vec<&String>, Vec<&String>) = members.iter().partition(is_owner);
     if let (Some(owner), Some(other)) = (owners.first(), others.first()) {
         let message =
@@ -252,7 +269,7 @@ fn settle(mut line: TrackLine, weights: bool, group: &str, reporter: &mut Report
     Some(line)
 }
 
-fn join(instance: &mut Instance, shared: &[TrackLine], weights: bool, group: &str, reporter: &mut Reporter) {
+fn join(instance: &mut Draft<'_>, shared: &[TrackLine], weights: bool, group: &str, reporter: &mut Reporter) {
     let own = std::mem::take(&mut instance.tracks);
     instance.tracks = own.into_iter().filter_map(|line| settle(line, weights, group, reporter)).collect();
     let known: BTreeSet<TrackerKey> = instance.tracks.iter().map(|line| line.track.tracker.clone()).collect();
@@ -260,14 +277,13 @@ fn join(instance: &mut Instance, shared: &[TrackLine], weights: bool, group: &st
 }
 
 /// Two instances that would answer to the same adverts.
-fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Reporter) {
+fn check_duplicates(instances: &Instances<'_>, reporter: &mut Reporter) {
     let mut seen = BTreeMap::new();
-    let mut in_order: Vec<(&String, &Instance)> = instances.iter().collect();
-    in_order.sort_by_key(|(_, instance)| instance.span);
-    for (name, instance) in in_order {
-        let config = &instance.config;
+    for draft in &instances.drafts {
+        let name = draft.name;
+        let Some(config) = instances.configs.get(name) else { continue };
         let unicast = matches!(config.transport, Transport::Unicast { .. });
-        let key = (config.vrid, config.family, config.interface.clone(), unicast.then_some(config.source));
+        let key = (config.vrid, config.family, config.interface.as_deref(), unicast.then_some(config.source));
         if let Some((other, span)) = seen.get(&key) {
             let interface = config.interface.as_deref().unwrap_or("its source address");
             let message = format!(
@@ -275,12 +291,12 @@ fn check_duplicates(instances: &BTreeMap<String, Instance>, reporter: &mut Repor
                 config.vrid, config.family
             );
             reporter
-                .fatal(instance.vrid_span, message)
+                .fatal(draft.vrid_span, message)
                 .note(*span, format!("`{other}`"))
                 .code("duplicate-vrid")
                 .help("give each its own `virtual_router_id`");
         } else {
-            seen.insert(key, (name, instance.vrid_span));
+            seen.insert(key, (name, draft.vrid_span));
         }
     }
 }

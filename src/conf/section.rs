@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::schema::{self, Block};
+use super::schema::{Block, bit};
 use super::source::Span;
 use super::tree::{Node, Word};
 use crate::command::Command;
@@ -25,14 +25,10 @@ pub struct Section<'a> {
     pub entries: Vec<Entry<'a>>,
     /// Keywords that are there with a value that is none; reported.
     pub rejected: Vec<&'static str>,
+    /// Some of its keywords may not be carried out.
+    pub unbuilt: bool,
     /// A bit for each keyword by [`bit`]. Most keywords that are asked for are not there.
     pub(super) present: u64,
-}
-
-/// One of 64, by the name.
-#[inline]
-pub fn bit(keyword: &str) -> u64 {
-    1 << (schema::hash(keyword) % 64)
 }
 
 /// One keyword with its value.
@@ -79,21 +75,32 @@ pub enum Value<'a> {
 
 impl<'a> Section<'a> {
     /// The entry of a keyword; the last one when there are several.
-    #[inline]
+    #[inline(always)]
     pub fn entry(&self, keyword: &str) -> Option<&Entry<'a>> {
-        self.candidates(keyword).iter().rev().find(|entry| entry.keyword == keyword)
+        if self.may_have(keyword) { self.last(keyword) } else { None }
+    }
+
+    /// The same for a keyword that blocks of this kind may not even know.
+    pub fn known_entry(&self, keyword: &str) -> Option<&Entry<'a>> {
+        if self.present & bit(keyword) == 0 { None } else { self.last(keyword) }
     }
 
     /// All entries of a keyword.
     pub fn entries<'s>(&'s self, keyword: &'s str) -> impl Iterator<Item = &'s Entry<'a>> {
-        self.candidates(keyword).iter().filter(move |entry| entry.keyword == keyword)
+        let candidates: &[Entry<'a>] = if self.may_have(keyword) { &self.entries } else { &[] };
+        candidates.iter().filter(move |entry| entry.keyword == keyword)
     }
 
-    /// Where a keyword may be among the entries: nowhere, mostly.
-    #[inline]
-    fn candidates(&self, keyword: &str) -> &[Entry<'a>] {
+    /// Whether a keyword may be among the entries. Most that are asked for are not: who asks is told so on the spot.
+    #[inline(always)]
+    fn may_have(&self, keyword: &str) -> bool {
         debug_assert!(self.block.find(keyword).is_some(), "{keyword} is not in the schema of {}", self.block.name);
-        if self.present & bit(keyword) == 0 { &[] } else { &self.entries }
+        self.present & bit(keyword) != 0
+    }
+
+    #[inline(never)]
+    fn last(&self, keyword: &str) -> Option<&Entry<'a>> {
+        self.entries.iter().rev().find(|entry| entry.keyword == keyword)
     }
 
     /// All sections of a block keyword.
@@ -124,11 +131,13 @@ impl<'a> Section<'a> {
     }
 
     /// Whether a flag is there.
+    #[inline(always)]
     pub fn flag(&self, keyword: &str) -> bool {
         self.entry(keyword).is_some()
     }
 
     /// A boolean.
+    #[inline(always)]
     pub fn bool(&self, keyword: &str) -> Option<bool> {
         match self.entry(keyword)?.value {
             Value::Bool(value) => Some(value),
@@ -137,6 +146,7 @@ impl<'a> Section<'a> {
     }
 
     /// A number, as the type that its range in the schema fits.
+    #[inline(always)]
     pub fn int<T: TryFrom<i64>>(&self, keyword: &str) -> Option<T> {
         match self.entry(keyword)?.value {
             Value::Int(value) => T::try_from(value).ok(),
@@ -145,6 +155,7 @@ impl<'a> Section<'a> {
     }
 
     /// An interval.
+    #[inline(always)]
     pub fn duration(&self, keyword: &str) -> Option<Duration> {
         match self.entry(keyword)?.value {
             Value::Duration(value) => Some(value),
@@ -153,6 +164,7 @@ impl<'a> Section<'a> {
     }
 
     /// A word.
+    #[inline(always)]
     pub fn word(&self, keyword: &str) -> Option<&'a Word<'a>> {
         match self.entry(keyword)?.value {
             Value::Word(word) => Some(word),
@@ -161,6 +173,7 @@ impl<'a> Section<'a> {
     }
 
     /// An address.
+    #[inline(always)]
     pub fn address(&self, keyword: &str) -> Option<IpAddr> {
         match self.entry(keyword)?.value {
             Value::Address(address) => Some(address),
@@ -177,6 +190,7 @@ impl<'a> Section<'a> {
     }
 
     /// Some words.
+    #[inline(always)]
     pub fn words(&self, keyword: &str) -> Option<&'a [Word<'a>]> {
         match self.entry(keyword)?.value {
             Value::Words(words) => Some(words),
@@ -185,6 +199,7 @@ impl<'a> Section<'a> {
     }
 
     /// A weight and its `reverse`.
+    #[inline(always)]
     pub fn weight(&self, keyword: &str) -> Option<(i16, bool)> {
         match self.entry(keyword)?.value {
             Value::Weight(weight, reverse) => Some((weight, reverse)),
@@ -198,6 +213,7 @@ impl<'a> Section<'a> {
     }
 
     /// A command.
+    #[inline(always)]
     pub fn script(&self, keyword: &str) -> Option<&Command> {
         match &self.entry(keyword)?.value {
             Value::Script(command) => command.as_deref(),

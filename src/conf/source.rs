@@ -110,6 +110,7 @@ impl Sources {
     }
 
     /// The text of a span.
+    #[inline]
     pub fn text(&self, span: Span) -> &str {
         self.file(span.file).and_then(|f| f.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
     }
@@ -143,12 +144,14 @@ impl Sources {
         }
     }
 
+    #[inline]
     fn file(&self, file: u32) -> Option<&SourceFile> {
         self.files.get(file as usize)
     }
 }
 
 /// Offsets fit because of [`MAX_FILE`].
+#[inline]
 pub fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

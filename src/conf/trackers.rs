@@ -71,7 +71,7 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
         if let Some(name) = unique(section, &mut seen, reporter)
             && let Some(tracker) = script(section, reporter)
         {
-            trackers.scripts.insert(name, tracker);
+            trackers.scripts.insert(name.to_owned(), tracker);
         }
     }
     seen.clear();
@@ -79,7 +79,7 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
         if let Some(name) = unique(section, &mut seen, reporter)
             && let Some(tracker) = file(section, reporter)
         {
-            trackers.files.insert(name, tracker);
+            trackers.files.insert(name.to_owned(), tracker);
         }
     }
     seen.clear();
@@ -87,22 +87,26 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
         if let Some(name) = unique(section, &mut seen, reporter)
             && let Some(tracker) = process(section, reporter)
         {
-            trackers.processes.insert(name, tracker);
+            trackers.processes.insert(name.to_owned(), tracker);
         }
     }
     trackers
 }
 
 /// The name of a block, unless another block has it.
-pub fn unique(section: &Section<'_>, seen: &mut BTreeMap<String, Span>, reporter: &mut Reporter) -> Option<String> {
-    let name: &str = section.name?.text;
+pub fn unique<'a>(
+    section: &Section<'a>,
+    seen: &mut BTreeMap<&'a str, Span>,
+    reporter: &mut Reporter,
+) -> Option<&'a str> {
+    let name = section.name?.text;
     if let Some(first) = seen.get(name) {
         let message = format!("there is a {} `{name}` already: this one is left out", section.block.title());
         reporter.error(section.span, message).note(*first, "the first one");
         return None;
     }
-    seen.insert(name.to_owned(), section.span);
-    Some(name.to_owned())
+    seen.insert(name, section.span);
+    Some(name)
 }
 
 fn script(section: &Section<'_>, reporter: &mut Reporter) -> Option<Tracker<ScriptConfig>> {

@@ -182,11 +182,9 @@ fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'
         return None;
     }
     let mut depth = 0_usize;
-    for index in start.. {
+    let mut index = start;
+    loop {
         let line = lines.get(index, sources).filter(LineView::is_verbatim)?;
-        if !line.nests() {
-            continue;
-        }
         let mut quoted = false;
         let mut opens = false;
         for (at, byte) in line.text.bytes().enumerate() {
@@ -205,12 +203,12 @@ fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'
                 _ => {}
             }
         }
-        let keyword = || line.text.split(lex::is_blank).next().unwrap_or_default().trim_end_matches('{');
-        if quoted || depth >= MAX_DEPTH || (opens && index > start && schema::only_at_root(keyword())) {
+        let is_of_root = || schema::only_at_root(lex::first_word(line.text));
+        if quoted || depth >= MAX_DEPTH || (opens && index > start && is_of_root()) {
             return None;
         }
+        index = lines.nesting_from(index + 1);
     }
-    None
 }
 
 struct Builder<'a, 'r> {
@@ -243,12 +241,15 @@ struct Frame<'a> {
 impl<'a, 'r> Builder<'a, 'r> {
     fn new(arena: &'a Bump, reporter: &'r mut Reporter) -> Self {
         let root = Frame { header: None, open: Span::default(), context: Context::Block(&schema::ROOT), start: 0 };
+        // Room for a block as most are.
+        let mut frames = Vec::with_capacity(8);
+        frames.push(root);
         Self {
             reporter,
             arena,
-            words: Vec::new(),
-            nodes: Vec::new(),
-            frames: vec![root],
+            words: Vec::with_capacity(8),
+            nodes: Vec::with_capacity(24),
+            frames,
             pending: None,
             attachable: false,
             surplus: 0,
@@ -263,6 +264,20 @@ impl<'a, 'r> Builder<'a, 'r> {
     /// One line; the `next` one may begin with its `{`.
     fn line(&mut self, line: LineView<'a>, next: Option<LineView<'a>>) {
         let mut part = Part::default();
+        if !line.nests() {
+            // Nothing but words, as most lines are.
+            let mut rest = line.text;
+            let mut text = lex::first_word(rest);
+            while !text.is_empty() {
+                let start = line.text.len() - rest.len();
+                let end = start + text.len();
+                self.word(Word { text, span: line.span(start, end) }, start..end, &mut part);
+                rest = lex::after_blanks(rest.get(text.len()..).unwrap_or_default());
+                text = lex::first_word(rest);
+            }
+            self.part(line, part, next.is_some_and(|next| next.text.starts_with('{')));
+            return;
+        }
         for (token, bytes) in lex::tokens(line.text) {
             let span = line.span(bytes.start, bytes.end);
             match token {

@@ -8,14 +8,14 @@ use std::num::NonZeroU32;
 
 use super::checkers::Inherited;
 use super::diagnostic::Reporter;
-use super::forwarding;
+use super::forwarding::{self, Title};
 use super::lex;
 use super::lvs::BalancerDefaults;
 use super::real_server::{self, Parent};
 use super::section::Section;
 use super::source::Span;
 use super::trackers::Trackers;
-use super::webhook::webhooks;
+use super::webhook::{has_webhooks, webhooks};
 use crate::ipvs::config::{
     GroupConfig, GroupEntry, PanicAction, ProxyConfig, ProxyProtocol, RealServerConfig, SorryServer,
     VirtualServerConfig, VirtualServerId,
@@ -46,18 +46,21 @@ pub struct VirtualServers {
     /// Theirs.
     pub webhooks: BTreeMap<String, WebhookConfig>,
     /// In the order of the file.
-    services: Vec<(VirtualServerId, Span, VirtualServerConfig)>,
+    services: Vec<(VirtualServerId, VirtualServerConfig)>,
+    /// Where each of them is.
+    spans: Vec<Span>,
 }
 
 impl VirtualServers {
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
         let Some((id, config)) = virtual_server(section, around, reporter) else { return };
-        if section.entry("notify_webhook").is_some() {
+        if has_webhooks(section) {
             let about = About::VirtualServer(id.to_string());
             webhooks(section, Some(&about), &mut self.webhooks, reporter);
         }
-        self.services.push((id, section.span, config));
+        self.services.push((id, config));
+        self.spans.push(section.span);
     }
 
     /// Their identities in the order of the file.
@@ -67,18 +70,28 @@ impl VirtualServers {
 
     /// All of them by identity: of two with the same one the first counts.
     pub fn finish(mut self, reporter: &mut Reporter) -> BTreeMap<VirtualServerId, VirtualServerConfig> {
-        // Stable, so that the first of the file is the first here.
-        self.services.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        self.services.dedup_by(|(id, span, _), (kept, kept_span, _)| {
-            let is_second = id == kept;
-            if is_second {
-                let message = format!("there is a virtual server {id} already: this one is left out");
-                reporter.error(*span, message).note(*kept_span, "the first one");
+        // Places are sorted, not the large configurations. Stable, so that the first of the file is the first here.
+        let mut places: Vec<usize> = (0..self.services.len()).collect();
+        places.sort_by_key(|place| self.services.get(*place).map(|(id, _)| id));
+        let mut second = BTreeSet::new();
+        let mut kept: Option<(&VirtualServerId, Span)> = None;
+        for place in places {
+            let (Some((id, _)), Some(span)) = (self.services.get(place), self.spans.get(place)) else { continue };
+            match kept {
+                Some((other, first)) if other == id => {
+                    let message = format!("there is a virtual server {id} already: this one is left out");
+                    reporter.error(*span, message).note(first, "the first one");
+                    second.insert(place);
+                }
+                _ => kept = Some((id, *span)),
             }
-            is_second
-        });
-        // A map that is made of sorted entries has full nodes.
-        self.services.into_iter().map(|(id, _, config)| (id, config)).collect()
+        }
+        if !second.is_empty() {
+            let mut place = 0..;
+            self.services.retain(|_| place.next().is_none_or(|place| !second.contains(&place)));
+        }
+        // A map that is made of a whole vector has full nodes.
+        self.services.into_iter().collect()
     }
 }
 
@@ -126,7 +139,7 @@ impl Named<'_> {
 fn named<'a>(
     section: &'a Section<'_>,
     around: &'a Surroundings<'_>,
-    title: &str,
+    title: Title<'_>,
     reporter: &mut Reporter,
 ) -> Option<Named<'a>> {
     let first = section.words.first()?;
@@ -173,13 +186,12 @@ fn virtual_server(
     around: &Surroundings<'_>,
     reporter: &mut Reporter,
 ) -> Option<(VirtualServerId, VirtualServerConfig)> {
-    let words: Vec<&str> = section.words.iter().map(|word| word.text).collect();
-    let title = format!("`virtual_server {}`", words.join(" "));
-    let named = named(section, around, &title, reporter)?;
-    let protocol = forwarding::protocol(section, named.has_protocol(), &title, reporter);
-    let (scheduler, flags) = forwarding::scheduler(section, &title, reporter);
-    let method = forwarding::kind(section, &title, reporter);
-    let persistence = forwarding::persistence(section, named.family(), named.has_all_ports(), &title, reporter);
+    let title = Title(section.words);
+    let named = named(section, around, title, reporter)?;
+    let protocol = forwarding::protocol(section, named.has_protocol(), title, reporter);
+    let (scheduler, flags) = forwarding::scheduler(section, title, reporter);
+    let method = forwarding::kind(section, title, reporter);
+    let persistence = forwarding::persistence(section, named.family(), named.has_all_ports(), title, reporter);
     let said = family(section, &named, reporter);
     let port = match &named {
         Named::Address(address) => Some(address.port),
@@ -188,7 +200,7 @@ fn virtual_server(
     // The families of a group's addresses are its own business.
     let strict = if matches!(named, Named::Group(..)) { None } else { said };
     let inherited = Inherited::default().take(section);
-    let parent = Parent { section, title: &title, family: strict, port, method, inherited };
+    let parent = Parent { section, title, family: strict, port, method, inherited };
     let real_servers = real_server::real_servers(&parent, around, reporter);
     let sorry_server = sorry_server(section, strict, port.unwrap_or_default(), method, reporter);
     let family = said.or_else(|| {

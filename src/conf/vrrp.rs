@@ -24,28 +24,27 @@ use crate::vrrp::types::{AdvertInterval, Family, Priority, Version, Vrid, defaul
 /// An advert counts its addresses in one byte.
 const MAX_ADDRESSES: usize = 255;
 
-/// One instance before groups are known.
+/// What is known of an instance beside its configuration, before groups are known.
 #[derive(Debug)]
-pub struct Instance {
-    /// Its configuration, without tracks.
-    pub config: InstanceConfig,
+pub struct Draft<'a> {
+    /// Its name.
+    pub name: &'a str,
     /// Its own `track_*` lines.
     pub tracks: Vec<TrackLine>,
-    /// Its notify scripts.
-    pub notify: NotifyScripts,
-    /// Its first line.
-    pub span: Span,
+    /// Its notify scripts, when it has any.
+    pub notify: Option<Box<NotifyScripts>>,
     /// Its `virtual_router_id` line.
     pub vrid_span: Span,
 }
 
-/// Reads an instance; `None` when it has no virtual router id, which is reported.
-pub fn instance(
-    section: &Section<'_>,
+/// Reads an instance, whose configuration comes without tracks; `None` when it has no virtual router id, which is
+/// reported.
+pub fn instance<'a>(
+    section: &Section<'a>,
     globals: &Globals,
     trackers: &Trackers,
     reporter: &mut Reporter,
-) -> Option<Instance> {
+) -> Option<(InstanceConfig, Draft<'a>)> {
     let name = section.name.map_or("", |word| word.text);
     let vrid = section.int("virtual_router_id").and_then(Vrid::new);
     if vrid.is_none() {
@@ -69,7 +68,9 @@ pub fn instance(
     });
     let vrid_span = section.entry("virtual_router_id").map_or(section.span, |entry| entry.span);
     vrid?;
-    Some(Instance { config, tracks, notify: notify(section, true), span: section.span, vrid_span })
+    let scripts = notify(section, true);
+    let notify = (scripts != NotifyScripts::default()).then(|| Box::new(scripts));
+    Some((config, Draft { name, tracks, notify, vrid_span }))
 }
 
 /// The scripts of an instance or group.
@@ -147,7 +148,7 @@ impl Builder<'_, '_, '_> {
     fn addresses(&mut self) -> (Vec<AddressConfig>, Vec<AddressConfig>) {
         let mut seen = BTreeSet::new();
         let mut family = None;
-        let mut addresses = Vec::new();
+        let mut addresses = Vec::with_capacity(self.section.lines("virtual_ipaddress").count());
         for node in self.section.lines("virtual_ipaddress") {
             let Some(found) = address(node, self.reporter) else { continue };
             let its = Family::of(found.address);
@@ -159,7 +160,7 @@ impl Builder<'_, '_, '_> {
                 addresses.push(found);
             }
         }
-        let mut excluded = Vec::new();
+        let mut excluded = Vec::with_capacity(self.section.lines("virtual_ipaddress_excluded").count());
         for node in self.section.lines("virtual_ipaddress_excluded") {
             let Some(found) = address(node, self.reporter) else { continue };
             if self.is_new(&mut seen, found.address, node) {
@@ -541,8 +542,7 @@ impl Builder<'_, '_, '_> {
     }
 
     fn garp(&self, strict: bool) -> GarpConfig {
-        let mut own = GarpSettings::default();
-        own.take(self.section, "");
+        let own = GarpSettings::of_instance(self.section);
         let global = self.defaults.garp;
         let least = GarpConfig { delay: Duration::ZERO, repeat: 1, refresh: Duration::ZERO, ..GarpConfig::default() };
         let base = if self.defaults.min_garp { least } else { GarpConfig::default() };

@@ -25,6 +25,14 @@ const METADATA: &str = "http://169.254.169.254";
 const EVENTS: [&str; 10] =
     ["MASTER", "BACKUP", "FAULT", "STOP", "DELETED", "UP", "DOWN", "MASTER_RX_LOWER_PRI", "PRIORITY", "CHECK"];
 
+/// The blocks that are webhooks. Not every section may have both.
+const BLOCKS: [&str; 2] = ["notify_webhook", "cloud_address"];
+
+/// Whether a section has webhooks.
+pub fn has_webhooks(section: &Section<'_>) -> bool {
+    BLOCKS.iter().any(|keyword| section.known_entry(keyword).is_some())
+}
+
 /// Reads the webhooks of a section; those in somebody's block hear of that somebody only.
 pub fn webhooks(
     section: &Section<'_>,
@@ -32,8 +40,7 @@ pub fn webhooks(
     found: &mut BTreeMap<String, WebhookConfig>,
     reporter: &mut Reporter,
 ) {
-    // Not every section has both.
-    for keyword in ["notify_webhook", "cloud_address"].into_iter().filter(|k| section.block.find(k).is_some()) {
+    for keyword in BLOCKS.into_iter().filter(|keyword| section.known_entry(keyword).is_some()) {
         for block in section.sections(keyword) {
             let kind = if keyword == "cloud_address" { "cloud address" } else { "webhook" };
             let title = |name: &str| match only {

@@ -27,14 +27,14 @@ pub fn sessions(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String,
             reporter.error(section.span, message);
             continue;
         }
-        let Some(session) = session(section, &name, reporter) else { continue };
+        let Some(session) = session(section, name, reporter) else { continue };
         if let Some(first) = neighbors.get(&session.neighbor) {
             let message = format!("there is a session with {} already: this one is left out", session.neighbor);
             reporter.error(section.span, message).note(*first, "here");
             continue;
         }
         neighbors.insert(session.neighbor, section.span);
-        sessions.insert(name, session);
+        sessions.insert(name.to_owned(), session);
     }
     sessions
 }

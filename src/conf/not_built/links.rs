@@ -88,10 +88,13 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
 
 /// All `track_group` blocks with the instances that exist.
 pub fn track_groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Vec<String>> {
-    let names = root.sections("vrrp_instance").filter_map(|section| section.name);
-    let instances: BTreeSet<&str> = names.map(|word| word.text).collect();
     let mut seen = BTreeMap::new();
     let mut groups = BTreeMap::new();
+    if !root.flag("track_group") {
+        return groups;
+    }
+    let names = root.sections("vrrp_instance").filter_map(|section| section.name);
+    let instances: BTreeSet<&str> = names.map(|word| word.text).collect();
     for section in root.sections("track_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
         let mut members = Vec::new();
@@ -108,7 +111,7 @@ pub fn track_groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<Str
             reporter.error(section.span, message);
             continue;
         }
-        groups.insert(name, members);
+        groups.insert(name.to_owned(), members);
     }
     groups
 }

@@ -259,7 +259,7 @@ pub fn not_built(root: &Section<'_>, reporter: &mut Reporter) -> NotBuilt {
     found.track_groups = links::track_groups(root, reporter);
     found.garp_groups = links::garp_groups(root, reporter);
     found.links = links::links(root, reporter);
-    for section in root.sections("vrrp_instance") {
+    for section in root.sections("vrrp_instance").filter(|section| section.unbuilt) {
         let instance = instance::instance(section, &found.sessions, reporter);
         if let Some(name) = section.name.filter(|_| instance != InstanceNotBuilt::default()) {
             found.instances.entry(name.text.to_string()).or_insert(instance);

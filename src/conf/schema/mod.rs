@@ -90,12 +90,19 @@ const SLOTS: usize = 512;
 /// No block has as many keywords.
 const EMPTY: u8 = u8::MAX;
 
-/// A number of few letters of a name, much the same for nobody.
-#[inline]
-pub fn hash(name: &str) -> usize {
+/// A number of few letters of a name, much the same for nobody. Always in line: of a name that the code tells it is a
+/// constant then.
+#[inline(always)]
+const fn hash(name: &str) -> usize {
     let bytes = name.as_bytes();
-    let at = |place: usize| bytes.get(place).map_or(0, |byte| usize::from(*byte));
-    at(0) + 7 * at(bytes.len() / 2) + 31 * at(bytes.len().wrapping_sub(1)) + 131 * bytes.len()
+    let ([first, ..], [.., last]) = (bytes, bytes) else { return 0 };
+    *first as usize + 7 * bytes[bytes.len() / 2] as usize + 31 * *last as usize + 131 * bytes.len()
+}
+
+/// One bit of 64, by the name.
+#[inline(always)]
+pub const fn bit(name: &str) -> u64 {
+    1 << (hash(name) % 64)
 }
 
 impl Index {
@@ -174,6 +181,8 @@ pub struct Keyword {
     pub synonym: bool,
     /// keepalived does not have it.
     pub ours: bool,
+    /// [`bit`] of its name.
+    pub bit: u64,
 }
 
 /// What follows a keyword.
@@ -352,7 +361,8 @@ const fn keyword(
     meaning: &'static str,
 ) -> Keyword {
     let (support, repeat) = (Support::Built, Repeat::Replaces);
-    Keyword { name, args, grammar, default, range, meaning, support, repeat, alias: None, synonym: false, ours: false }
+    let (alias, synonym, ours, bit) = (None, false, false, bit(name));
+    Keyword { name, args, grammar, default, range, meaning, support, repeat, alias, synonym, ours, bit }
 }
 
 /// Blocks that stand at the top of a file and nowhere else: inside another block they show that a `}` is missing.
