@@ -690,6 +690,8 @@ impl MainProcess {
             self.notify.drain(DRAIN_LIMIT),
             self.notices.finish(),
             self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp),
+            self.control.finish(),
+            self.balancer.orders.finish(),
         );
         let shutdown = self.config.daemon.shutdown_script.clone();
         self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;

@@ -16,6 +16,8 @@ pub mod check;
 pub mod detach;
 pub mod doctor;
 pub mod exec;
+pub mod file_writer;
+pub mod kept;
 pub mod load;
 pub mod local_time;
 pub mod logging;

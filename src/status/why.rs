@@ -218,10 +218,15 @@ impl Record {
         Ok(Answer { node: self.node.clone(), at: self.at, instances })
     }
 
-    /// What was seen before a transition: since the one before it, and for a while at the most.
+    /// What was seen before a transition: since the one before it, and for a while at the most. What lies between two that
+    /// follow each other at once may have led to either.
     fn evidence(&self, transition: &Transition, before: Option<Time>) -> Vec<Line> {
         let until = Time(transition.at.0 + SLACK);
-        let from = transition.at.ago(WINDOW).max(before.map_or(Time::default(), |before| Time(before.0 + SLACK)));
+        let since = before.map_or(Time::default(), |before| {
+            let at_once = transition.at.0.saturating_sub(before.0) <= 2 * SLACK;
+            Time(before.0 + if at_once { Duration::from_micros(1) } else { SLACK })
+        });
+        let from = transition.at.ago(WINDOW).max(since);
         let within = |at: Time| (from..=until).contains(&at);
         let router = self.routers.iter().find(|router| router.name == transition.instance);
         let adverts = self.adverts.iter().filter_map(|record| {

@@ -282,18 +282,19 @@ impl Wire {
         sent.find(|frame| advert(frame).is_some_and(|advert| advert.priority > 0)).expect("it was master")
     }
 
-    /// Who was master of this VRID after `mark`, one after the other. A single advert of the one before, which
-    /// crossed the first of the new one on the wire, does not make it master again; more than that does.
+    /// Who was master of this VRID after `mark`, one after the other. The one before is not master again for an advert
+    /// that crossed the first of the new one on the wire, nor for the last one with which it yields; for a third it is.
     pub fn owners(&self, mark: u64, vrid: u8) -> Vec<String> {
-        let mut owners: Vec<(String, usize, bool)> = Vec::new();
+        const STILL: usize = 2;
+        let mut owners: Vec<(String, usize, usize)> = Vec::new();
         for frame in self.since(mark) {
             if !advert(&frame).is_some_and(|advert| advert.vrid == vrid && advert.priority > 0) {
                 continue;
             }
             match &mut owners[..] {
                 [.., (host, count, _)] if *host == frame.host => *count += 1,
-                [.., (before, ..), (_, 1, crossed @ false)] if *before == frame.host => *crossed = true,
-                _ => owners.push((frame.host, 1, false)),
+                [.., (before, ..), (_, 1, still)] if *before == frame.host && *still < STILL => *still += 1,
+                _ => owners.push((frame.host, 1, 0)),
             }
         }
         owners.into_iter().map(|(host, ..)| host).collect()

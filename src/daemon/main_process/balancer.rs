@@ -38,7 +38,7 @@ pub(super) struct BalancerChild {
     /// Instances that are master now.
     masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
-    orders: Orders,
+    pub(super) orders: Orders,
     /// Who can serve, in the words of the child that runs.
     able: BTreeMap<VirtualServerId, bool>,
     /// So many reloads the child that runs was told of.

@@ -9,7 +9,6 @@ mod real_servers;
 mod round;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,6 +24,7 @@ use crate::control::api::{Answer, Refused, Request, done, nearest, refused};
 use crate::control::handle::{Ask, Handle, Inbox};
 use crate::control::paths;
 use crate::control::server::{Permissions, Server};
+use crate::daemon::kept::KeptFile;
 use crate::ipvs::event::Event as BalancerEvent;
 use crate::status::history::{Happening, History};
 use crate::status::maintenance::Record;
@@ -63,7 +63,7 @@ pub(super) struct Control {
     pub reloads: model::Reloads,
     pub events_lost: u64,
     maintenance: Option<Record>,
-    maintenance_file: PathBuf,
+    maintenance_file: KeptFile,
     /// The directory of that file is this daemon's.
     has_directory: bool,
     look_at_clock: Instant,
@@ -126,7 +126,7 @@ impl Control {
             }
         };
         let state = config.daemon.state_directory.as_deref().unwrap_or(&directory);
-        let maintenance_file = paths::maintenance_file(state);
+        let maintenance_file = KeptFile::new(paths::maintenance_file(state));
         let now = Instant::now();
         // Without a directory of its own what is there is another daemon's.
         let has_directory = server.is_some() || config.daemon.state_directory.is_some();
@@ -162,7 +162,7 @@ impl Control {
 
     /// Where files of this daemon go that are not for long; `None` when there is only another daemon's directory.
     pub(super) fn directory(&self) -> Option<&Path> {
-        if self.has_directory { self.maintenance_file.parent() } else { None }
+        if self.has_directory { self.maintenance_file.path().parent() } else { None }
     }
 
     /// The file of what operators have said of real servers.
@@ -218,6 +218,11 @@ impl Control {
         self.reload_next.clear();
     }
 
+    /// Waits until the last word on maintenance is on the disk, as long as the end of a daemon may.
+    pub async fn finish(&self) {
+        self.maintenance_file.finish().await;
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let round = self.round.as_ref().map(|round| round.late_at);
         let next = (self.round.is_none() && !self.waiting.is_empty()).then_some(self.next_round);
@@ -253,19 +258,6 @@ fn group(name: &str) -> Option<u32> {
             None
         }
     }
-}
-
-/// Whole or not at all, and on the disk.
-pub(super) fn write_whole(path: &Path, record: &impl serde::Serialize) -> std::io::Result<()> {
-    use std::io::Write;
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let new = path.with_extension("new");
-    let mut file = fs::File::create(&new)?;
-    file.write_all(&serde_json::to_vec(record)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 #[allow(clippy::disallowed_methods, reason = "a shell: reads the clock")]

@@ -15,11 +15,12 @@ use tracing::info;
 use super::{MainProcess, namespace};
 use crate::command::Command;
 use crate::conf::config::DaemonConfig;
+use crate::daemon::file_writer::FileWriter;
 use crate::daemon::local_time::LocalTime;
 use crate::daemon::reload_time::{Civil, Zone};
 use crate::daemon::signals::Request;
 use crate::dump::json::Layout;
-use crate::dump::writer::{Job, Writer};
+use crate::dump::writer::{Job, replace};
 use crate::dump::{self, Facts, Host};
 use crate::ipvs::message::ToBalancer;
 use crate::ipvs::snapshot::Snapshot as BalancerSnapshot;
@@ -31,7 +32,7 @@ use crate::vrrp::snapshot::{Counters, Snapshot};
 const UMASK: u32 = 0o177;
 
 /// What was asked for and has not been written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dumps {
     /// Of the vrrp process.
     vrrp: Vec<Request>,
@@ -41,7 +42,19 @@ pub(super) struct Dumps {
     cleared: BTreeMap<String, Counters>,
     /// When each instance changed its state last.
     transitions: BTreeMap<String, Duration>,
-    writer: Writer,
+    writer: FileWriter<Job>,
+}
+
+impl Default for Dumps {
+    fn default() -> Self {
+        Self {
+            vrrp: Vec::new(),
+            balancer: false,
+            cleared: BTreeMap::new(),
+            transitions: BTreeMap::new(),
+            writer: FileWriter::new("dump", replace),
+        }
+    }
 }
 
 impl Dumps {

@@ -5,14 +5,12 @@
 //! one of `maintenance`, in `state_directory`; on a tmpfs, as /run is, a reboot forgets it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::control::write_whole;
+use crate::daemon::kept::KeptFile;
 use crate::ipvs::config::{VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::AdminState;
 use crate::ipvs::types::SocketKey;
@@ -23,7 +21,7 @@ type Services = BTreeMap<VirtualServerId, VirtualServerConfig>;
 pub(super) struct Orders {
     states: BTreeMap<(VirtualServerId, SocketKey), AdminState>,
     /// `None`: this daemon has no directory of its own.
-    file: Option<PathBuf>,
+    file: Option<KeptFile>,
 }
 
 /// One of them, as the file has it.
@@ -37,23 +35,15 @@ struct Order {
 impl Orders {
     /// Those of the daemon before, as far as these services have the real servers.
     pub fn restore(file: Option<PathBuf>, services: &Services) -> Self {
-        let mut orders = Self { states: BTreeMap::new(), file };
+        let mut orders = Self { states: BTreeMap::new(), file: file.map(KeptFile::new) };
         let Some(file) = &orders.file else { return orders };
-        let text = match fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return orders,
-            Err(error) => {
-                warn!("{}: {error}: all real servers are enabled", file.display());
-                return orders;
-            }
-        };
-        match serde_json::from_str::<Vec<Order>>(&text) {
+        match file.read::<Vec<Order>>() {
             Ok(list) => {
-                let said = list.into_iter().filter(|order| order.state != AdminState::Up);
+                let said = list.into_iter().flatten().filter(|order| order.state != AdminState::Up);
                 orders.states = said.map(|o| ((o.virtual_server, o.real_server), o.state)).collect();
                 orders.retain(services);
             }
-            Err(error) => warn!("{}: {error}: all real servers are enabled", file.display()),
+            Err(error) => warn!("{}: {error}: all real servers are enabled", file.path().display()),
         }
         for ((virtual_server, real_server), state) in &orders.states {
             warn!("{real_server} of {virtual_server}: {state}, as an operator said before the restart");
@@ -89,24 +79,21 @@ impl Orders {
         self.states.iter().map(|((server, real), state)| (server.clone(), *real, *state)).collect()
     }
 
-    fn store(&self) {
-        let Some(file) = &self.file else { return };
-        let list: Vec<Order> = self
-            .states
-            .iter()
-            .map(|((virtual_server, real_server), state)| Order {
-                virtual_server: virtual_server.clone(),
-                real_server: *real_server,
-                state: *state,
-            })
-            .collect();
-        let written = if list.is_empty() {
-            fs::remove_file(file).or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-        } else {
-            write_whole(file, &list)
+    fn store(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let order = |((virtual_server, real_server), state): (&(VirtualServerId, SocketKey), &AdminState)| Order {
+            virtual_server: virtual_server.clone(),
+            real_server: *real_server,
+            state: *state,
         };
-        if let Err(error) = written {
-            error!("{}: {error}: a restart of the daemon forgets what was said of real servers", file.display());
+        let list: Vec<Order> = self.states.iter().map(order).collect();
+        file.keep((!list.is_empty()).then_some(&list));
+    }
+
+    /// Waits until they are on the disk, as long as the end of a daemon may.
+    pub async fn finish(&self) {
+        if let Some(file) = &self.file {
+            file.finish().await;
         }
     }
 }
@@ -130,8 +117,8 @@ mod tests {
         BTreeMap::from([(id(1), VirtualServerConfig::new(real_servers.iter().map(real).collect()))])
     }
 
-    #[test]
-    fn orders_outlive_the_daemon_and_go_with_their_real_servers() {
+    #[tokio::test]
+    async fn orders_outlive_the_daemon_and_go_with_their_real_servers() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("state/real-servers.json");
         let restore = |real_servers: &[u8]| Orders::restore(Some(file.clone()), &services(real_servers));
@@ -139,15 +126,17 @@ mod tests {
         assert_eq!(first.all(), []);
         first.set(id(1), at(7), AdminState::Drain);
         first.set(id(1), at(8), AdminState::Maint);
-        drop(first);
+        first.finish().await;
         let mut second = restore(&[7, 8]);
         assert_eq!(second.all(), [(id(1), at(7), AdminState::Drain), (id(1), at(8), AdminState::Maint)]);
         second.set(id(1), at(8), AdminState::Up);
+        second.finish().await;
         assert_eq!(restore(&[7, 8]).all(), [(id(1), at(7), AdminState::Drain)]);
         second.retain(&services(&[8]));
+        second.finish().await;
         assert_eq!(restore(&[7, 8]).all(), [], "what comes back is another");
         assert!(!file.exists(), "nothing is left behind");
-        fs::write(&file, "[{\"virtual").expect("the directory is there");
+        std::fs::write(&file, "[{\"virtual").expect("the directory is there");
         assert_eq!(restore(&[7]).all(), [], "a file that makes no sense");
     }
 }

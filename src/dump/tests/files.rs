@@ -1,10 +1,9 @@
-//! The thread that writes.
+//! How files are replaced.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::sync::mpsc::channel;
 
-use crate::dump::writer::{Job, Writer, replace};
+use crate::dump::writer::{Job, replace};
 
 fn job(text: &str) -> Job {
     Job { text: text.to_owned(), mode: 0o600 }
@@ -41,30 +40,4 @@ fn what_cannot_be_written_leaves_nothing_behind() {
     assert!(replace(&dir.path().join("no/such"), &job("x")).is_err());
     assert!(replace(Path::new("/"), &job("x")).is_err());
     assert_eq!(names(dir.path()), ["state"]);
-}
-
-#[test]
-fn a_disk_that_does_not_answer_holds_nobody_up_and_costs_one_file_of_memory() {
-    let (entered, has_entered) = channel();
-    let (open, gate) = channel();
-    let (written, all) = channel();
-    let gate = std::sync::Mutex::new(gate);
-    let mut writer = Writer::writing_with(move |_, job| {
-        entered.send(()).unwrap();
-        gate.lock().unwrap().recv().unwrap();
-        written.send(job.text.clone()).unwrap();
-        Ok(())
-    });
-    writer.write("/x".into(), job("first"));
-    has_entered.recv().unwrap();
-    // The disk hangs; a thousand signals later only the last content waits.
-    for n in 0..1000 {
-        writer.write("/x".into(), job(&n.to_string()));
-    }
-    open.send(()).unwrap();
-    open.send(()).unwrap();
-    assert_eq!(all.recv().unwrap(), "first");
-    assert_eq!(all.recv().unwrap(), "999");
-    drop(writer);
-    assert!(all.recv().is_err(), "the thread has ended, and wrote nothing else");
 }

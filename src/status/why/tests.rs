@@ -115,6 +115,19 @@ fn all_instances_and_only_as_many_as_asked_for() {
 }
 
 #[test]
+fn a_process_that_dies_as_soon_as_it_is_master_is_in_the_evidence() {
+    let mut transitions = Transitions::default();
+    transitions.note(time(1000), &change("VI_1", StateName::Backup, StateName::Master, silent(), Vec::new()));
+    transitions.note(time(1045), &change("VI_1", StateName::Init, StateName::Master, Cause::Adopted, Vec::new()));
+    let notes =
+        vec![(1000, Note::Stall { late_us: MS }), (1036, Note::Started { adopts: true }), (1060, Note::AdvertsLost)];
+    let record = Record { transitions: transitions.iter().collect(), notes: stamped(notes), ..record() };
+    let answer = record.explain(&Question { instance: Some("VI_1".to_owned()), most: 1 }).expect("known");
+    let at: Vec<_> = answer.instances["VI_1"][0].evidence.iter().map(|line| line.at).collect();
+    assert_eq!(at, [time(1036), time(1060)]);
+}
+
+#[test]
 fn evidence_is_bounded() {
     let mut record = record();
     let heard = |n: u64| (2000 + n, AdvertRecord::Heard(line(1, 150, None)));

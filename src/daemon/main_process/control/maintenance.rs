@@ -2,13 +2,12 @@
 //!
 //! Shell, on main's loop. It is kept in a file, for the next daemon.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::super::MainProcess;
-use super::{Control, wall_clock, write_whole};
+use super::{Control, wall_clock};
 use crate::control::api::{MaintenanceOrder, Refused, done, refused};
 use crate::status::maintenance::{self, Record};
 use crate::status::model::{Outcome, ProcessState, Status};
@@ -16,37 +15,20 @@ use crate::vrrp::message::ToVrrp;
 
 /// The wall clock may be set: the end of maintenance is looked for at least this often.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
 impl Control {
     pub(super) fn restore_maintenance(&mut self) {
-        let text = match fs::read_to_string(&self.maintenance_file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return warn!("{}: {error}", self.maintenance_file.display()),
-        };
-        match serde_json::from_str::<Record>(&text) {
-            Ok(record) if record.is_over(wall_clock()) => {
+        match self.maintenance_file.read::<Record>() {
+            Ok(None) => {}
+            Ok(Some(record)) if record.is_over(wall_clock()) => {
                 info!("maintenance ended while the daemon was not running");
-                self.store(None);
+                self.maintenance_file.keep(None::<&Record>);
             }
-            Ok(record) => {
+            Ok(Some(record)) => {
                 warn!("this node is in maintenance and takes no part in elections: {}", sentence(&record));
                 self.maintenance = Some(record);
             }
-            Err(error) => warn!("{}: {error}: not in maintenance", self.maintenance_file.display()),
-        }
-    }
-
-    /// Keeps the record, or the lack of one, for the next daemon. Whole or not at all.
-    fn store(&self, record: Option<&Record>) {
-        let written = match record {
-            Some(record) => write_whole(&self.maintenance_file, record),
-            None => match fs::remove_file(&self.maintenance_file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        };
-        if let Err(error) = written {
-            error!("{}: {error}: a restart of the daemon forgets this change", self.maintenance_file.display());
+            Err(error) => warn!("{}: {error}: not in maintenance", self.maintenance_file.path().display()),
         }
     }
 }
@@ -71,7 +53,7 @@ impl MainProcess {
     }
 
     fn set_maintenance(&mut self, record: Option<Record>, message: &str) {
-        self.control.store(record.as_ref());
+        self.control.maintenance_file.keep(record.as_ref());
         self.control.note("maintenance", message.to_owned());
         self.control.maintenance = record;
         self.control.look_at_clock = Instant::now();
