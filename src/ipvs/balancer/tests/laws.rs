@@ -75,14 +75,14 @@ fn retell(from: &Balancer, now: Instant, to: &mut Bench) {
 #[derive(Debug, Clone)]
 enum Step {
     Input(Input),
-    Reload(BalancerConfig),
+    Reload(Box<BalancerConfig>),
 }
 
 impl Bench {
     fn take(&mut self, step: Step) {
         match step {
             Step::Input(input) => self.input(input),
-            Step::Reload(config) => self.reload(config),
+            Step::Reload(config) => self.reload(*config),
         }
     }
 }
@@ -104,7 +104,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => admin,
         1 => any::<bool>().prop_map(|master| Input::Instance { name: "VI".to_owned(), master }),
     ];
-    prop_oneof![9 => input.prop_map(Step::Input), 1 => any_config().prop_map(Step::Reload)]
+    prop_oneof![9 => input.prop_map(Step::Input), 1 => any_config().prop_map(|config| Step::Reload(Box::new(config)))]
 }
 
 proptest! {
@@ -185,7 +185,7 @@ proptest! {
                 Step::Input(input) => (input, false),
                 Step::Reload(config) => {
                     let diff = BalancerDiff::between(&bench.config, &config);
-                    bench.config = config;
+                    bench.config = *config;
                     (Input::Reconfigure(Box::new(diff)), true)
                 }
             };
