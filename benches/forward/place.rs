@@ -2,9 +2,9 @@
 //!
 //! Shell.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
+use std::{fs, io};
 
 use holdfast::lab::host::Host;
 
@@ -13,27 +13,54 @@ pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1));
 /// Where the server listens.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 2, 0, 2));
 
+/// What congestion control everybody has: that of most machines. BBR would pace with timers of its own.
+const CONGESTION: &str = "cubic";
+/// Namespaces may choose only from these; the machine's own setting.
+const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+
 /// The three of them.
 pub struct Place {
     pub client: Host,
     pub proxy: Host,
     pub server: Host,
+    _allowed: Allowed,
+}
+
+/// Puts back what the machine allows.
+struct Allowed(Option<String>);
+
+impl Allowed {
+    fn widen() -> Self {
+        let before = fs::read_to_string(ALLOWED).ok();
+        let lacking = before.filter(|before| !before.split_whitespace().any(|name| name == CONGESTION));
+        let widened = lacking.filter(|before| fs::write(ALLOWED, format!("{} {CONGESTION}", before.trim())).is_ok());
+        Self(widened)
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = fs::write(ALLOWED, before.trim());
+        }
+    }
 }
 
 impl Place {
     pub fn new() -> io::Result<Self> {
-        let place = Self { client: Host::new("bc")?, proxy: Host::new("bp")?, server: Host::new("bs")? };
+        let (client, proxy, server) = (Host::new("bc")?, Host::new("bp")?, Host::new("bs")?);
+        let place = Self { client, proxy, server, _allowed: Allowed::widen() };
         for host in [&place.client, &place.proxy, &place.server] {
             host.run(|| {
                 ip(&["link", "set", "lo", "up"])?;
-                // Some of these are not everywhere. BBR would pace with timers; ports must not run out.
-                for (setting, value) in [
-                    ("ipv4/tcp_congestion_control", "cubic"),
-                    ("ipv4/ip_local_port_range", "1100 65000"),
-                    ("ipv4/tcp_tw_reuse", "1"),
-                    ("ipv4/ip_forward", "1"),
-                ] {
-                    let _ = std::fs::write(format!("/proc/sys/net/{setting}"), value);
+                if let Err(error) = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", CONGESTION) {
+                    println!("not with {CONGESTION}, but with what the machine has: {error}");
+                }
+                // Some of these are not everywhere. Ports must not run out.
+                for (setting, value) in
+                    [("ipv4/ip_local_port_range", "1100 65000"), ("ipv4/tcp_tw_reuse", "1"), ("ipv4/ip_forward", "1")]
+                {
+                    let _ = fs::write(format!("/proc/sys/net/{setting}"), value);
                 }
                 io::Result::Ok(())
             })?;

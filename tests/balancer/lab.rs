@@ -9,10 +9,12 @@ use serde_json::Value;
 use crate::common::needs_root;
 
 fn rehearse(example: &str, faults: &str) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
-        .args(["lab", example, "--json", "--faults", faults])
-        .output()
-        .expect("the binary under test starts");
+    lab(&[example, "--faults", faults])
+}
+
+fn lab(args: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    let output = command.args(["lab", "--json"]).args(args).output().expect("the binary under test starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"))
 }
@@ -91,4 +93,35 @@ fn the_classic_nat_directors_serve() {
         |words: &str| timeline.iter().any(|entry| entry["what"].as_str().is_some_and(|what| what.contains(words)));
     // Persistence: one client, one web server, on each director.
     assert!(said("10.0.0.100 answers from web"), "{timeline:?}");
+}
+
+#[test]
+fn directors_without_control_sockets_are_drained_by_the_file() {
+    needs_root!();
+    let files = tempfile::tempdir().expect("a temporary directory");
+    // Where nobody looks for the sockets.
+    let nodes = ["node-a", "node-b"].map(|node| {
+        let example = format!("{}/examples/web-cluster/{node}.conf", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(example).expect("the example is there");
+        let path = files.path().join(format!("{node}.conf"));
+        let moved = text.replacen("global_defs {", "global_defs {\n    control_directory /run/elsewhere", 1);
+        assert_ne!(moved, text);
+        std::fs::write(&path, moved).expect("the temporary directory can be written");
+        path.display().to_string()
+    });
+    let report = lab(&["--node", &nodes[0], "--node", &nodes[1], "--faults", "real-drain"]);
+    let rows = report["services"].as_array().expect("rows");
+    let seen: Vec<_> = rows.iter().map(|row| (row["what"].as_str(), answered_by(row), row["lost"].as_u64())).collect();
+    let two = BTreeSet::from(["web2", "web3"]);
+    let all = BTreeSet::from(["web1", "web2", "web3"]);
+    assert_eq!(seen, [(Some("drained"), two, Some(0)), (Some("serves again"), all, Some(0))]);
+    let causes = ["succeeded, adds -1 to the weight", "succeeded"]
+        .map(|what| format!("FILE check of [192.168.20.11]:tcp:80: {what}"));
+    assert_eq!(rows.iter().map(|row| row["cause"].as_str().expect("text")).collect::<Vec<_>>(), causes);
+    let said = |words: &str| {
+        let entries = report["timeline"].as_array().expect("a timeline").iter();
+        entries.filter(|entry| entry["what"].as_str().is_some_and(|what| what.contains(words))).count()
+    };
+    assert_eq!(said("web1 is drained: /etc/keepalived/drain-web1 says -1"), 1);
+    assert_eq!(said("web1 serves again: /etc/keepalived/drain-web1 says 0"), 1);
 }

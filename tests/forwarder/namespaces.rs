@@ -20,7 +20,7 @@ struct Net {
     plane: Option<Userspace>,
     client: Host,
     director: Host,
-    _server: Host,
+    server: Host,
     _lans: [Lan; 2],
 }
 
@@ -73,7 +73,7 @@ impl Net {
                 });
             }
         });
-        let mut net = Self { plane: None, client, director, _server: server, _lans: lans };
+        let mut net = Self { plane: None, client, director, server, _lans: lans };
         net.plane = Some(net.director.run(|| Userspace::start(&Options::default()).unwrap()));
         net
     }
@@ -245,4 +245,39 @@ fn the_address_may_come_and_go() {
     lan::add_address(&net.director, "eth0", ip(VIP), 24).unwrap();
     assert_eq!(net.ask("10.9.1.100:80"), "1234 10.9.2.1");
     assert_eq!(net.ask_udp("10.9.1.100:80"), "1234 10.9.2.1");
+}
+
+#[test]
+fn datagrams_that_no_packet_holds_come_through_in_order() {
+    needs_root!();
+    let mut net = Net::new();
+    net.server.run(|| {
+        let socket = UdpSocket::bind(("0.0.0.0", 9009)).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..count], from);
+            }
+        });
+    });
+    let key = service(Protocol::Udp, VIP, 9009);
+    run(&net.director, "ip address add 10.9.1.100/24 dev eth0");
+    net.add(key, SocketKey::new(ip(SERVER), 9009));
+    net.client.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect((VIP, 9009)).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        // Bursts of equal length, which would go as one message if packets were large enough; the same flow, both ways.
+        for (round, length) in [100, 4000, 4000, 1400, 100].into_iter().enumerate() {
+            let datagram = |number: u8| [vec![u8::try_from(round).unwrap(), number], vec![number; length]].concat();
+            for number in 0..16 {
+                socket.send(&datagram(number)).unwrap();
+            }
+            for number in 0..16 {
+                let count = socket.recv(&mut buffer).expect("every datagram comes back");
+                assert_eq!(buffer[..count], datagram(number));
+            }
+        }
+    });
 }

@@ -33,6 +33,8 @@ pub struct Service {
     pub open: AtomicU32,
     /// It is no longer in the table.
     pub removed: AtomicBool,
+    /// In the last connection the real server spoke before its client did.
+    pub server_first: AtomicBool,
     affinity: OnceLock<Box<[Shard]>>,
 }
 
@@ -75,6 +77,7 @@ impl Service {
             cells: Cells::new(threads),
             open: AtomicU32::new(0),
             removed: AtomicBool::new(false),
+            server_first: AtomicBool::new(false),
             affinity: OnceLock::new(),
         }
     }

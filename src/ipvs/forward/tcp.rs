@@ -10,6 +10,7 @@
 //!               └────────────┘ next candidate
 //! ```
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -31,6 +32,9 @@ use crate::ipvs::types::{ServiceKey, SocketKey};
 
 /// Destinations that one connection tries.
 const TRIES: usize = 4;
+/// Milliseconds that a client has for its first bytes before the real server learns that the connection stands: with
+/// the bytes that costs no packet of its own. Where real servers speak first, they learn it at once.
+const SILENCE: u64 = 5;
 /// Connections whose end is worth a look at what the C library keeps.
 const RUSH: usize = 1000;
 
@@ -41,6 +45,8 @@ pub(super) struct Connections {
     wheel: Wheel,
     /// Those that used up their turn.
     again: Vec<Tag>,
+    /// Connections in which nobody had spoken when they were made, and how long that may last.
+    silent: VecDeque<(Tag, u64)>,
     /// Room for those that are due.
     due: Vec<(Tag, u64)>,
     ended: bool,
@@ -58,7 +64,7 @@ struct Connection {
     down: Stream,
     client_ready: Ready,
     server_ready: Ready,
-    /// Writes to the real server, up to 2: the second one asks for no delay.
+    /// Writes to the real server, up to 2: the second one asks for no delay. 0 until somebody has spoken.
     writes: u8,
     /// When something last moved.
     active_at: u64,
@@ -96,7 +102,8 @@ impl Connections {
     }
 
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.wheel.next_deadline()
+        let silent = self.silent.front().map(|(_, until)| *until);
+        self.wheel.next_deadline().into_iter().chain(silent).min()
     }
 
     /// Whether a connection has ended since this was last asked.
@@ -210,15 +217,11 @@ impl Connections {
             }
         }
         self.drive(core, tag, Way::Up);
-        if let Some(connection) = self.slab.get_mut(tag)
-            && connection.writes == 0
-            && let Some(server) = &connection.server
-        {
-            // The client is silent. Perhaps it waits for the server's first word, and that for the end of the handshake
-            // and for the header.
-            let _ = sockopt::set_tcp_quickack(server, true);
-            if version.is_some() {
-                let _ = sockopt::set_tcp_nodelay(server, true);
+        if let Some(connection) = self.slab.get_mut(tag).filter(|connection| connection.writes == 0) {
+            if connection.service.server_first.load(Relaxed) {
+                connection.let_server_speak();
+            } else {
+                self.silent.push_back((tag, core.now.saturating_add(SILENCE)));
             }
         }
     }
@@ -259,6 +262,14 @@ impl Connections {
     pub(super) fn go_on(&mut self, core: &mut Core) {
         for tag in std::mem::take(&mut self.again) {
             self.drive(core, tag, Way::Up);
+        }
+        while let Some((tag, until)) = self.silent.front().copied() {
+            match self.slab.get_mut(tag).filter(|connection| connection.writes == 0) {
+                Some(_) if core.now < until => break,
+                Some(connection) => connection.let_server_speak(),
+                None => {}
+            }
+            self.silent.pop_front();
         }
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(core.now, &mut due);
@@ -368,6 +379,26 @@ impl Connection {
         }
     }
 
+    /// The client is silent. Perhaps it waits for the server's first word, and that for the end of the handshake and for
+    /// the header.
+    fn let_server_speak(&self) {
+        let Some(server) = &self.server else { return };
+        let _ = sockopt::set_tcp_quickack(server, true);
+        if self.service.view.load().settings.proxy.proxy_protocol.is_some() {
+            let _ = sockopt::set_tcp_nodelay(server, true);
+        }
+    }
+
+    /// The first bytes of all came this way.
+    fn spoken(&mut self, way: Way) {
+        let server_first = way == Way::Down;
+        if self.service.server_first.load(Relaxed) != server_first {
+            self.service.server_first.store(server_first, Relaxed);
+        }
+        // Whatever the client says to that may be delayed no more.
+        self.writes = self.writes.max(1);
+    }
+
     /// When this connection has to be looked at.
     fn deadline(&self) -> u64 {
         if let Some(attempt) = &self.attempt {
@@ -382,6 +413,7 @@ impl Connection {
     /// Moves data one way until there is none or no room for it.
     fn pump(&mut self, core: &mut Core, way: Way) -> Pumped {
         let Some(server) = &self.server else { return Pumped::Waiting };
+        let silent = self.writes == 0;
         let (client, server) = (self.client.as_fd(), server.as_fd());
         let mut pump = match way {
             Way::Up => Pump {
@@ -409,6 +441,9 @@ impl Connection {
         let (reads, bytes, progress) = (pump.reads, pump.bytes, pump.reads > 0);
         if progress {
             self.active_at = core.now;
+            if silent {
+                self.spoken(way);
+            }
             self.service.cells.count(core.thread, way, reads, bytes);
             if let Some(choice) = &self.choice {
                 choice.backend.cells.count(core.thread, way, reads, bytes);

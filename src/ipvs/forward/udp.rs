@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::event::epoll;
 
 use super::choose::Choice;
-use super::datagrams::{BATCH, Datagrams};
+use super::datagrams::{self, BATCH, Datagrams};
 use super::service::{Backend, Service, Way};
 use super::slab::{Slab, Tag};
 use super::socket::{self, Reach};
@@ -41,6 +41,8 @@ pub(super) struct Flows {
     /// Every flow once, in the order in which they are looked at when one has to go; ended ones too.
     order: VecDeque<Tag>,
     datagrams: Datagrams,
+    /// Whether the kernel knows joined datagrams, once that was asked.
+    can_join: Option<bool>,
     answering: BTreeMap<SocketAddr, Rc<OwnedFd>>,
     /// Flows whose real server sent more than a turn's worth.
     again: Vec<Tag>,
@@ -71,6 +73,9 @@ struct Flow {
     timer: u64,
     /// Used since it was last spared.
     used: bool,
+    /// Datagrams of equal length go up as one message, until the way there has refused that once; and down.
+    joined_up: bool,
+    joined_down: bool,
 }
 
 impl Flows {
@@ -81,6 +86,7 @@ impl Flows {
             wheel: Wheel::default(),
             order: VecDeque::new(),
             datagrams: Datagrams::default(),
+            can_join: None,
             answering: BTreeMap::new(),
             again: Vec::new(),
             due: Vec::new(),
@@ -110,6 +116,7 @@ impl Flows {
                 // What ICMP has reported about a client; the next call brings datagrams.
                 Err(_) => continue,
             };
+            core.others_at = core.now;
             let mut flows = [None; BATCH];
             for (index, flow) in flows.iter_mut().enumerate().take(count) {
                 *flow = self.flow_of(core, listening, index);
@@ -154,7 +161,7 @@ impl Flows {
         flow.used = true;
         let mut left = indices;
         while !left.is_empty() {
-            match self.datagrams.send(&flow.socket, left, None) {
+            match send(&self.datagrams, &flow.socket, left, None, &mut flow.joined_up) {
                 Ok(sent) => {
                     let bytes = left.iter().take(sent).map(|index| self.datagrams.bytes(*index).len() as u64).sum();
                     flow.service.cells.count(core.thread, Way::Up, sent as u64, bytes);
@@ -232,7 +239,20 @@ impl Flows {
         service.open.fetch_add(1, Relaxed);
         let active_at = core.now;
         let service = Arc::clone(service);
-        let tag = self.slab.insert(Flow { key, service, choice, socket, answers, active_at, timer: 0, used: true })?;
+        let joined = *self.can_join.get_or_insert_with(|| datagrams::can_join(&socket));
+        let flow = Flow {
+            key,
+            service,
+            choice,
+            socket,
+            answers,
+            active_at,
+            timer: 0,
+            used: true,
+            joined_up: joined,
+            joined_down: joined,
+        };
+        let tag = self.slab.insert(flow)?;
         self.by_key.insert(key, tag);
         self.order.push_back(tag);
         let flow = self.slab.get_mut(tag)?;
@@ -282,11 +302,12 @@ impl Flows {
                 // It refused: the next datagram of this client finds another one.
                 Err(_) => return self.end(core, tag),
             };
+            core.others_at = core.now;
             flow.active_at = core.now;
             flow.used = true;
             let mut left = indices.get(..count).unwrap_or_default();
             while !left.is_empty() {
-                match self.datagrams.send(&*flow.answers, left, Some(flow.key.client)) {
+                match send(&self.datagrams, &flow.answers, left, Some(flow.key.client), &mut flow.joined_down) {
                     Ok(sent) => {
                         let bytes = left.iter().take(sent).map(|at| self.datagrams.bytes(*at).len() as u64).sum();
                         flow.service.cells.count(core.thread, Way::Down, sent as u64, bytes);
@@ -365,6 +386,25 @@ impl Flows {
         self.by_key.remove(&flow.key);
         flow.choice.release(core, &flow.service);
         flow.service.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Sends joined as long as the way there takes that: its packets may be too small for the datagrams, or its device
+/// cannot cut them.
+fn send(
+    datagrams: &Datagrams,
+    socket: &OwnedFd,
+    indices: &[usize],
+    to: Option<SocketAddr>,
+    joined: &mut bool,
+) -> io::Result<usize> {
+    let sent = datagrams.send(socket, indices, to, *joined);
+    match sent.as_ref().map_err(io::Error::raw_os_error) {
+        Err(Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO)) if *joined => {
+            *joined = false;
+            datagrams.send(socket, indices, to, false)
+        }
+        _ => sent,
     }
 }
 

@@ -3,6 +3,10 @@
 //! Shell. Nothing here waits but the loop itself, and no thread needs another. Everything is registered once and
 //! edge-triggered; closing a descriptor takes it out of the set. What used up its turn is served again after everybody
 //! else had theirs.
+//!
+//! A thread that carries nothing but large streams lets data gather, as network cards hold back their interrupts:
+//! instead of being woken by the next packet it sleeps for a fraction of a millisecond, and moves more at once. Each
+//! wake-up costs as much as a packet does, its own and that of whoever sends and receives.
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +39,11 @@ const PAUSE: u64 = 50;
 const HOUSEKEEPING: u64 = 5000;
 /// Bytes held at once that are worth a look at what the C library keeps.
 const RUSH: usize = 1 << 20;
+/// How long data of large streams gathers.
+const NAP: Duration = Duration::from_micros(600);
+/// Milliseconds since anybody else was served, so that nobody else waits, but for the first after such a pause.
+const ALONE: u64 = 10;
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const FLOW: u64 = 1 << 63;
 
 /// A listener on its way to a thread.
@@ -89,12 +98,38 @@ pub(super) struct Core {
     pub(super) held: usize,
     /// The most of these since memory was given back.
     pub(super) held_peak: usize,
+    /// A large portion was spliced since the thread last waited.
+    pub(super) rush: bool,
+    /// When something that is no large stream last moved.
+    pub(super) others_at: u64,
     dice: u64,
     /// Given up when descriptors run out, so that what was accepted already can still be served.
     reserve: Option<OwnedFd>,
 }
 
 impl Core {
+    /// # Errors
+    /// No descriptor left.
+    fn new(thread: usize) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), thread);
+        let mut core = Self {
+            epoll,
+            thread,
+            now: 0,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            pipes: Pipes::default(),
+            held: 0,
+            held_peak: 0,
+            rush: false,
+            others_at: 0,
+            dice: seed | 1,
+            reserve: None,
+        };
+        core.refill_reserve();
+        Ok(core)
+    }
+
     /// The next random number (xorshift).
     pub(super) fn roll(&mut self) -> u64 {
         self.dice ^= self.dice << 13;
@@ -112,6 +147,19 @@ impl Core {
         use epoll::EventFlags as Flags;
         let flags = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::PRI | Flags::ET;
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(data), flags)
+    }
+
+    fn poll(&self, events: &mut Vec<epoll::Event>, timeout: Option<&Timespec>) -> io::Result<()> {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether to sleep before waiting: after a large portion, with nothing left to do, and nobody else to serve.
+    fn gathers(&mut self, idle: bool) -> bool {
+        let alone = self.now.saturating_sub(self.others_at) >= ALONE;
+        idle && std::mem::take(&mut self.rush) && alone
     }
 
     /// Frees a descriptor for what was begun already. `false` when that was done before.
@@ -183,21 +231,8 @@ impl Worker {
         commands: Receiver<Command>,
         flow_limit: usize,
     ) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &*wake, epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
-        let seed = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), thread);
-        let mut core = Core {
-            epoll,
-            thread,
-            now: 0,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
-            pipes: Pipes::default(),
-            held: 0,
-            held_peak: 0,
-            dice: seed | 1,
-            reserve: None,
-        };
-        core.refill_reserve();
+        let core = Core::new(thread)?;
+        epoll::add(&core.epoll, &*wake, epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)?;
         Ok(Self {
             core,
             start,
@@ -220,12 +255,8 @@ impl Worker {
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
-            let timeout = self.timeout();
             events.clear();
-            match epoll::wait(&self.core.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.wait(&mut events)?;
             self.core.now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
             for event in &events {
                 let (data, flags) = (event.data.u64(), event.flags);
@@ -251,10 +282,22 @@ impl Worker {
         }
     }
 
+    fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        let timeout = self.timeout();
+        if self.core.gathers(timeout != Some(NOW)) {
+            self.core.poll(events, Some(&NOW))?;
+            if !events.is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(NAP);
+        }
+        self.core.poll(events, timeout.as_ref())
+    }
+
     /// How long to wait for events; `None` is for ever.
     fn timeout(&self) -> Option<Timespec> {
         if !self.again.is_empty() || self.connections.has_more() || self.flows.has_more() {
-            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            return Some(NOW);
         }
         let paused = (!self.paused.is_empty()).then_some(self.resume_at);
         let busy = self.connections.len() + self.flows.len() > 0 || !self.listeners.is_empty();
@@ -385,4 +428,24 @@ fn accept(core: &mut Core, connections: &mut Connections, listening: &Listening)
         }
     }
     Served::Some
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALONE, Core};
+
+    #[test]
+    fn only_large_streams_alone_are_left_to_gather() {
+        let mut core = Core::new(0).unwrap();
+        let gathers = |rush: bool, others_at: u64, idle: bool, core: &mut Core| {
+            (core.now, core.rush, core.others_at) = (1000, rush, others_at);
+            core.gathers(idle)
+        };
+        assert!(gathers(true, 1000 - ALONE, true, &mut core));
+        assert!(!core.gathers(true), "once for each portion");
+        assert!(!gathers(false, 0, true, &mut core), "no large portion: the next event is waited for");
+        assert!(!gathers(true, 1000 - ALONE + 1, true, &mut core), "somebody else may ask again soon");
+        assert!(!gathers(true, 0, false, &mut core), "there is more to do");
+        assert!(core.gathers(true), "when that is done, the portion still counts");
+    }
 }
