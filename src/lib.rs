@@ -12,7 +12,7 @@
 //!  │ notify    scripts, FIFOs, mail, web  │ ◀─────────────────────────────────── │ net            sockets,   │
 //!  │ cli       flags and subcommands      │  events with their cause, heartbeats │   addresses, ARP and NA   │
 //!  └──────────────────┬───────────────────┘  (ipc: frames on a socket pair)      └───────────────────────────┘
-//!                     │ typed configuration, masters, outcomes of commands       ┌───────── balancer ────────┐
+//!                     │ configuration, differences, masters, command outcomes    ┌───────── balancer ────────┐
 //!                     └────────────────────────────────────────────────────────▶ │ ipvs::process   the loop  │
 //!                       events with their cause, requests for commands           │ checkers        look      │
 //!                                                                                │ ipvs::balancer  decides   │
@@ -27,7 +27,7 @@
 //! | [`vrrp`] | pure: everything but its shells `process`, `flight`, `blackbox`, `log` | the protocol: packets, checks, states, trackers, groups |
 //! | [`net`] | shell: sockets, netlink, packet filter; pure: `frame`, `ip`, `links`, `nft`, `pacing`, `plan`, `rtnl`, `write_queue` | the kernel's side of VRRP |
 //! | [`checkers`] | pure: `config`, `report`, `engine`, `status`, `schedule`; shell: `supervisor`, `probe` | is this real server fit to serve |
-//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
+//! | [`ipvs`] | pure: `types`, `config`, `table`, `dataplane`, `diff`, `plan`, `balancer`, `groups`, `carrier`, `event`, `message`, `shared`, `snapshot`, `select`, `affinity`, `genl`, `advice` but for its `arp` and `probe`, `masquerade` but for its `writer`; shell: `process`, `log`, `kernel`, `forward` | virtual servers: who gets the traffic, and what carries it |
 //! | [`ipvsadm`] | pure, but for its shells `execute`, `restore`, `daemons` and `names` | the tables of virtual servers in an administrator's hands |
 //! | [`trackers`] | shell: `script`, `file`, `process`; pure: `rise_fall`, `number`, `process::{pattern, quorum, table}` | health that main finds out |
 //! | [`notify`] | pure: `address`, `config`, `node`, `notice`, `plan`, `render`, `said`, `sign`; shell: `script`, `outbox`, `fifo`, `email`, `webhook`, `secret` | telling people |

@@ -69,11 +69,13 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
-    holdfast::net::sys::keep_large_buffers_apart();
+    if args.child.is_some() {
+        holdfast::net::sys::keep_large_buffers_apart();
+    }
     match args.child {
         Some(ChildKind::Vrrp) => return vrrp_child(&args),
         Some(ChildKind::Balancer) => return balancer_child(&args),
-        None => holdfast::net::sys::share_one_arena(),
+        None => holdfast::net::sys::keep_memory_for_the_next_reading(),
     }
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());

@@ -37,14 +37,12 @@ fn short_host_name() -> String {
 
 /// Reads the daemon's configuration.
 pub fn load(args: &DaemonArgs) -> Loaded {
-    let Loaded { config, diagnostics, files } =
-        conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
-    Loaded { config: config.map(repack), diagnostics, files }
+    conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config))
 }
 
 /// Reading takes many times the memory of what is kept, and what is kept lies scattered all over it: it is packed, all
-/// memory is given back, and then it is unpacked into little room.
-fn repack(config: Config) -> Config {
+/// memory is given back, and then it is unpacked into little room. To be called when there is time.
+pub fn repack(config: Config) -> Config {
     let Ok(packed) = postcard::to_allocvec(&config) else { return config };
     drop(config);
     release_free_memory();

@@ -37,6 +37,7 @@ use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
 use crate::conf::Loaded;
 use crate::conf::config::Config;
+use crate::ipvs::diff::BalancerDiff;
 use crate::notify::config::NotifyConfig;
 use crate::notify::plan::{Told, plan};
 use crate::notify::script::{NotifyScripts, RUN_LIMIT};
@@ -60,6 +61,9 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 const UPDATES: usize = 1024;
 /// Between two reloads: what is asked for meanwhile is one.
 const RELOAD_PAUSE: Duration = Duration::from_millis(250);
+/// When nothing large was read for this long, memory is put in order: what was read for a start is packed, and what is
+/// free is given back. Whoever reads again before takes the same memory once more, and need not ask for it page by page.
+const TIDY_AFTER: Duration = Duration::from_secs(2);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -205,6 +209,10 @@ struct MainProcess {
     control: control::Control,
     /// Events came since freed memory was last given back.
     untidy: bool,
+    /// When memory is put in order.
+    tidy_at: Option<tokio::time::Instant>,
+    /// What was read last is kept where it was read.
+    scattered: bool,
     black_box: BlackBox,
     vrrp_pid_path: std::path::PathBuf,
     vrrp_pid_file: Option<PidFile>,
@@ -268,6 +276,8 @@ enum Wake {
     Reassert,
     /// It is time to write the black box.
     BlackBox,
+    /// Time to put memory in order.
+    Tidy,
     Loaded(Box<Result<Loaded, tokio::task::JoinError>>),
     /// Nobody waits for readiness any longer.
     ReadyLimit,
@@ -306,6 +316,8 @@ impl MainProcess {
             black_box: BlackBox::new(control.directory().map(std::path::Path::to_owned)),
             control,
             untidy: false,
+            tidy_at: None,
+            scattered: true,
             vrrp_pid_path,
             vrrp_pid_file: None,
             statuses: BTreeMap::new(),
@@ -313,7 +325,7 @@ impl MainProcess {
             files: FileTrackers::new(sender.clone()),
             processes: ProcessTrackers::new(sender),
             updates,
-            notify_config: notify_with_departing(&NotifyConfig::default(), &config),
+            notify_config: notify_with_departing(&Config::default(), &config, &BalancerDiff::default()),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
             notices: Notices::default(),
             told: Told::default(),
@@ -390,6 +402,7 @@ impl MainProcess {
             () = self.black_box.turn() => Wake::BlackBox,
             loaded = wait_for(self.loading.as_mut().map(|l| &mut l.task)) => Wake::Loaded(Box::new(loaded)),
             () = tokio::time::sleep_until(self.reload_at.unwrap_or(ready_limit)), if self.reload_at.is_some() => Wake::ReloadNow,
+            () = tokio::time::sleep_until(self.tidy_at.unwrap_or(ready_limit)), if self.tidy_at.is_some() => Wake::Tidy,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() && self.vrrp.is_running() => Wake::KillChild,
             () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
@@ -419,6 +432,7 @@ impl MainProcess {
                 self.black_box.write(self.vrrp.recorder(), &self.config.vrrp);
                 self.untidy = true;
             }
+            Wake::Tidy => self.tidy(),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
             Wake::ReadyLimit => {
                 warn!("the children are not ready after {READY_LIMIT:?}; going on");
@@ -636,14 +650,22 @@ impl MainProcess {
             return;
         }
         self.announced = true;
-        // Reading the file took four times what is kept of it.
-        crate::net::sys::release_free_memory();
+        self.tidy_at = Some(tokio::time::Instant::now() + TIDY_AFTER);
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if self.args.detached
             && let Err(error) = detach::say_ready()
         {
             warn!("cannot let go of the terminal: {error}");
         }
+    }
+
+    /// Reading the file took four times what is kept of it.
+    fn tidy(&mut self) {
+        self.tidy_at = None;
+        if std::mem::take(&mut self.scattered) {
+            self.config = load::repack(std::mem::take(&mut self.config));
+        }
+        crate::net::sys::release_free_memory();
     }
 
     fn stop(&mut self) {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::conf::config::{Config, DaemonConfig};
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
-use crate::notify::config::{NotifyConfig, of_virtual_servers};
+use crate::ipvs::diff::BalancerDiff;
+use crate::notify::config::{NotifyConfig, of_virtual_server, of_virtual_servers};
 use crate::notify::notice::About;
 use crate::vrrp::config::{ConfigDiff, renames};
 
@@ -66,20 +67,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of blocks that are known by their keys.
-    fn of<K: Ord, V: PartialEq>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
-        let mut counts = Self::default();
-        for (key, value) in new {
-            match old.get(key) {
-                Some(before) if before == value => counts.unchanged += 1,
-                Some(_) => counts.changed += 1,
-                None => counts.added += 1,
-            }
-        }
-        counts.removed = old.len() - counts.changed - counts.unchanged;
-        counts
-    }
-
     fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -109,7 +96,7 @@ pub struct Summary {
 
 impl Summary {
     /// Of the step from `old` to `new`; `diff` is what the vrrp process is told of it.
-    pub fn of(old: &Config, new: &Config, diff: &ConfigDiff) -> Self {
+    pub fn of(old: &Config, new: &Config, diff: &ConfigDiff, balancer: &BalancerDiff) -> Self {
         let renamed = renames(&old.vrrp.instances, &new.vrrp.instances).len();
         let changed = diff.instances.keys().filter(|name| old.vrrp.instances.contains_key(*name)).count() + renamed;
         let instances = Counts {
@@ -118,7 +105,13 @@ impl Summary {
             removed: diff.removed_instances.len() - renamed,
             unchanged: new.vrrp.instances.len() - diff.instances.len(),
         };
-        let virtual_servers = Counts::of(&old.balancer.services, &new.balancer.services);
+        let changed = balancer.services.keys().filter(|id| old.balancer.services.contains_key(*id)).count();
+        let virtual_servers = Counts {
+            changed,
+            added: balancer.services.len() - changed,
+            removed: balancer.removed_services.len(),
+            unchanged: new.balancer.services.len() - balancer.services.len(),
+        };
         let others = instances.differs() || virtual_servers.differs() || old != new;
         Self { instances, virtual_servers, others }
     }
@@ -177,9 +170,40 @@ pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'st
     kept
 }
 
+/// Makes `config` the `new` one. What is the same stays where it lies: the new one was read into memory that is to be given
+/// back. The answer is whether so much is not the same that it should be packed.
+pub fn take_over(config: &mut Config, new: Config, vrrp: &ConfigDiff, balancer: &BalancerDiff) -> bool {
+    /// Less than this keeps few pages from being given back.
+    const FEW: usize = 100;
+    fn keep<T: PartialEq>(old: &mut T, new: T) -> bool {
+        let differs = *old != new;
+        if differs {
+            *old = new;
+        }
+        differs
+    }
+    let many = vrrp.instances.len() + vrrp.groups.len() + balancer.services.len() + balancer.groups.len() > FEW;
+    vrrp.clone().apply(&mut config.vrrp);
+    balancer.clone().apply(&mut config.balancer);
+    let Config { daemon, vrrp: _, balancer: _, scripts, files, processes, notify, not_built, order } = new;
+    config.daemon = daemon;
+    [
+        many,
+        keep(&mut config.scripts, scripts),
+        keep(&mut config.files, files),
+        keep(&mut config.processes, processes),
+        keep(&mut config.notify, notify),
+        keep(&mut config.not_built, not_built),
+        keep(&mut config.order, order),
+    ]
+    .contains(&true)
+}
+
 /// The new notify scripts, and the old ones of whoever is gone: the last event is still to come.
-pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
+pub fn notify_with_departing(old: &Config, new: &Config, diff: &BalancerDiff) -> NotifyConfig {
     let mut notify = new.notify.clone();
+    let old_servers = &old.balancer.services;
+    let old = &old.notify;
     let gone = |(name, _): &(&String, _)| !new.vrrp.instances.contains_key(*name);
     notify.instances.extend(old.instances.iter().filter(gone).map(|(name, n)| (name.clone(), n.clone())));
     let gone = |(name, _): &(&String, _)| !new.vrrp.groups.contains_key(*name);
@@ -201,15 +225,16 @@ pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
         }
     }
     notify.virtual_servers = of_virtual_servers(&new.balancer);
-    for (id, old) in &old.virtual_servers {
+    for id in diff.services.keys().chain(&diff.removed_services) {
+        let Some(old) = old_servers.get(id).map(of_virtual_server) else { continue };
         match notify.virtual_servers.get_mut(id) {
-            None => drop(notify.virtual_servers.insert(id.clone(), old.clone())),
+            None => drop(notify.virtual_servers.insert(id.clone(), old)),
             Some(new_scripts) => {
                 let stays = |address| {
                     new.balancer.services.get(id).is_some_and(|s| s.real_servers.iter().any(|r| r.address == address))
                 };
-                let gone = old.real_servers.iter().filter(|(address, _)| !stays(**address));
-                new_scripts.real_servers.extend(gone.map(|(address, scripts)| (*address, scripts.clone())));
+                new_scripts.silent.extend(old.silent.into_iter().filter(|address| !stays(*address)));
+                new_scripts.real_servers.extend(old.real_servers.into_iter().filter(|(address, _)| !stays(*address)));
             }
         }
     }
@@ -219,6 +244,7 @@ pub fn notify_with_departing(old: &NotifyConfig, new: &Config) -> NotifyConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipvs::types::SocketKey;
     use crate::notify::config::NotifyScripts;
     use crate::vrrp::config::{InstanceConfig, VrrpConfig};
     use crate::vrrp::types::Vrid;
@@ -257,7 +283,8 @@ mod tests {
     }
 
     fn summary(old: &Config, new: &Config) -> Summary {
-        Summary::of(old, new, &ConfigDiff::between(&old.vrrp, &new.vrrp))
+        let balancer = BalancerDiff::between(&old.balancer, &new.balancer);
+        Summary::of(old, new, &ConfigDiff::between(&old.vrrp, &new.vrrp), &balancer)
     }
 
     #[test]
@@ -314,13 +341,68 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_takes_the_new_file_over_and_leaves_the_rest_where_it_lies() {
+        let load = |text: &str| {
+            let loaded = crate::conf::load_text("k.conf".as_ref(), text.as_bytes(), &Default::default());
+            loaded.config.expect("usable")
+        };
+        let real = |weight: u8| format!(" real_server 192.0.2.1 80 {{\n weight {weight}\n notify_up /bin/up\n }}\n");
+        let server = |port: u16, weight| format!("virtual_server 10.0.0.1 {port} {{\n{}}}\n", real(weight));
+        let instance = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n notify /bin/n\n}\n";
+        let many: String = (1..200).map(|port| server(port, 1)).collect();
+        let texts = [
+            String::new(),
+            many.clone(),
+            many.replacen("weight 1", "weight 7", 1),
+            format!("{many}{instance}track_file f {{\n file /run/f\n}}\n"),
+            format!("global_defs {{\n router_id x\n lvs_flush\n}}\n{}", server(1, 2)),
+        ];
+        for (a, old) in texts.iter().enumerate() {
+            for (b, new) in texts.iter().enumerate() {
+                let (mut config, new) = (load(old), load(new));
+                let vrrp = ConfigDiff::between(&config.vrrp, &new.vrrp);
+                let balancer = BalancerDiff::between(&config.balancer, &new.balancer);
+                let scattered = take_over(&mut config, new.clone(), &vrrp, &balancer);
+                assert_eq!(config, new, "{a} to {b}");
+                assert_eq!(scattered, a != b && !matches!((a, b), (1, 2) | (2, 1)), "{a} to {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_leaves_a_virtual_server_is_told_of_as_the_old_file_said() {
+        let config = |reals: &str| {
+            let text = format!("virtual_server 10.0.0.1 80 {{\n{reals}}}\n");
+            let loaded = crate::conf::load_text("k.conf".as_ref(), text.as_bytes(), &Default::default());
+            loaded.config.expect("usable")
+        };
+        let real =
+            |n: u8, more: &str| format!(" real_server 192.0.2.{n} 80 {{\n notify_down /bin/d{n}\n {more}\n }}\n");
+        let old = config(&[real(1, ""), real(2, "smtp_alert off"), real(3, "")].concat());
+        let new = config(&real(1, ""));
+        let diff = BalancerDiff::between(&old.balancer, &new.balancer);
+        let scripts = notify_with_departing(&old, &new, &diff).virtual_servers.into_values().next().expect("one");
+        let last = |address: &SocketKey| address.ip.to_string().replace("192.0.2.", "");
+        assert_eq!(scripts.real_servers.keys().map(last).collect::<Vec<_>>(), ["1", "2", "3"]);
+        assert_eq!(scripts.silent.iter().map(last).collect::<Vec<_>>(), ["2"]);
+        let later = notify_with_departing(&new, &new, &BalancerDiff::default());
+        let scripts = later.virtual_servers.into_values().next().expect("one");
+        assert_eq!(
+            scripts.real_servers.keys().map(last).collect::<Vec<_>>(),
+            ["1"],
+            "with the next reload they are gone"
+        );
+    }
+
+    #[test]
     fn a_removed_instance_keeps_its_scripts_for_its_last_event() {
         let scripts = NotifyScripts::default;
         let mut old = NotifyConfig::default();
         old.instances.insert("gone".into(), scripts());
         old.instances.insert("silent".into(), scripts());
         let new = Config { vrrp: config(&[("silent", 1)]), ..Config::default() };
-        let notify = notify_with_departing(&old, &new);
+        let old = Config { notify: old, ..Config::default() };
+        let notify = notify_with_departing(&old, &new, &BalancerDiff::default());
         assert_eq!(notify.instances.keys().collect::<Vec<_>>(), ["gone"], "one that is still there obeys the new file");
     }
 }

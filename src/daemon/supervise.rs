@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
@@ -388,15 +388,12 @@ fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 async fn write_messages(mut socket: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = queue.recv().await {
-        if socket.write_all(&frame).await.is_err() {
-            // The reader hears of the child's end too, and main from it.
-            return;
-        }
-    }
+    // The reader hears of the child's end too, and main from it.
+    let _ = ipc::send_queued(&mut socket, &mut queue).await;
 }
 
-async fn read_messages<M: DeserializeOwned>(mut socket: OwnedReadHalf, heard: mpsc::Sender<Heard<M>>) {
+async fn read_messages<M: DeserializeOwned>(socket: OwnedReadHalf, heard: mpsc::Sender<Heard<M>>) {
+    let mut socket = BufReader::with_capacity(ipc::READ_TOGETHER, socket);
     loop {
         let item = match ipc::receive(&mut socket).await {
             Ok(Some(message)) => Heard::Message(message),

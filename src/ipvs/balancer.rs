@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::{BalancerConfig, BalancerGlobal, GroupConfig, VirtualServerConfig, VirtualServerId};
+use super::diff::BalancerDiff;
 use super::event::{AdminState, Cause, CheckerKind, Event};
 use super::groups;
 use super::snapshot::{CheckerSnapshot, RealServerSnapshot, Snapshot, VirtualServerSnapshot};
@@ -52,8 +53,8 @@ pub enum Input {
         /// From now on.
         state: AdminState,
     },
-    /// A reload.
-    Reconfigure(Box<BalancerConfig>),
+    /// A reload: what changes of what was said before.
+    Reconfigure(Box<BalancerDiff>),
     /// The end: nothing is desired any more.
     Stop,
 }
@@ -105,7 +106,7 @@ impl Balancer {
             climbing: BTreeSet::new(),
             effects: VecDeque::new(),
         };
-        balancer.reconfigure(now, config, true);
+        balancer.reconfigure(now, BalancerDiff::from_nothing(config), true);
         balancer
     }
 
@@ -126,7 +127,7 @@ impl Balancer {
             Input::Admin { virtual_server, real_server, state } => {
                 self.on_admin(now, &virtual_server, real_server, state);
             }
-            Input::Reconfigure(config) => self.reconfigure(now, *config, false),
+            Input::Reconfigure(diff) => self.reconfigure(now, *diff, false),
             Input::Stop => self.stop(),
         }
     }
@@ -157,6 +158,16 @@ impl Balancer {
     /// The process-wide settings in force.
     pub fn global(&self) -> &BalancerGlobal {
         &self.global
+    }
+
+    /// The change that makes this its whole configuration.
+    pub fn difference_to(&self, config: BalancerConfig) -> BalancerDiff {
+        BalancerDiff::replacing(self.groups.keys(), self.virtual_servers.keys(), config)
+    }
+
+    /// Whether there is such a virtual server.
+    pub fn has(&self, id: &VirtualServerId) -> bool {
+        self.virtual_servers.contains_key(id)
     }
 
     /// Whether the addresses of this host are of interest (`ha_suspend`).
@@ -281,8 +292,9 @@ impl Balancer {
         if server.next_step(now).is_some() {
             self.climbing.insert(id.clone());
         }
-        let service =
-            server.active.then(|| Service { settings: server.settings(), destinations: server.destinations(now) });
+        let service = server
+            .active
+            .then(|| Service { settings: server.settings(), destinations: server.destinations(now).into() });
         for key in &server.services {
             self.changed |= match service.as_ref().map(|service| service.on(key)) {
                 Some(service) if self.desired.services.get(key) == Some(&service) => false,
@@ -295,39 +307,47 @@ impl Balancer {
         }
     }
 
-    fn reconfigure(&mut self, now: Instant, mut config: BalancerConfig, starting: bool) {
+    /// Who is neither named by the change nor gets other services by it is not looked at: of ten thousand virtual servers
+    /// that costs nothing.
+    fn reconfigure(&mut self, now: Instant, diff: BalancerDiff, starting: bool) {
+        let BalancerDiff { global, groups, removed_groups, mut services, removed_services, files: _ } = diff;
         let mut events = Vec::new();
         let mut pages = Pages::default();
-        let real_servers = config.services.values_mut().flat_map(|server| &mut server.real_servers);
+        let real_servers = services.values_mut().flat_map(|server| &mut server.real_servers);
         real_servers.flat_map(|real| &mut real.checkers).for_each(|checker| pages.share(checker));
-        let init_notifies = config.global.rs_init_notifies;
-        let mut before = std::mem::take(&mut self.virtual_servers);
-        for (id, virtual_server) in config.services {
-            let server = match before.remove(&id) {
-                Some(mut server) => {
-                    server.reconfigure(now, virtual_server, init_notifies, &mut events);
-                    server
-                }
-                None => VirtualServer::start(id.clone(), virtual_server, init_notifies, &mut events),
-            };
-            self.virtual_servers.insert(id, server);
+        if let Some(global) = global {
+            self.global = *global;
         }
-        before.values().for_each(|gone| gone.say_farewell(&Cause::Removed, &mut events));
-        self.global = config.global;
-        self.groups = config.groups;
-        self.assign_services(&mut events);
+        self.groups.retain(|name, _| !removed_groups.contains(name));
+        self.groups.extend(groups);
+        let gone: Vec<VirtualServer> =
+            removed_services.iter().filter_map(|id| self.virtual_servers.remove(id)).collect();
+        let init_notifies = self.global.rs_init_notifies;
+        let mut concerned = BTreeSet::new();
+        for (id, config) in services {
+            concerned.insert(id.clone());
+            match self.virtual_servers.get_mut(&id) {
+                Some(server) => server.reconfigure(now, config, init_notifies, &mut events),
+                None => {
+                    let server = VirtualServer::start(id.clone(), config, init_notifies, &mut events);
+                    self.virtual_servers.insert(id, server);
+                }
+            }
+        }
+        gone.iter().for_each(|gone| gone.say_farewell(&Cause::Removed, &mut events));
+        concerned.extend(self.assign_services(&mut events));
         self.effects.extend(events.into_iter().map(Effect::Emit));
         let owners = &self.owners;
         self.desired.services.retain(|key, _| owners.contains_key(key));
         // Return paths (`masquerade`) are no part of the table, and what was refused is to be tried again.
         self.changed = true;
-        self.climbing.clear();
-        let was_active: BTreeSet<VirtualServerId> = self.virtual_servers.keys().cloned().collect();
-        self.look_at_each(now, starting, &was_active);
+        self.climbing.retain(|id| !concerned.contains(id));
+        self.look_at_each(now, starting, &concerned);
     }
 
-    /// Gives every service to one virtual server: the first that names it.
-    fn assign_services(&mut self, events: &mut Vec<Event>) {
+    /// Gives every service to one virtual server: the first that names it. Those whose services are others than before.
+    fn assign_services(&mut self, events: &mut Vec<Event>) -> Vec<VirtualServerId> {
+        let mut others = Vec::new();
         self.owners.clear();
         for (id, server) in &mut self.virtual_servers {
             let expansion = groups::expand(id, &server.config, &self.groups);
@@ -335,18 +355,24 @@ impl Balancer {
             if let Some(remark) = expansion.remark {
                 warn(remark);
             }
-            server.services.clear();
-            for key in expansion.services {
-                match self.owners.get(&key) {
-                    Some(other) => warn(format!("{key} is a service of virtual server {other} already: left out")),
-                    None => {
-                        self.owners.insert(key, id.clone());
-                        server.services.push(key);
-                    }
+            let mut services = expansion.services;
+            services.retain(|key| match self.owners.get(key) {
+                Some(other) => {
+                    warn(format!("{key} is a service of virtual server {other} already: left out"));
+                    false
                 }
+                None => {
+                    self.owners.insert(*key, id.clone());
+                    true
+                }
+            });
+            if services != server.services {
+                services.shrink_to_fit();
+                server.services = services;
+                others.push(id.clone());
             }
-            server.services.shrink_to_fit();
         }
+        others
     }
 
     /// After a change of masters or addresses.

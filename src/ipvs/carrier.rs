@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::dataplane::{Dataplane, DataplaneError, ServiceCounters};
-use super::plan::{Keeps, carry_out, missing, plan};
+use super::plan::{Keeps, carry_out, missing, plan_part};
 use super::table::{Operation, ServiceTable};
 use super::types::{ServiceKey, SocketKey};
 
@@ -17,6 +17,8 @@ use super::types::{ServiceKey, SocketKey};
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest.
 const LAST_RETRY: Duration = Duration::from_secs(60);
+/// So many operations are planned and carried out together. The forwarder takes all at once: it is one view then.
+const OPERATIONS_TOGETHER: usize = 1024;
 /// How often the kernel is asked whether all is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -65,6 +67,9 @@ impl fmt::Display for Operation {
     }
 }
 
+/// Refusals that stand, by what they are about.
+type Refused = BTreeMap<(ServiceKey, Option<SocketKey>), (Operation, DataplaneError)>;
+
 /// A data plane and what it should have.
 pub struct Carrier {
     dataplane: Box<dyn Dataplane>,
@@ -72,7 +77,7 @@ pub struct Carrier {
     /// What of ours is in it, as far as we know.
     applied: ServiceTable,
     desired: ServiceTable,
-    refused: BTreeMap<(ServiceKey, Option<SocketKey>), (Operation, DataplaneError)>,
+    refused: Refused,
     retries: u32,
     retry_at: Option<Instant>,
     look_at: Option<Instant>,
@@ -205,15 +210,28 @@ impl Carrier {
     }
 
     fn step(&mut self, now: Instant) -> Vec<Remark> {
-        let mut operations = plan(&self.applied, &self.desired, self.keeps);
-        operations.retain(|operation| !self.is_hopeless(operation));
         let before: BTreeSet<ServiceKey> = self.refused.keys().map(|(key, _)| *key).collect();
         let old = std::mem::take(&mut self.refused);
         // What was not even tried stays refused, if it is still wanted.
         self.refused = old.clone();
         self.refused
             .retain(|(key, at), (operation, error)| error.lasting && is_wanted(&self.desired, *key, *at, operation));
-        let mut remarks = self.carry_out(&operations, &old);
+        let mut remarks = Vec::new();
+        let enough = match self.keeps {
+            Keeps::KernelSettings => OPERATIONS_TOGETHER,
+            Keeps::All => usize::MAX,
+        };
+        let mut operations = Vec::new();
+        let mut after = None;
+        loop {
+            operations.clear();
+            after = plan_part(&self.applied, &self.desired, self.keeps, after, enough, &mut operations);
+            operations.retain(|operation| !is_hopeless(&old, &self.desired, operation));
+            remarks.extend(self.carry_out(&operations, &old));
+            if after.is_none() {
+                break;
+            }
+        }
         let now_refused: BTreeSet<ServiceKey> = self.refused.keys().map(|(key, _)| *key).collect();
         remarks.extend(before.difference(&now_refused).map(|key| Remark::Mended(*key)));
         remarks.extend(self.dataplane.take_notes().into_iter().map(Remark::Note));
@@ -226,15 +244,15 @@ impl Carrier {
         remarks
     }
 
-    fn carry_out(
-        &mut self,
-        operations: &[Operation],
-        old: &BTreeMap<(ServiceKey, Option<SocketKey>), (Operation, DataplaneError)>,
-    ) -> Vec<Remark> {
+    fn carry_out(&mut self, operations: &[Operation], old: &Refused) -> Vec<Remark> {
         let mut remarks = Vec::new();
         let refusals = if operations.is_empty() { Vec::new() } else { self.dataplane.apply(operations) };
         let mut refusals: BTreeMap<usize, DataplaneError> =
             refusals.into_iter().map(|refusal| (refusal.operation, refusal.error)).collect();
+        if refusals.is_empty() {
+            self.note_applied(operations);
+            return remarks;
+        }
         let mut without_service = BTreeSet::new();
         for (place, operation) in operations.iter().enumerate() {
             let Some(error) = refusals.remove(&place) else {
@@ -257,15 +275,25 @@ impl Carrier {
         remarks
     }
 
-    /// Of no use to try: the same was refused for good, or its service was.
-    fn is_hopeless(&self, operation: &Operation) -> bool {
-        let same = |at: Option<SocketKey>| self.refused.get(&(operation.service(), at)).filter(|(_, e)| e.lasting);
-        same(operation.destination()).is_some_and(|(refused, _)| refused == operation)
-            || (operation.destination().is_some()
-                && same(None).is_some_and(|(refused, _)| {
-                    matches!(refused, Operation::AddService(key, settings)
-                        if self.desired.services.get(key).is_some_and(|service| service.settings == *settings))
-                }))
+    /// All of this was accepted. A service that is as it is desired now is shared with the desired table.
+    fn note_applied(&mut self, operations: &[Operation]) {
+        for of_one in operations.chunk_by(|a, b| a.service() == b.service()) {
+            let Some(first) = of_one.first() else { continue };
+            let desired = self.desired.services.get(&first.service());
+            match (first, desired) {
+                (Operation::AddService(key, _), Some(desired)) if of_one.len() == 1 + desired.destinations.len() => {
+                    self.applied.services.insert(*key, desired.clone());
+                }
+                _ => {
+                    of_one.iter().for_each(|operation| carry_out(&mut self.applied, operation));
+                    if let (Some(applied), Some(desired)) = (self.applied.services.get_mut(&first.service()), desired)
+                        && applied == desired
+                    {
+                        applied.clone_from(desired);
+                    }
+                }
+            }
+        }
     }
 
     fn wait(&mut self, now: Instant) {
@@ -283,7 +311,7 @@ impl Carrier {
             Err(remarks) => return remarks,
         };
         let mut lost = missing(&table, &self.desired);
-        lost.retain(|operation| !self.is_hopeless(operation));
+        lost.retain(|operation| !is_hopeless(&self.refused, &self.desired, operation));
         if lost.is_empty() {
             return Vec::new();
         }
@@ -297,6 +325,17 @@ impl Carrier {
         remarks.insert(0, Remark::Restored(lost.len()));
         remarks
     }
+}
+
+/// Of no use to try: the same was refused for good, or its service was.
+fn is_hopeless(refused: &Refused, desired: &ServiceTable, operation: &Operation) -> bool {
+    let same = |at: Option<SocketKey>| refused.get(&(operation.service(), at)).filter(|(_, e)| e.lasting);
+    same(operation.destination()).is_some_and(|(refused, _)| refused == operation)
+        || (operation.destination().is_some()
+            && same(None).is_some_and(|(refused, _)| {
+                matches!(refused, Operation::AddService(key, settings)
+                    if desired.services.get(key).is_some_and(|service| service.settings == *settings))
+            }))
 }
 
 /// Whether what was refused is still what is desired.

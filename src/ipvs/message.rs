@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{BalancerConfig, VirtualServerId};
+use super::diff::BalancerDiff;
 use super::event::{AdminState, Event};
 use super::snapshot::Snapshot;
 use super::types::SocketKey;
@@ -24,8 +25,15 @@ pub enum ToBalancer {
     },
     /// Second message: everything.
     Start(Box<Start>),
-    /// A reload.
-    Reconfigure(Box<BalancerConfig>),
+    /// A reload: what it changes.
+    Reconfigure(Box<Reconfigure>),
+    /// The answer to [`FromBalancer::WholePlease`]: everything as it is now.
+    Replace {
+        /// So many reloads were told since the start.
+        reloads: u64,
+        /// The configuration.
+        config: Box<BalancerConfig>,
+    },
     /// An instance became master, or is master no longer.
     Instance {
         /// Its name.
@@ -57,6 +65,15 @@ pub enum ToBalancer {
     AreYouAlive,
     /// Remove what was added, and end.
     Stop,
+}
+
+/// A reload. It makes sense only to who has heard of all reloads before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconfigure {
+    /// So many reloads were told since the start, before this one.
+    pub after: u64,
+    /// What changes.
+    pub diff: BalancerDiff,
 }
 
 /// Everything that a starting balancer process must know.
@@ -97,14 +114,11 @@ pub enum FromBalancer {
     },
     /// Events that were dropped because main did not read.
     EventsDropped(u64),
-    /// Whether a virtual server can serve: it has its quorum, and the data plane carries it. Said at the start and at
-    /// every change; also while it is not active.
-    Able {
-        /// Which.
-        virtual_server: VirtualServerId,
-        /// It can.
-        able: bool,
-    },
+    /// A reload was not heard: what is told of this one makes no sense.
+    WholePlease,
+    /// Whether virtual servers can serve: one that has its quorum, and that the data plane carries. Said of all at the
+    /// start, and of each at every change; also while it is not active.
+    Able(Vec<(VirtualServerId, bool)>),
     /// Run this, please.
     Exec(ExecRequest),
     /// The answer to [`ToBalancer::SnapshotPlease`].

@@ -4,6 +4,9 @@
 //! and after is ever without: what is new comes first, then what changes, and last what goes. Services that go do so
 //! when all others stand, so that a service which takes over from another one is there before it.
 
+use std::ops::Bound;
+
+use super::shared::Shared;
 use super::small_map::SmallMap;
 use super::table::{Destination, Operation, Service, ServiceSettings, ServiceTable};
 use super::types::{ServiceKey, SocketKey};
@@ -30,8 +33,25 @@ impl Keeps {
 /// The operations that lead from `applied` to `desired`.
 pub fn plan(applied: &ServiceTable, desired: &ServiceTable, keeps: Keeps) -> Vec<Operation> {
     let mut operations = Vec::new();
-    let nothing = SmallMap::default();
-    for (key, service) in &desired.services {
+    plan_part(applied, desired, keeps, None, usize::MAX, &mut operations);
+    operations
+}
+
+/// The next part of a plan: of the services after this one, whole ones until there are so many operations. The answer is
+/// the last service of the part; nothing when it was the last part. The parts before are carried out on `applied`.
+///
+/// All operations that fill a large table are a multiple of that table in memory.
+pub fn plan_part(
+    applied: &ServiceTable,
+    desired: &ServiceTable,
+    keeps: Keeps,
+    after: Option<ServiceKey>,
+    enough: usize,
+    operations: &mut Vec<Operation>,
+) -> Option<ServiceKey> {
+    let nothing = Shared::default();
+    let rest = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+    for (key, service) in desired.services.range(rest) {
         let before = match applied.services.get(key) {
             None => {
                 operations.push(Operation::AddService(*key, service.settings.clone()));
@@ -44,11 +64,16 @@ pub fn plan(applied: &ServiceTable, desired: &ServiceTable, keeps: Keeps) -> Vec
                 &old.destinations
             }
         };
-        plan_destinations(*key, before, &service.destinations, &mut operations);
+        if *before != service.destinations {
+            plan_destinations(*key, before, &service.destinations, operations);
+        }
+        if operations.len() >= enough {
+            return Some(*key);
+        }
     }
     let gone = applied.services.keys().filter(|key| !desired.services.contains_key(*key));
     operations.extend(gone.map(|key| Operation::RemoveService(*key)));
-    operations
+    None
 }
 
 fn plan_destinations(

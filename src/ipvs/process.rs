@@ -27,8 +27,9 @@ use tokio::sync::mpsc;
 
 use super::balancer::{Balancer, Effect, Input};
 use super::config::VirtualServerId;
+use super::diff::BalancerDiff;
 use super::event::Event;
-use super::message::{FromBalancer, Start, ToBalancer};
+use super::message::{FromBalancer, Reconfigure, Start, ToBalancer};
 use crate::BUILD_ID;
 use crate::checkers::report::{CheckReport, ExecRequest};
 use crate::checkers::supervisor::Supervisor;
@@ -47,6 +48,8 @@ const TERM_PATIENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Reports that wait for the loop; when it is full they wait in the checkers.
 const REPORTS: usize = 1024;
+/// Memory that was freed is given back when nothing large has come for this long: the next reload may follow at once.
+const TIDY_AFTER: Duration = Duration::from_secs(2);
 /// Requests that wait for the loop.
 const REQUESTS: usize = 1024;
 
@@ -114,7 +117,11 @@ struct Process {
     addresses: Option<Addresses>,
     /// What main was last told of each virtual server.
     able: BTreeMap<VirtualServerId, bool>,
+    /// So many reloads were heard of since the start.
+    reloads: u64,
     keep_at_stop: bool,
+    /// When freed memory is given back.
+    tidy_at: Option<Instant>,
     /// SIGTERM came: the end, whether or not main says so.
     stop_by: Option<Instant>,
 }
@@ -164,7 +171,9 @@ impl Process {
             main,
             addresses: None,
             able: BTreeMap::new(),
+            reloads: 0,
             keep_at_stop,
+            tidy_at: Some(now + TIDY_AFTER),
             stop_by: None,
         };
         process.watch_addresses(now);
@@ -180,8 +189,6 @@ impl Process {
         process.warn(remarks);
         process.settle(now);
         process.main.push(&FromBalancer::Ready);
-        // The configuration came in one large frame.
-        crate::net::sys::release_free_memory();
         Ok(process)
     }
 
@@ -203,7 +210,7 @@ impl Process {
 
     async fn wait(&mut self, signals: &mut Signals) -> Wake {
         let now = Instant::now();
-        let deadlines = [self.balancer.poll_timeout(now), self.planes.poll_timeout(), self.stop_by];
+        let deadlines = [self.balancer.poll_timeout(now), self.planes.poll_timeout(), self.tidy_at, self.stop_by];
         let next = deadlines.into_iter().flatten().min();
         tokio::select! {
             message = self.main.next() => Wake::Main(message),
@@ -240,6 +247,9 @@ impl Process {
                 self.balancer.handle_timeout(now);
                 let remarks = self.planes.handle_timeout(now, &self.balancer);
                 self.warn(remarks);
+                if self.tidy_at.take_if(|at| *at <= now).is_some() {
+                    crate::net::sys::release_free_memory();
+                }
             }
             Wake::Term => self.stop_by = Some(now + TERM_PATIENCE),
         }
@@ -248,24 +258,20 @@ impl Process {
 
     fn on_message(&mut self, now: Instant, message: ToBalancer) {
         match message {
-            ToBalancer::Reconfigure(config) => {
-                let old = self.balancer.global().clone();
-                settings::apply(&config.global, &old);
-                if config.global.ssl != old.ssl {
-                    self.supervisor.set_ssl(config.global.ssl.clone());
+            ToBalancer::Reconfigure(reload) => {
+                let Reconfigure { after, diff } = *reload;
+                if after == self.reloads {
+                    self.reloads += 1;
+                    self.reconfigure(now, diff);
+                } else {
+                    tracing::warn!("heard of {} reloads, and main has told of {after}: asking for all", self.reloads);
+                    self.main.push(&FromBalancer::WholePlease);
                 }
-                let remarks = self.planes.reconfigure(now, &config.global);
-                self.warn(remarks);
-                self.balancer.handle_input(now, Input::Reconfigure(config));
-                self.supervisor.set_checkers(self.balancer.checkers());
-                for (checker, status) in self.supervisor.statuses() {
-                    let report = CheckReport { checker, health: status.health };
-                    self.balancer.handle_input(now, Input::Check(report));
-                }
-                self.watch_addresses(now);
-                let remarks = self.planes.follow(&self.balancer);
-                self.warn(remarks);
-                crate::net::sys::release_free_memory();
+            }
+            ToBalancer::Replace { reloads, config } => {
+                self.reloads = reloads;
+                let diff = self.balancer.difference_to(*config);
+                self.reconfigure(now, diff);
             }
             ToBalancer::Instance { name, master } => {
                 self.balancer.handle_input(now, Input::Instance { name, master });
@@ -288,6 +294,32 @@ impl Process {
         }
     }
 
+    fn reconfigure(&mut self, now: Instant, diff: BalancerDiff) {
+        if let Some(global) = &diff.global {
+            let old = self.balancer.global();
+            settings::apply(global, old);
+            if global.ssl != old.ssl {
+                self.supervisor.set_ssl(global.ssl.clone());
+            }
+        }
+        let remarks = self.planes.reconfigure(now, diff.global.as_deref());
+        self.warn(remarks);
+        let changed: BTreeSet<VirtualServerId> = diff.services.keys().cloned().collect();
+        self.balancer.handle_input(now, Input::Reconfigure(Box::new(diff)));
+        self.able.retain(|id, _| self.balancer.has(id));
+        self.supervisor.set_checkers(self.balancer.checkers());
+        for (checker, status) in self.supervisor.statuses() {
+            if changed.contains(&checker.virtual_server) {
+                let report = CheckReport { checker, health: status.health };
+                self.balancer.handle_input(now, Input::Check(report));
+            }
+        }
+        self.watch_addresses(now);
+        let remarks = self.planes.follow(&self.balancer);
+        self.warn(remarks);
+        self.tidy_at = Some(now + TIDY_AFTER);
+    }
+
     /// Carries out all effects, in order.
     fn settle(&mut self, now: Instant) {
         while let Some(effect) = self.balancer.poll_effect() {
@@ -306,17 +338,13 @@ impl Process {
     fn tell_able(&mut self) {
         let refused: BTreeSet<&VirtualServerId> =
             self.planes.refused().filter_map(|key| self.balancer.owner(key)).collect();
-        let able: BTreeMap<VirtualServerId, bool> =
-            self.balancer.quorums().map(|(id, quorum)| (id.clone(), quorum && !refused.contains(id))).collect();
-        if able == self.able {
-            return;
+        let able = self.balancer.quorums().map(|(id, quorum)| (id, quorum && !refused.contains(id)));
+        let news = able.filter(|(id, able)| self.able.get(*id) != Some(able));
+        let news: Vec<(VirtualServerId, bool)> = news.map(|(id, able)| (id.clone(), able)).collect();
+        if !news.is_empty() {
+            self.able.extend(news.iter().cloned());
+            self.main.push(&FromBalancer::Able(news));
         }
-        for (id, able) in &able {
-            if self.able.get(id) != Some(able) {
-                self.main.push(&FromBalancer::Able { virtual_server: id.clone(), able: *able });
-            }
-        }
-        self.able = able;
     }
 
     fn warn(&mut self, remarks: Vec<String>) {

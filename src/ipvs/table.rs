@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Persistence, ProxyConfig, SchedulerFlags};
+use super::shared::Shared;
 use super::small_map::SmallMap;
 use super::types::{ForwardMethod, Scheduler, ServiceKey, SocketKey};
 
@@ -23,7 +24,7 @@ pub struct Service {
     /// How it behaves.
     pub settings: ServiceSettings,
     /// Where its traffic goes, by address and port.
-    pub destinations: SmallMap<SocketKey, Destination>,
+    pub destinations: Shared<SmallMap<SocketKey, Destination>>,
 }
 
 impl Service {
@@ -32,6 +33,9 @@ impl Service {
     pub fn on(&self, key: &ServiceKey) -> Self {
         let port =
             |address: SocketKey, to: &Destination| if to.method.keeps_port() { key.port() } else { address.port };
+        if self.destinations.iter().all(|(address, to)| port(*address, to) == address.port) {
+            return self.clone();
+        }
         let destinations = self.destinations.iter();
         let destinations = destinations.map(|(address, to)| (SocketKey::new(address.ip, port(*address, to)), *to));
         Self { settings: self.settings.clone(), destinations: destinations.collect() }

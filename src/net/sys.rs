@@ -257,15 +257,22 @@ pub fn keep_large_buffers_apart() {
     }
 }
 
-/// All threads of this process take memory from one place. The C library would give each thread an arena of its own, which
-/// grows by a system call for each page: a thread that reads a large configuration makes thousands of them. To be called
-/// before there are threads, and not where threads allocate at the same time all the while.
+/// For who reads large configurations now and then, and gives memory back by [`release_free_memory`] alone.
+///
+/// All threads take memory from one place. The C library would give each thread an arena of its own, which grows by a system
+/// call for each page: a thread that reads a large configuration makes thousands of them. And what one reading has freed,
+/// the text with it, is there for the next: each page that is given back is a fault when it is asked for again. To be
+/// called before there are threads, and not where threads allocate at the same time all the while.
 #[allow(unsafe_code)]
-pub fn share_one_arena() {
+pub fn keep_memory_for_the_next_reading() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointers.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        // It grows by so much with each call.
+        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::notice::{About, Notice, What};
 use crate::command::{Command, RunAs};
-use crate::ipvs::config::{BalancerConfig, VirtualServerId};
+use crate::ipvs::config::{BalancerConfig, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::Event as BalancerEvent;
 use crate::ipvs::types::SocketKey;
 use crate::vrrp::event::StateName;
@@ -367,26 +367,27 @@ pub struct RealServerScripts {
 
 /// The scripts that stand in the blocks of virtual servers.
 pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, VirtualServerScripts> {
-    let services = config.services.iter().map(|(id, server)| {
-        let scripts = VirtualServerScripts {
-            quorum_up: server.quorum_up.as_deref().cloned(),
-            quorum_down: server.quorum_down.as_deref().cloned(),
-            omega: server.omega,
-            mail: server.smtp_alert,
-            silent: server.real_servers.iter().filter(|real| !real.smtp_alert).map(|real| real.address).collect(),
-            real_servers: server
-                .real_servers
-                .iter()
-                .filter(|real| real.notify_up.is_some() || real.notify_down.is_some())
-                .map(|real| {
-                    let (up, down) = (real.notify_up.as_deref().cloned(), real.notify_down.as_deref().cloned());
-                    (real.address, RealServerScripts { up, down })
-                })
-                .collect(),
-        };
-        (id.clone(), scripts)
-    });
-    services.collect()
+    config.services.iter().map(|(id, server)| (id.clone(), of_virtual_server(server))).collect()
+}
+
+/// Who is told of one virtual server and its real servers.
+pub fn of_virtual_server(server: &VirtualServerConfig) -> VirtualServerScripts {
+    VirtualServerScripts {
+        quorum_up: server.quorum_up.as_deref().cloned(),
+        quorum_down: server.quorum_down.as_deref().cloned(),
+        omega: server.omega,
+        mail: server.smtp_alert,
+        silent: server.real_servers.iter().filter(|real| !real.smtp_alert).map(|real| real.address).collect(),
+        real_servers: server
+            .real_servers
+            .iter()
+            .filter(|real| real.notify_up.is_some() || real.notify_down.is_some())
+            .map(|real| {
+                let (up, down) = (real.notify_up.as_deref().cloned(), real.notify_down.as_deref().cloned());
+                (real.address, RealServerScripts { up, down })
+            })
+            .collect(),
+    }
 }
 
 /// The scripts of one instance or group.

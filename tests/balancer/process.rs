@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use holdfast::checkers::report::{Ended, ExecOutcome};
 use holdfast::ipvs::config::VirtualServerConfig;
+use holdfast::ipvs::diff::BalancerDiff;
 use holdfast::ipvs::event::{AdminState, Event};
-use holdfast::ipvs::message::{FromBalancer, Start, ToBalancer};
+use holdfast::ipvs::message::{FromBalancer, Reconfigure, Start, ToBalancer};
 use holdfast::ipvs::types::{Protocol, ServiceKey};
 
 use crate::child::{BalancerProcess, PATIENCE};
@@ -93,11 +94,13 @@ fn a_reload_keeps_what_is_known_and_an_operator_s_word() {
         real_server: key(pair.real_address),
         state,
     });
-    let mut changed = pair.start().config;
+    let before = pair.start().config;
+    let mut changed = before.clone();
     let server = changed.services.values_mut().next().expect("one");
     server.quorum_down = None;
     server.real_servers[0].weight = 7;
-    process.send(&ToBalancer::Reconfigure(Box::new(changed)));
+    let diff = BalancerDiff::between(&before, &changed);
+    process.send(&ToBalancer::Reconfigure(Box::new(Reconfigure { after: 0, diff })));
     process.wait_for("the new weight", |message| match message {
         FromBalancer::Event { event: Event::Weight { to: 7, .. }, .. } => Some(()),
         FromBalancer::Event { event, .. } => {
@@ -113,6 +116,38 @@ fn a_reload_keeps_what_is_known_and_an_operator_s_word() {
     });
     let real = &snapshot.virtual_servers[0].real_servers[0];
     assert_eq!((real.up, real.admin, real.weight, real.table_weight), (false, state, 7, 0));
+}
+
+#[test]
+fn who_has_missed_a_reload_asks_for_everything() {
+    let pair = Pair::new();
+    let mut process = BalancerProcess::start(pair.start());
+    process.wait_for("ready", |message| matches!(message, FromBalancer::Ready).then_some(()));
+    let before = pair.start().config;
+    let with_weight = |weight| {
+        let mut config = before.clone();
+        config.services.values_mut().next().expect("one").real_servers[0].weight = weight;
+        config
+    };
+    let reload = |after, from, to| {
+        let diff = BalancerDiff::between(&with_weight(from), &with_weight(to));
+        ToBalancer::Reconfigure(Box::new(Reconfigure { after, diff }))
+    };
+    // The first one, to 5, was never told.
+    process.send(&reload(1, 5, 6));
+    process.wait_for("a question", |message| matches!(message, FromBalancer::WholePlease).then_some(()));
+    process.send(&ToBalancer::Replace { reloads: 2, config: Box::new(with_weight(6)) });
+    process.send(&reload(2, 6, 7));
+    let mut weights = Vec::new();
+    process.wait_for("the last weight", |message| match message {
+        FromBalancer::Event { event: Event::Weight { from, to, .. }, .. } => {
+            weights.push((from, to));
+            (to == 7).then_some(())
+        }
+        FromBalancer::WholePlease => panic!("it knows all now"),
+        _ => None,
+    });
+    assert_eq!(weights, [(1, 6), (6, 7)]);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn what_was_applied_is_what_is_dumped() {
         Operation::RemoveDestination(rig.key, SocketKey::new(address(), 1)),
         Operation::RemoveService(ServiceKey::Address { protocol: Protocol::Udp, address: to }),
     ]);
-    let service = Service { settings: settings(), destinations: [(to, destination)].into() };
+    let service = Service { settings: settings(), destinations: [(to, destination)].into_iter().collect() };
     let expected = ServiceTable { services: BTreeMap::from([(rig.key, service)]) };
     assert_eq!(rig.plane.dump().unwrap(), expected);
 }

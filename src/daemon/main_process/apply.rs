@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::balancer::known_commands;
 use super::control::refused_reload;
-use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
+use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, TIDY_AFTER, namespace, runner_for, tell_systemd};
 use crate::command::Command;
 use crate::conf::Loaded;
 use crate::conf::config::Config;
@@ -20,7 +20,7 @@ use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::reload_files::{self, Records};
 use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
-use crate::notify::config::{NotifyConfig, of_virtual_servers};
+use crate::ipvs::diff::BalancerDiff;
 use crate::trackers::process::connector::BufferSize;
 use crate::vrrp::config::{ConfigDiff, TrackerKey, VrrpConfig};
 use crate::vrrp::former::FormerAddresses;
@@ -127,13 +127,14 @@ impl MainProcess {
             warn!("reload: {name} holds until the next start and was not changed");
         }
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
-        let summary = Summary::of(&self.config, &new, &diff);
-        let own = NotifyConfig {
-            virtual_servers: of_virtual_servers(&self.config.balancer),
-            ..std::mem::take(&mut self.config.notify)
-        };
-        self.notify_config = reload::notify_with_departing(&own, &new);
-        let Config { vrrp: old, balancer: old_balancer, .. } = std::mem::replace(&mut self.config, new);
+        let balancer_diff = BalancerDiff::between(&self.config.balancer, &new.balancer);
+        let summary = Summary::of(&self.config, &new, &diff, &balancer_diff);
+        self.notify_config = reload::notify_with_departing(&self.config, &new, &balancer_diff);
+        if !diff.is_empty() {
+            self.former.on_reload(&self.config.vrrp, &new.vrrp);
+        }
+        self.keep_former_balancer();
+        self.scattered |= reload::take_over(&mut self.config, new, &diff, &balancer_diff);
         self.watchdog = Watchdog::new(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
@@ -152,19 +153,16 @@ impl MainProcess {
         self.apply_trackers();
         self.schedule.apply(&self.config.daemon);
         self.apply_page();
-        self.feed_vrrp(diff, &old);
-        self.feed_balancer(&old_balancer);
+        self.feed_vrrp(diff);
+        self.feed_balancer(balancer_diff);
         let line = summary.line(load_time + started.elapsed());
         info!("{line}");
-        crate::net::sys::release_free_memory();
+        self.tidy_at = Some(tokio::time::Instant::now() + TIDY_AFTER);
         line
     }
 
     /// Tells the vrrp process what changed, starts it when there is something for it to do at last, or ends it.
-    fn feed_vrrp(&mut self, diff: ConfigDiff, old: &VrrpConfig) {
-        if !diff.is_empty() {
-            self.former.on_reload(old, &self.config.vrrp);
-        }
+    fn feed_vrrp(&mut self, diff: ConfigDiff) {
         if self.retiring.is_some() {
             // It has its last orders; the next one is told everything, if there is need of one.
             return;

@@ -18,9 +18,10 @@ use crate::daemon::requests::Requests;
 use crate::daemon::supervise::{self, ChildCommand, Death, Happening, Supervisor};
 use crate::daemon::trackers;
 use crate::ipvs::config::{BalancerConfig, VirtualServerId};
+use crate::ipvs::diff::BalancerDiff;
 use crate::ipvs::event::AdminState;
 use crate::ipvs::log::log_event;
-use crate::ipvs::message::{FromBalancer, Start, ToBalancer};
+use crate::ipvs::message::{FromBalancer, Reconfigure, Start, ToBalancer};
 use crate::ipvs::types::SocketKey;
 use crate::notify::plan::plan_balancer;
 use crate::trackers::Update;
@@ -40,6 +41,8 @@ pub(super) struct BalancerChild {
     pub(super) orders: Orders,
     /// Who can serve, in the words of the child that runs.
     able: BTreeMap<VirtualServerId, bool>,
+    /// So many reloads the child that runs was told of.
+    reloads: u64,
     /// A reload came while there was no child: what the last one had been told, and may have left in the kernel.
     former: Option<Box<BalancerConfig>>,
     /// One was ready before: people have heard of the start.
@@ -72,6 +75,7 @@ impl BalancerChild {
             masters: BTreeSet::new(),
             orders,
             able: BTreeMap::new(),
+            reloads: 0,
             former: None,
             was_ready: false,
             pulse: None,
@@ -142,16 +146,23 @@ impl MainProcess {
             (TrackerKey::File(name), TrackerStatus::Value(value)) => Some((name.clone(), Some(i64::from(*value)))),
             _ => None,
         });
-        let start = Start {
-            config: self.config.balancer.clone(),
+        let start = Box::new(Start {
+            // Lent, for as long as it is packed.
+            config: std::mem::take(&mut self.config.balancer),
             masters: self.balancer.masters.clone(),
             files: files.collect(),
             admin: self.balancer.orders.all(),
             keep_at_stop: self.args.dont_release_ipvs,
             again: self.balancer.was_ready,
             former: self.balancer.former.take(),
-        };
-        if let Err(why) = self.balancer.child.start(&ToBalancer::Start(Box::new(start))) {
+        });
+        let mut message = ToBalancer::Start(start);
+        let started = self.balancer.child.start(&message);
+        if let ToBalancer::Start(start) = &mut message {
+            self.config.balancer = std::mem::take(&mut start.config);
+        }
+        self.balancer.reloads = 0;
+        if let Err(why) = started {
             error!("the balancer process cannot be started, virtual servers are down: {why}");
             self.set_virtual_server_trackers(TrackerStatus::Down);
             return;
@@ -203,9 +214,15 @@ impl MainProcess {
                 self.control.events_lost("balancer", count);
                 error!("main was too slow for the balancer process: {count} events were lost, with their scripts");
             }
-            FromBalancer::Able { virtual_server, able } => {
-                self.balancer.able.insert(virtual_server.clone(), able);
-                self.track_virtual_server(&virtual_server);
+            FromBalancer::WholePlease => {
+                warn!("the balancer process has not heard of every reload: it is told everything");
+                let config = Box::new(self.config.balancer.clone());
+                self.balancer.child.send(&ToBalancer::Replace { reloads: self.balancer.reloads, config });
+            }
+            FromBalancer::Able(news) => {
+                let concerned: Vec<VirtualServerId> = news.iter().map(|(id, _)| id.clone()).collect();
+                self.balancer.able.extend(news);
+                self.track_virtual_servers(&concerned);
             }
             FromBalancer::Exec(request) => {
                 if let Some(answer) = self.balancer.requests.push(request) {
@@ -216,7 +233,7 @@ impl MainProcess {
                 let pulse = self.balancer.pulse.as_mut();
                 if let Some(silence) = pulse.and_then(|pulse| pulse.heard(Instant::now())) {
                     info!("the balancer process goes on after {} s", silence.as_secs());
-                    self.track_virtual_servers();
+                    self.track_all_virtual_servers();
                 }
             }
             FromBalancer::Stopped if self.stopping.is_none() && self.balancer.kill_at.is_none() => {
@@ -282,8 +299,15 @@ impl MainProcess {
         }
     }
 
+    /// A reload is at hand while a dead child waits for its successor: that one must know what was left to it.
+    pub(super) fn keep_former_balancer(&mut self) {
+        if !self.balancer.child.is_running() && self.balancer.child.restart_is_planned() {
+            self.balancer.former.get_or_insert_with(|| Box::new(self.config.balancer.clone()));
+        }
+    }
+
     /// Tells the balancer process of a reload, starts it when there is something for it to do at last, or ends it.
-    pub(super) fn feed_balancer(&mut self, old: &BalancerConfig) {
+    pub(super) fn feed_balancer(&mut self, diff: BalancerDiff) {
         self.balancer.requests.reconfigure(self.runner.clone(), known_commands(&self.config));
         let services = &self.config.balancer.services;
         self.balancer.orders.retain(services);
@@ -293,12 +317,13 @@ impl MainProcess {
             return;
         }
         if self.balancer.child.is_running() {
-            if *old != self.config.balancer {
-                let config = Box::new(self.config.balancer.clone());
-                self.balancer.child.send(&ToBalancer::Reconfigure(config));
+            if !diff.is_empty() {
+                let reload = Reconfigure { after: self.balancer.reloads, diff };
+                self.balancer.reloads += 1;
+                self.balancer.child.send(&ToBalancer::Reconfigure(Box::new(reload)));
             }
             // Somebody may track one that was there already.
-            self.track_virtual_servers();
+            self.track_all_virtual_servers();
             if !self.needs_balancer() {
                 info!("no virtual_server is configured any more: stopping the balancer process");
                 self.stop_balancer();
@@ -308,31 +333,33 @@ impl MainProcess {
             self.set_virtual_server_trackers(TrackerStatus::Unknown);
         } else if !self.balancer.child.restart_is_planned() {
             self.start_balancer();
-        } else {
-            self.balancer.former.get_or_insert_with(|| Box::new(old.clone()));
         }
     }
 
     /// A tracker is named as a virtual server is shown; what is shown the same must all be able to serve.
-    fn track_virtual_server(&mut self, id: &VirtualServerId) {
-        let name = id.to_string();
-        let key = TrackerKey::VirtualServer(name.clone());
-        if !self.config.vrrp.trackers.contains(&key) {
-            // To ask each of thousands after all the others would take seconds.
+    fn track_virtual_servers(&mut self, concerned: &[VirtualServerId]) {
+        if !self.config.vrrp.trackers.iter().any(|key| matches!(key, TrackerKey::VirtualServer(_))) {
             return;
         }
-        let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
-        let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
-        self.on_tracker(Update { key, status });
+        for id in concerned {
+            let name = id.to_string();
+            let key = TrackerKey::VirtualServer(name.clone());
+            if !self.config.vrrp.trackers.contains(&key) {
+                // To ask each of thousands after all the others would take seconds.
+                continue;
+            }
+            let mut all = self.balancer.able.iter().filter(|(other, _)| other.to_string() == name);
+            let status = if all.all(|(_, able)| *able) { TrackerStatus::Up } else { TrackerStatus::Down };
+            self.on_tracker(Update { key, status });
+        }
     }
 
-    fn track_virtual_servers(&mut self) {
+    fn track_all_virtual_servers(&mut self) {
         if self.balancer.pulse.as_ref().is_some_and(Pulse::is_distrusted) {
             return;
         }
-        for id in self.balancer.able.keys().cloned().collect::<Vec<_>>() {
-            self.track_virtual_server(&id);
-        }
+        let all: Vec<VirtualServerId> = self.balancer.able.keys().cloned().collect();
+        self.track_virtual_servers(&all);
     }
 
     /// Orders it to remove what it added and to end.

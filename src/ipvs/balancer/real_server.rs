@@ -16,7 +16,7 @@ const LARGEST_WEIGHT: u32 = i32::MAX.cast_unsigned();
 /// A slow start climbs in so many steps.
 const SLOW_START_STEPS: u32 = 10;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct RealServer {
     /// Without its checkers.
     pub config: RealServerConfig,

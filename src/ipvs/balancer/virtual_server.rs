@@ -15,7 +15,7 @@ use crate::ipvs::types::{ForwardMethod, ServiceKey, SocketKey};
 /// The weight of a sorry server that serves.
 const SORRY_WEIGHT: u32 = 1;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct VirtualServer {
     pub id: VirtualServerId,
     /// Without its real servers.
@@ -250,18 +250,20 @@ impl VirtualServer {
 
     /// Where the traffic of each of its services is to go.
     pub fn destinations(&self, now: Instant) -> SmallMap<SocketKey, Destination> {
-        let mut destinations = SmallMap::default();
         let apologizes = !self.has_quorum && self.config.sorry_server.is_some();
-        for (address, real) in &self.real_servers {
+        let serving = self.real_servers.iter().filter_map(|(address, real)| {
             let weight = if self.serves(real) && !apologizes {
                 real.table_weight(now, self.config.slow_start)
             } else if real.config.inhibit_on_failure && real.admin != AdminState::Maint {
                 0
             } else {
-                continue;
+                return None;
             };
-            destinations.insert(*address, real.destination(weight));
-        }
+            Some((*address, real.destination(weight)))
+        });
+        let mut list = Vec::with_capacity(self.real_servers.len());
+        list.extend(serving);
+        let mut destinations = SmallMap::from(list);
         if let Some(SorryServer { address, method, inhibit }) = self.config.sorry_server {
             let destination = |weight| Destination { method, weight, ..Destination::default() };
             if apologizes {

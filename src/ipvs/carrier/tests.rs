@@ -96,6 +96,30 @@ fn what_is_desired_is_carried_out_once() {
 }
 
 #[test]
+fn a_large_table_goes_in_parts_and_what_is_known_of_it_is_what_is_there() {
+    let numbers: Vec<u8> = (1..=20).collect();
+    let services: Vec<(u8, &[u8])> = (1..=200).map(|n| (n, numbers.as_slice())).collect();
+    let desired = table(&services);
+    let (mut kernel, state, now) = carrier(Keeps::KernelSettings);
+    state.borrow_mut().refuses.insert(key(7), true);
+    state.borrow_mut().refuses_destination.insert(at(13), true);
+    let remarks = kernel.sync(now, desired.clone());
+    assert_eq!(remarks.len(), 1 + 199, "one of the service, and one of each other service's thirteenth");
+    let operations = 200 * 21;
+    assert_eq!((state.borrow().applies, state.borrow().operations), (operations / OPERATIONS_TOGETHER + 1, operations));
+    assert_eq!(kernel.applied(), &state.borrow().table);
+    let there = state.take().table;
+    state.borrow_mut().table = there;
+    kernel.forget_refusals();
+    assert_eq!(kernel.sync(now, desired.clone()), []);
+    assert_eq!(state.borrow().operations, 21 + 199, "only what was refused");
+    assert_eq!((kernel.applied(), &state.borrow().table), (&desired, &desired));
+    let (mut forwarder, state, now) = carrier(Keeps::All);
+    assert_eq!(forwarder.sync(now, desired), []);
+    assert_eq!((state.borrow().applies, state.borrow().operations), (1, operations), "one view");
+}
+
+#[test]
 fn a_passing_refusal_is_told_once_and_tried_again_with_growing_patience() {
     let (mut carrier, state, mut now) = carrier(Keeps::All);
     state.borrow_mut().refuses.insert(key(1), false);

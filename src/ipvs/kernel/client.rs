@@ -58,7 +58,10 @@ pub struct Client {
     fd: OwnedFd,
     family: u16,
     sequence: u32,
+    /// What is read.
     buffer: Vec<u8>,
+    /// What is sent.
+    outgoing: Vec<u8>,
 }
 
 impl Client {
@@ -75,7 +78,7 @@ impl Client {
         // Old kernels give a bare error number.
         let _ = crate::net::sys::set_extended_answers(&fd);
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(io::Error::from)?;
-        let mut client = Self { fd, family: 0, sequence: 0, buffer: vec![0; DATAGRAM] };
+        let mut client = Self { fd, family: 0, sequence: 0, buffer: vec![0; DATAGRAM], outgoing: Vec::new() };
         let sequence = client.next_sequence();
         client.send(&resolve_family(sequence))?;
         for reply in client.answers(sequence, Family::V4)?.0 {
@@ -121,7 +124,7 @@ impl Client {
     pub fn batch<R: Borrow<Request>>(&mut self, requests: impl IntoIterator<Item = R>) -> Vec<(usize, CallError)> {
         let mut refused = Vec::new();
         let mut next = 0;
-        let mut buffer = Vec::with_capacity(2 * BYTES_PER_SEND);
+        let mut buffer = std::mem::take(&mut self.outgoing);
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
             let first = next;
@@ -148,6 +151,7 @@ impl Client {
                 }
             }
         }
+        self.outgoing = buffer;
         refused
     }
 

@@ -55,6 +55,23 @@ proptest! {
     }
 
     #[test]
+    fn its_parts_are_the_plan(a in any_table(), b in any_table(), enough in 1..9_usize) {
+        let mut now = a.clone();
+        let (mut all, mut part, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            part.clear();
+            after = plan_part(&now, &b, Keeps::All, after, enough, &mut part);
+            part.iter().for_each(|operation| carry_out(&mut now, operation));
+            all.append(&mut part);
+            if after.is_none() {
+                break;
+            }
+        }
+        prop_assert_eq!(all, plan(&a, &b, Keeps::All));
+        prop_assert_eq!(now, b);
+    }
+
+    #[test]
     fn what_the_kernel_does_not_keep_is_no_difference_to_it(a in any_table(), b in any_table()) {
         let strip = |table: &ServiceTable| {
             let mut table = table.clone();
@@ -89,7 +106,7 @@ proptest! {
         }
         for (key, service) in &a.services {
             prop_assert_eq!(&now.services[key].settings, &service.settings);
-            for (at, destination) in &service.destinations {
+            for (at, destination) in service.destinations.iter() {
                 prop_assert_eq!(&now.services[key].destinations[at], destination);
             }
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -35,7 +35,8 @@ impl MainLink {
     #[allow(clippy::disallowed_methods)] // Both tasks end with the stream, and the reader is aborted when this is dropped.
     pub(super) fn open(stream: StdUnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let (mut read, mut write) = UnixStream::from_std(stream)?.into_split();
+        let (read, mut write) = UnixStream::from_std(stream)?.into_split();
+        let mut read = BufReader::with_capacity(ipc::READ_TOGETHER, read);
         let (heard, from_main) = mpsc::channel(MOST_UNREAD);
         let (to_main, mut queue) = mpsc::channel::<Vec<u8>>(MOST_WAITING);
         let reader = tokio::spawn(async move {
@@ -52,12 +53,8 @@ impl MainLink {
             }
         });
         let writer = tokio::spawn(async move {
-            while let Some(frame) = queue.recv().await {
-                // The reader hears of main's end too.
-                if write.write_all(&frame).await.is_err() {
-                    return;
-                }
-            }
+            // The reader hears of main's end too.
+            let _ = ipc::send_queued(&mut write, &mut queue).await;
         });
         Ok(Self { from_main, to_main: Some(to_main), reader, writer, dropped: 0 })
     }

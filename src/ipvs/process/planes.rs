@@ -101,18 +101,21 @@ impl Planes {
         available
     }
 
-    /// Other global settings. Another forwarder takes over everything; connections through the old one end.
-    pub fn reconfigure(&mut self, now: Instant, global: &BalancerGlobal) -> Vec<String> {
+    /// A reload, perhaps with other global settings. Another forwarder takes over everything; connections through the old
+    /// one end.
+    pub fn reconfigure(&mut self, now: Instant, global: Option<&BalancerGlobal>) -> Vec<String> {
         let mut remarks = Vec::new();
-        let forwarder = |global: &BalancerGlobal| (global.forwarder, global.forwarder_threads);
-        if forwarder(global) != forwarder(&self.global) {
-            remarks.extend(self.clear(now));
-            remarks.extend(self.end());
-            *self = Self::open(now, global);
-        } else {
-            self.global.clone_from(global);
-            if let Some(side) = &mut self.side {
-                side.reconfigure(global);
+        if let Some(global) = global {
+            let forwarder = |global: &BalancerGlobal| (global.forwarder, global.forwarder_threads);
+            if forwarder(global) != forwarder(&self.global) {
+                remarks.extend(self.clear(now));
+                remarks.extend(self.end());
+                *self = Self::open(now, global);
+            } else {
+                self.global.clone_from(global);
+                if let Some(side) = &mut self.side {
+                    side.reconfigure(global);
+                }
             }
         }
         self.carriers().for_each(Carrier::forget_refusals);

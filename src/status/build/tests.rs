@@ -222,7 +222,7 @@ fn the_forwarders_table_is_shown_with_what_it_carried() {
         ..ServiceSettings::default()
     };
     let to = |weight| Destination { weight, upper_threshold: 9, lower_threshold: 5, ..Destination::default() };
-    let destinations = [(one, to(3)), (two, to(0))].into();
+    let destinations = [(one, to(3)), (two, to(0))].into_iter().collect();
     let counted = |connections| Counters { connections, in_bytes: 7, ..Counters::default() };
     let carried = DestinationCounters { total: counted(4), active: 2, inactive: 0, persistent: 1 };
     let mut snapshot = BalancerSnapshot::default();

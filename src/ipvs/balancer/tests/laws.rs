@@ -1,5 +1,5 @@
-//! The laws: whatever happened before, a reload leaves what a start would have made, and what is desired follows from what
-//! is known.
+//! The laws: whatever happened before, a reload leaves what a start would have made, told by its difference or whole, and
+//! what is desired follows from what is known.
 
 use proptest::prelude::*;
 
@@ -29,13 +29,31 @@ fn any_server() -> impl Strategy<Value = VirtualServerConfig> {
     )
 }
 
-fn any_config() -> impl Strategy<Value = BalancerConfig> {
-    prop::collection::btree_map(0..3_u8, any_server(), 0..3).prop_map(|servers| {
-        let id = |n| VirtualServerId::Address {
+/// Virtual servers 0 to 2 are addresses, 3 is a group that may have the same ones.
+fn any_id(n: u8) -> VirtualServerId {
+    match n {
+        3 => VirtualServerId::Group { name: "g".to_owned(), protocol: Protocol::Tcp },
+        n => VirtualServerId::Address {
             address: SocketKey::new([192, 0, 2, 100 + n].into(), 80),
             protocol: Protocol::Tcp,
-        };
-        BalancerConfig { services: servers.into_iter().map(|(n, s)| (id(n), s)).collect(), ..Default::default() }
+        },
+    }
+}
+
+fn any_config() -> impl Strategy<Value = BalancerConfig> {
+    let servers = prop::collection::btree_map(0..4_u8, any_server(), 0..4);
+    let group = prop::option::of((98..104_u8, 0..3_u8));
+    (servers, group, any::<bool>()).prop_map(|(servers, group, rs_init_notifies)| {
+        let groups = group.map(|(first, more)| {
+            let [first, last] = [first, first + more].map(|n| [192, 0, 2, n].into());
+            ("g".to_owned(), GroupConfig { entries: vec![GroupEntry::Range { first, last, port: 80 }] })
+        });
+        BalancerConfig {
+            global: BalancerGlobal { rs_init_notifies, ..BalancerGlobal::default() },
+            groups: groups.into_iter().collect(),
+            services: servers.into_iter().map(|(n, s)| (any_id(n), s)).collect(),
+            ..BalancerConfig::default()
+        }
     })
 }
 
@@ -54,28 +72,39 @@ fn retell(from: &Balancer, now: Instant, to: &mut Bench) {
     to.drain();
 }
 
-fn any_step() -> impl Strategy<Value = Input> {
-    let place = (0..3_u8, 0..5_u8, 0..3_u16);
-    let id = |n: u8| VirtualServerId::Address {
-        address: SocketKey::new([192, 0, 2, 100 + n].into(), 80),
-        protocol: Protocol::Tcp,
-    };
+#[derive(Debug, Clone)]
+enum Step {
+    Input(Input),
+    Reload(Box<BalancerConfig>),
+}
+
+impl Bench {
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Input(input) => self.input(input),
+            Step::Reload(config) => self.reload(*config),
+        }
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let place = (0..4_u8, 0..5_u8, 0..3_u16);
     let checked = (place, any::<bool>(), -3..4_i64).prop_map(move |((v, r, index), up, weight)| {
-        let checker = CheckerId { virtual_server: id(v), real_server: real(r), index };
+        let checker = CheckerId { virtual_server: any_id(v), real_server: real(r), index };
         let health = if up { Health::Up { weight } } else { Health::Down { reason: "x".to_owned() } };
         Input::Check(CheckReport { checker, health })
     });
-    let admin = (0..3_u8, 0..5_u8, 0..3_u8).prop_map(move |(v, r, state)| Input::Admin {
-        virtual_server: id(v),
+    let admin = (0..4_u8, 0..5_u8, 0..3_u8).prop_map(move |(v, r, state)| Input::Admin {
+        virtual_server: any_id(v),
         real_server: real(r),
         state: [AdminState::Up, AdminState::Drain, AdminState::Maint][usize::from(state)],
     });
-    prop_oneof![
+    let input = prop_oneof![
         6 => checked,
         2 => admin,
         1 => any::<bool>().prop_map(|master| Input::Instance { name: "VI".to_owned(), master }),
-        1 => any_config().prop_map(|config| Input::Reconfigure(Box::new(config))),
-    ]
+    ];
+    prop_oneof![9 => input.prop_map(Step::Input), 1 => any_config().prop_map(|config| Step::Reload(Box::new(config)))]
 }
 
 proptest! {
@@ -85,8 +114,8 @@ proptest! {
         let mut b = b;
         b.services.values_mut().for_each(|server| server.hysteresis = 0);
         let mut bench = Bench::new(BalancerConfig::default());
-        steps.into_iter().for_each(|step| bench.input(step));
-        bench.input(Input::Reconfigure(Box::new(b.clone())));
+        steps.into_iter().for_each(|step| bench.take(step));
+        bench.reload(b.clone());
         let mut fresh = Bench::new(b);
         let master = bench.balancer.masters.contains("VI");
         fresh.input(Input::Instance { name: "VI".to_owned(), master });
@@ -94,12 +123,37 @@ proptest! {
         prop_assert_eq!(bench.balancer.desired(), fresh.balancer.desired());
     }
 
+    /// Who is told what changes and who is told everything come to the same, and have told the same.
+    #[test]
+    fn a_difference_is_as_good_as_the_whole(
+        steps in prop::collection::vec(any_step(), 0..12),
+        reloads in prop::collection::vec(any_config(), 1..4),
+    ) {
+        let mut by_difference = Bench::new(BalancerConfig::default());
+        let mut whole = Bench::new(BalancerConfig::default());
+        whole.now = by_difference.now;
+        for step in steps {
+            by_difference.take(step.clone());
+            whole.take(step);
+        }
+        for config in reloads {
+            by_difference.reload(config.clone());
+            whole.replace(config.clone());
+            let (a, b) = (&by_difference.balancer, &whole.balancer);
+            prop_assert_eq!(&by_difference.told, &whole.told);
+            prop_assert_eq!(a.desired(), b.desired());
+            prop_assert_eq!(&a.virtual_servers, &b.virtual_servers);
+            prop_assert_eq!((&a.owners, &a.groups, &a.global), (&b.owners, &b.groups, &b.global));
+            prop_assert_eq!(&a.groups, &config.groups);
+        }
+    }
+
     /// What is desired is always what a look at everything anew gives, and only real servers and sorry servers are in it.
     #[test]
     fn what_is_desired_follows_from_what_is_known(steps in prop::collection::vec(any_step(), 0..30)) {
         let mut bench = Bench::new(BalancerConfig::default());
         for step in steps {
-            bench.input(step);
+            bench.take(step);
             let balancer = &bench.balancer;
             for (id, server) in &balancer.virtual_servers {
                 for key in &server.services {
@@ -108,7 +162,7 @@ proptest! {
                         None => prop_assert!(!server.active),
                         Some(service) => {
                             prop_assert!(server.active);
-                            prop_assert_eq!(&service.destinations, &server.destinations(bench.now));
+                            prop_assert_eq!(&*service.destinations, &server.destinations(bench.now));
                         }
                     }
                 }
@@ -127,8 +181,15 @@ proptest! {
         let mut bench = Bench::new(BalancerConfig::default());
         for step in steps {
             let before = bench.balancer.desired().clone();
-            let reload = matches!(step, Input::Reconfigure(_));
-            bench.balancer.handle_input(bench.now, step);
+            let (input, reload) = match step {
+                Step::Input(input) => (input, false),
+                Step::Reload(config) => {
+                    let diff = BalancerDiff::between(&bench.config, &config);
+                    bench.config = *config;
+                    (Input::Reconfigure(Box::new(diff)), true)
+                }
+            };
+            bench.balancer.handle_input(bench.now, input);
             let mut applies = 0;
             while let Some(effect) = bench.balancer.poll_effect() {
                 applies += u32::from(effect == Effect::Apply);

@@ -19,7 +19,7 @@ fn a_service_belongs_to_one_virtual_server() {
         ["192.0.2.100:80 tcp is a service of virtual server [192.0.2.100]:tcp:80 already: left out"]
     );
     all.services.remove(&id());
-    bench.input(Input::Reconfigure(Box::new(all)));
+    bench.reload(all);
     assert_eq!((bench.table().as_str(), bench.balancer.desired().services.len()), ("2:1", 3));
 }
 
@@ -55,7 +55,7 @@ fn a_reload_of_ten_thousand_services_with_one_other_weight_is_one_operation() {
     let mut bench = Bench::new(before);
     let applied = bench.balancer.desired().clone();
     assert_eq!(applied.services.len(), 10_000);
-    bench.input(Input::Reconfigure(Box::new(after)));
+    bench.reload(after);
     let operations = plan(&applied, bench.balancer.desired(), Keeps::KernelSettings);
     let wanted = Destination { weight: 7, ..Destination::default() };
     let key = *bench.balancer.services().find(|key| bench.balancer.owner(key) == Some(&id(4711))).unwrap();
