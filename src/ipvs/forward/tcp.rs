@@ -35,6 +35,8 @@ const TRIES: usize = 4;
 /// Milliseconds that a client has for its first bytes before the real server learns that the connection stands: with
 /// the bytes that costs no packet of its own. Where real servers speak first, they learn it at once.
 const SILENCE: u64 = 5;
+/// Milliseconds until a client that was accepted when the last descriptor went is tried again.
+const ROOM: u64 = 10;
 /// Connections whose end is worth a look at what the C library keeps.
 const RUSH: usize = 1000;
 
@@ -81,6 +83,8 @@ struct Attempt {
     asked: SocketAddr,
     tried: Vec<SocketKey>,
     deadline: u64,
+    /// How long a descriptor may be waited for.
+    patience: u64,
 }
 
 /// How a connection ends.
@@ -134,7 +138,8 @@ impl Connections {
             service.open.fetch_sub(1, Relaxed);
             return;
         };
-        let attempt = Attempt { client: address, asked, tried: Vec::new(), deadline: u64::MAX };
+        let patience = core.now.saturating_add(milliseconds(service.view.load().settings.proxy.connect_timeout));
+        let attempt = Attempt { client: address, asked, tried: Vec::new(), deadline: u64::MAX, patience };
         let connection = Connection {
             client,
             server: None,
@@ -345,6 +350,12 @@ impl Connection {
             let mut connecting = socket::connection(server, from);
             if matches!(connecting, Err(ConnectError::Socket(_))) && core.spend_reserve() {
                 connecting = socket::connection(server, from);
+            }
+            if matches!(connecting, Err(ConnectError::Socket(_))) && core.now < attempt.patience {
+                // Another thread was quicker to take what we gave up. Whatever ends makes room.
+                choice.release(core, &self.service);
+                attempt.deadline = core.now.saturating_add(ROOM);
+                return Ok(attempt.deadline);
             }
             attempt.tried.push(choice.backend.key);
             match connecting {
