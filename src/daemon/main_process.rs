@@ -62,7 +62,8 @@ const UPDATES: usize = 1024;
 /// Between two reloads: what is asked for meanwhile is one.
 const RELOAD_PAUSE: Duration = Duration::from_millis(250);
 /// When nothing large was read for this long, memory is put in order: what was read for a start is packed, and what is
-/// free is given back. Whoever reads again before takes the same memory once more, and need not ask for it page by page.
+/// free, or only the start needed, is given back. Whoever reads again before takes the same memory once more, and need not
+/// ask for it page by page.
 const TIDY_AFTER: Duration = Duration::from_secs(2);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
@@ -207,8 +208,6 @@ struct MainProcess {
     /// What reloads took away, until the vrrp process has removed it.
     former: FormerAddresses,
     control: control::Control,
-    /// Events came since freed memory was last given back.
-    untidy: bool,
     /// When memory is put in order.
     tidy_at: Option<tokio::time::Instant>,
     /// What was read last is kept where it was read.
@@ -315,7 +314,6 @@ impl MainProcess {
             maintenance: control.is_in_maintenance(),
             black_box: BlackBox::new(control.directory().map(std::path::Path::to_owned)),
             control,
-            untidy: false,
             tidy_at: None,
             scattered: true,
             vrrp_pid_path,
@@ -430,7 +428,7 @@ impl MainProcess {
             Wake::Reassert => self.notices.reassert(),
             Wake::BlackBox => {
                 self.black_box.write(self.vrrp.recorder(), &self.config.vrrp);
-                self.untidy = true;
+                self.tidy_soon();
             }
             Wake::Tidy => self.tidy(),
             Wake::Loaded(loaded) => self.end_reload(*loaded),
@@ -500,7 +498,7 @@ impl MainProcess {
             FromVrrp::Settled(orders) => self.former.on_settled(orders),
             FromVrrp::Event { event, at } => {
                 self.control.vrrp_event(&event, at);
-                self.untidy = true;
+                self.tidy_soon();
                 self.black_box.note(at, &event);
                 self.dumps.on_event(&event, at);
                 self.page.tally.on_event(&event);
@@ -545,10 +543,6 @@ impl MainProcess {
             );
             self.killed_stuck = true;
             self.vrrp.kill();
-        }
-        if std::mem::take(&mut self.untidy) {
-            crate::net::sys::release_program_pages();
-            crate::net::sys::release_free_memory();
         }
     }
 
@@ -659,12 +653,18 @@ impl MainProcess {
         }
     }
 
+    /// A thousand events, one after the other, are put in order once.
+    fn tidy_soon(&mut self) {
+        self.tidy_at.get_or_insert_with(|| tokio::time::Instant::now() + TIDY_AFTER);
+    }
+
     /// Reading the file took four times what is kept of it.
     fn tidy(&mut self) {
         self.tidy_at = None;
         if std::mem::take(&mut self.scattered) {
             self.config = load::repack(std::mem::take(&mut self.config));
         }
+        crate::net::sys::release_program_pages();
         crate::net::sys::release_free_memory();
     }
 

@@ -48,7 +48,8 @@ const TERM_PATIENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Reports that wait for the loop; when it is full they wait in the checkers.
 const REPORTS: usize = 1024;
-/// Memory that was freed is given back when nothing large has come for this long: the next reload may follow at once.
+/// Memory that was freed, or that only the start needed, is given back when nothing large has come for this long: the next
+/// reload may follow at once.
 const TIDY_AFTER: Duration = Duration::from_secs(2);
 /// Requests that wait for the loop.
 const REQUESTS: usize = 1024;
@@ -248,6 +249,7 @@ impl Process {
                 let remarks = self.planes.handle_timeout(now, &self.balancer);
                 self.warn(remarks);
                 if self.tidy_at.take_if(|at| *at <= now).is_some() {
+                    crate::net::sys::release_program_pages();
                     crate::net::sys::release_free_memory();
                 }
             }
