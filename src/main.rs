@@ -69,14 +69,14 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 }
 
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
-    if args.child.is_some() {
+    if let Some(child) = args.child {
         holdfast::net::sys::keep_large_buffers_apart();
+        return match child {
+            ChildKind::Vrrp => vrrp_child(&args),
+            ChildKind::Balancer => balancer_child(&args),
+        };
     }
-    match args.child {
-        Some(ChildKind::Vrrp) => return vrrp_child(&args),
-        Some(ChildKind::Balancer) => return balancer_child(&args),
-        None => holdfast::net::sys::keep_memory_for_the_next_reading(),
-    }
+    holdfast::net::sys::keep_memory_for_the_next_reading();
     if let Some(output) = &args.config_test {
         return load::config_test(&args, output.as_deref());
     }

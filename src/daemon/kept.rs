@@ -65,7 +65,6 @@ impl KeptFile {
 
 const FORGETS: &str = "a restart of the daemon forgets the last change";
 
-#[allow(clippy::ref_option, reason = "what the writer hands out")]
 fn write(path: &Path, text: &Option<Vec<u8>>) -> io::Result<()> {
     let written = match text {
         Some(text) => replace(path, text),

@@ -9,8 +9,10 @@ mod apply;
 mod balancer;
 mod control;
 mod dump;
+mod ending;
 mod orders;
 mod page;
+mod tidy;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,7 +26,7 @@ use tracing::{error, info, warn};
 use super::black_box::BlackBox;
 use super::exec::{self, Policy, Runner};
 use super::logging::{FLUSH_LIMIT, Logging};
-use super::notices::{DRAIN_LIMIT, Notices};
+use super::notices::Notices;
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
 use super::reload::{KnownErrors, notify_with_departing};
@@ -44,7 +46,6 @@ use crate::notify::script::{NotifyScripts, RUN_LIMIT};
 use crate::trackers::Update;
 use crate::trackers::file::FileTrackers;
 use crate::trackers::process::ProcessTrackers;
-use crate::trackers::process::connector::BufferSize;
 use crate::trackers::script::ScriptTrackers;
 use crate::vrrp::config::TrackerKey;
 use crate::vrrp::event::{Event, TrackerStatus};
@@ -61,10 +62,6 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 const UPDATES: usize = 1024;
 /// Between two reloads: what is asked for meanwhile is one.
 const RELOAD_PAUSE: Duration = Duration::from_millis(250);
-/// When nothing large was read for this long, memory is put in order: what was read for a start is packed, and what is
-/// free, or only the start needed, is given back. Whoever reads again before takes the same memory once more, and need not
-/// ask for it page by page.
-const TIDY_AFTER: Duration = Duration::from_secs(2);
 /// keepalived's exit code for a child or daemon that cannot go on.
 const EXIT_FATAL: u8 = 1;
 
@@ -644,64 +641,12 @@ impl MainProcess {
             return;
         }
         self.announced = true;
-        self.tidy_at = Some(tokio::time::Instant::now() + TIDY_AFTER);
+        self.tidy_after_reading();
         tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
         if self.args.detached
             && let Err(error) = detach::say_ready()
         {
             warn!("cannot let go of the terminal: {error}");
-        }
-    }
-
-    /// A thousand events, one after the other, are put in order once.
-    fn tidy_soon(&mut self) {
-        self.tidy_at.get_or_insert_with(|| tokio::time::Instant::now() + TIDY_AFTER);
-    }
-
-    /// Reading the file took four times what is kept of it.
-    fn tidy(&mut self) {
-        self.tidy_at = None;
-        if std::mem::take(&mut self.scattered) {
-            self.config = load::repack(std::mem::take(&mut self.config));
-        }
-        crate::net::sys::release_program_pages();
-        crate::net::sys::release_free_memory();
-    }
-
-    fn stop(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        info!("Stopping");
-        self.control.note("stopping", "the daemon is stopping".to_owned());
-        tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-        self.stopping = Some(Stopping { kill_at: tokio::time::Instant::now() + self.config.daemon.child_wait });
-        self.notices.begin_stop();
-        self.vrrp.cancel_restart();
-        self.vrrp.send(if self.args.release_vips { &ToVrrp::StopAtOnce } else { &ToVrrp::Stop });
-        // The virtual addresses go first: who still asks here while they are handed over is served.
-        if !self.vrrp.is_running() {
-            self.stop_balancer();
-        }
-    }
-
-    async fn finish(&mut self) {
-        self.control.close();
-        self.scripts.apply(&BTreeMap::new(), &self.runner, &BTreeMap::new());
-        self.files.apply(&BTreeMap::new(), &BTreeMap::new());
-        self.processes.apply(&BTreeMap::new(), BufferSize::default(), &BTreeMap::new());
-        tokio::join!(
-            self.notify.drain(DRAIN_LIMIT),
-            self.notices.finish(),
-            self.black_box.finish(self.vrrp.recorder(), &self.config.vrrp),
-            self.control.finish(),
-            self.balancer.orders.finish(),
-        );
-        let shutdown = self.config.daemon.shutdown_script.clone();
-        self.run_hook("shutdown_script", shutdown, self.config.daemon.shutdown_script_timeout).await;
-        let counters = self.notify.counters();
-        if counters != Default::default() {
-            info!(?counters, "notify scripts");
         }
     }
 

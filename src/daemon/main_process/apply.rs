@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::balancer::known_commands;
 use super::control::refused_reload;
-use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, TIDY_AFTER, namespace, runner_for, tell_systemd};
+use super::{Loading, MainProcess, RELOAD_PAUSE, Retiring, namespace, runner_for, tell_systemd};
 use crate::command::Command;
 use crate::conf::Loaded;
 use crate::conf::config::Config;
@@ -157,7 +157,7 @@ impl MainProcess {
         self.feed_balancer(balancer_diff);
         let line = summary.line(load_time + started.elapsed());
         info!("{line}");
-        self.tidy_at = Some(tokio::time::Instant::now() + TIDY_AFTER);
+        self.tidy_after_reading();
         line
     }
 

@@ -1,7 +1,7 @@
 //! keepalived's state files, as main writes them when a signal asks for them.
 //!
 //! Wiring. A signal asks the children for a snapshot; the files are made of the answer and of what main knows, and
-//! written by a thread ([`crate::dump::writer`]). A child that does not answer costs its own files only. Clearing the
+//! written by a thread ([`FileWriter`]). A child that does not answer costs its own files only. Clearing the
 //! counters is main's business: it remembers what they were, so that metrics go on counting.
 #![allow(clippy::disallowed_methods, reason = "a shell: names depend on the environment")]
 
