@@ -1,14 +1,15 @@
 //! Configurations made by hand.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use holdfast::checkers::config::{CheckerConfig, MiscProbe, Probe, Schedule, Target};
 use holdfast::command::Command;
 use holdfast::ipvs::config::{BalancerConfig, ForwarderChoice, RealServerConfig, VirtualServerConfig, VirtualServerId};
 use holdfast::ipvs::types::{Protocol, SocketKey};
+
+use crate::common::loopback;
 
 pub fn key(address: SocketAddr) -> SocketKey {
     SocketKey::new(address.ip(), address.port())
@@ -18,13 +19,9 @@ pub fn id(address: SocketAddr) -> VirtualServerId {
     VirtualServerId::Address { address: key(address), protocol: Protocol::Tcp }
 }
 
-/// A port of loopback that nobody else has: 127/8 is ours as a whole, and no other test has this address of it. Other runs
-/// at the same time have other process numbers.
+/// A port that nobody else has.
 pub fn free_port() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let run = u8::try_from(std::process::id() % 199 + 20).expect("below 219");
-    (Ipv4Addr::new(127, run, high, low), 8080).into()
+    (loopback(), 8080).into()
 }
 
 fn checker(probe: Probe) -> CheckerConfig {

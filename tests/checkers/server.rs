@@ -1,9 +1,10 @@
 //! Small servers that behave as they are told.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+use crate::common::loopback;
 
 /// Serves each connection in a thread of its own, on a port of its own on loopback. The threads end with the process.
 pub fn serve(behaviour: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + Clone + 'static) -> SocketAddr {
@@ -76,13 +77,9 @@ pub fn trickle(bytes: &'static [u8], between: Duration) -> SocketAddr {
     })
 }
 
-/// A port that nobody listens on, and nobody will: 127/8 is ours as a whole, and no other test has this address of it. Other
-/// runs at the same time have other process numbers.
+/// A port that nobody listens on, and nobody will.
 pub fn closed_port() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let run = u8::try_from(std::process::id() % 199 + 20).expect("below 219");
-    (Ipv4Addr::new(127, run, high, low), 9).into()
+    (loopback(), 9).into()
 }
 
 pub fn wait_for_close(stream: &mut TcpStream) -> io::Result<()> {

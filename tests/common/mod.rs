@@ -2,10 +2,13 @@
 #![allow(dead_code, unused_macros, unused_imports, missing_docs)] // Each test binary uses a part.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,6 +41,20 @@ pub fn keepalived() -> bool {
         skipped(&format!("needs {KEEPALIVED}"));
     }
     installed
+}
+
+/// An address of loopback that nobody else has: 127/8 is ours as a whole, and a run takes a part of it for itself, by the
+/// name of a socket that ends with it. Ports are shared without a word (`SO_REUSEPORT`): two runs would take each other's
+/// connections.
+pub fn loopback() -> Ipv4Addr {
+    static RUN: LazyLock<(u8, UnixListener)> = LazyLock::new(|| {
+        let name = |run: u8| SocketAddr::from_abstract_name(format!("holdfast tests at 127.{run}"));
+        let take = |run: u8| Some((run, UnixListener::bind_addr(&name(run).ok()?).ok()?));
+        (20..219).find_map(take).expect("fewer runs at the same time")
+    });
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, RUN.0, high, low)
 }
 
 /// A machine that is this late for a thread that wants to sleep for a moment holds up everybody.

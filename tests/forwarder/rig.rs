@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,16 +15,14 @@ use holdfast::ipvs::forward::{Options, Userspace};
 use holdfast::ipvs::table::{Destination, Operation, ServiceSettings};
 use holdfast::ipvs::types::{Protocol, Scheduler, ServiceKey, SocketKey};
 
+use crate::common::loopback;
+
 /// Nothing here takes that long unless it hangs.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// An address that no other test has: 127/8 is ours as a whole. Other runs at the same time have other process numbers.
+/// An address that no other test has.
 pub fn address() -> IpAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let run = u8::try_from(std::process::id() % 199 + 20).unwrap();
-    let [high, low] = number.to_be_bytes();
-    Ipv4Addr::new(127, run, high, low).into()
+    loopback().into()
 }
 
 /// One virtual server on a forwarder of its own, of two threads.
