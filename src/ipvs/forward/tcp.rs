@@ -125,17 +125,16 @@ impl Connections {
         over
     }
 
-    /// A client was accepted.
+    /// A client was accepted, and is counted already ([`Service::enter`]).
     pub(super) fn begin(&mut self, core: &mut Core, listening: &Listening, client: OwnedFd, address: SocketAddr) {
         let service = &listening.service;
-        service.open.fetch_add(1, Relaxed);
         service.cells.count_connection(core.thread);
         let asked = match (listening.reach, service.key) {
             (Reach::Direct, ServiceKey::Address { address, .. }) => Some(address.into()),
             _ => rustix::net::getsockname(&client).ok().and_then(|asked| asked.try_into().ok()),
         };
         let Some(asked) = asked else {
-            service.open.fetch_sub(1, Relaxed);
+            service.leave();
             return;
         };
         let patience = core.now.saturating_add(milliseconds(service.view.load().settings.proxy.connect_timeout));
@@ -156,7 +155,7 @@ impl Connections {
         };
         match self.slab.insert(connection) {
             Some(tag) => self.connect(core, tag),
-            None => _ = service.open.fetch_sub(1, Relaxed),
+            None => service.leave(),
         }
     }
 
@@ -330,7 +329,7 @@ impl Connections {
         if let Some(choice) = connection.choice.take() {
             choice.release(core, &connection.service);
         }
-        connection.service.open.fetch_sub(1, Relaxed);
+        connection.service.leave();
     }
 }
 

@@ -412,19 +412,24 @@ fn accept(core: &mut Core, connections: &mut Connections, listening: &Listening)
     use rustix::net::{SocketFlags, acceptfrom_with};
     for _ in 0..ACCEPTS {
         // Clients beyond the limit wait in the kernel's queue, as long as that has room.
-        if listening.service.is_full() || core.reserve.is_none() {
+        if core.reserve.is_none() || !listening.service.enter() {
             return Served::Later;
         }
-        match acceptfrom_with(&*listening.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-            Ok((client, address)) => {
-                if let Some(address) = address.and_then(|address| address.try_into().ok()) {
-                    connections.begin(core, listening, client, address);
-                }
+        let accepted = acceptfrom_with(&*listening.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        let error = match accepted.map(|(client, address)| Some((client, address?.try_into().ok()?))) {
+            Ok(Some((client, address))) => {
+                connections.begin(core, listening, client, address);
+                continue;
             }
-            Err(Errno::AGAIN) => return Served::All,
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Served::Later,
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        listening.service.leave();
+        match error {
+            Some(Errno::AGAIN) => return Served::All,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Served::Later,
             // This one's client has gone, or ICMP has reported something.
-            Err(_) => {}
+            _ => {}
         }
     }
     Served::Some
