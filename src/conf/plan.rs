@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::lines::{beyond_defaults, blocks};
 use super::config::Config;
 use crate::vrrp::config::{TrackerKey, renames};
 
 mod lines;
+pub mod report;
 mod servers;
 
 /// What would become of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The blocks that differ, in the order of the language.
     pub blocks: Vec<BlockChange>,
@@ -26,7 +27,7 @@ pub struct Plan {
 }
 
 /// What would become of one block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockChange {
     /// Whether it comes, goes or stays.
     pub change: Change,
@@ -39,7 +40,7 @@ pub struct BlockChange {
 }
 
 /// What becomes of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Only in the new configuration.
@@ -51,7 +52,7 @@ pub enum Change {
 }
 
 /// One setting, or one entry of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineChange {
     /// The keyword.
     pub keyword: String,
