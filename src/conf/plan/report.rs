@@ -82,7 +82,9 @@ impl PlanReport {
         }
         if has_fatal(&self.against) && self.new.errors == 0 {
             let file = self.against.file.display();
-            text.push_str(&format!("nothing to compare with: nothing can run on {file} (`--against FILE` names another)\n"));
+            text.push_str(&format!(
+                "nothing to compare with: nothing can run on {file} (`--against FILE` names another)\n"
+            ));
         } else {
             text.push_str("a reload would be refused, and nothing would change\n");
         }
