@@ -12,6 +12,7 @@ use super::config::Config;
 use crate::vrrp::config::{TrackerKey, renames};
 
 mod lines;
+mod notices;
 pub mod report;
 mod servers;
 
@@ -226,13 +227,14 @@ fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &C
         instances.filter(|(_, i)| i.tracks.iter().any(|t| t.tracker == key)).map(|(name, _)| name.clone()).collect()
     };
     let members = |config: &Config| config.vrrp.groups.get(name).map(|g| g.members.clone()).unwrap_or_default();
+    let tells = |line: &LineChange| {
+        line.keyword.starts_with("notify") || ["smtp_alert", "cloud_address"].contains(&line.keyword.as_str())
+    };
     match block {
         // Scripts that are told are no part of its life.
-        Block::Instance if lines.iter().all(|line| line.keyword.starts_with("notify")) && !lines.is_empty() => {
-            Vec::new()
-        }
+        Block::Instance if lines.iter().all(tells) && !lines.is_empty() => Vec::new(),
         Block::Instance => vec![name.to_owned()],
-        Block::Group if lines.iter().all(|line| line.keyword.starts_with("notify")) => Vec::new(),
+        Block::Group if lines.iter().all(tells) => Vec::new(),
         Block::Group => members(old).into_iter().chain(members(new)).collect(),
         Block::Script => tracking(TrackerKey::Script(name.to_owned())),
         Block::File => tracking(TrackerKey::File(name.to_owned())),
