@@ -203,6 +203,16 @@ fn check_looks_at_the_files_of_scripts() {
     let file = write(dir.path(), "conf", &format!("vrrp_script s {{\n script {script}\n fall 2\n rise 2\n}}\n{GOOD}"));
     let said = text(&run("holdfast", &["check", &file]).stdout).to_owned();
     assert!(said.contains("script-not-executable") && said.contains(&format!("`chmod a+x {script}`")), "{said}");
+    // Executable, but not for the user that it runs as; and a user who is not there.
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (user, part) in [("nobody", format!("`chmod a+rx {script}`")), ("no-such-user", "useradd --system".to_owned())]
+    {
+        let text_of = format!("vrrp_script s {{\n script {script}\n user {user}\n fall 2\n rise 2\n}}\n{GOOD}");
+        let file = write(dir.path(), "conf", &text_of);
+        let said = text(&run("holdfast", &["check", &file]).stdout).to_owned();
+        assert!(said.contains(&part), "{user}: {said}");
+    }
 }
 
 #[test]

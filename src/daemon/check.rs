@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::doctor::{self, Examination};
-use super::exec::{Policy, PrepareError, Runner};
+use super::exec::{Policy, PrepareError, Runner, resolve};
 use super::load;
 use super::script_path::PathProblem;
 use crate::cli::CheckArgs;
@@ -134,6 +134,18 @@ pub(super) fn wants_color(out: &impl IsTerminal) -> bool {
     out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// What to do about a user that is not there; anything else that is missing is in the message.
+fn remedy(command: &Command, config: &Config) -> Option<String> {
+    let user = command.user.as_ref().or(config.daemon.script_user.as_ref())?;
+    match resolve(user) {
+        Err(PrepareError::NoUser(name)) => {
+            Some(format!("`useradd --system --no-create-home {name}`, or name another user"))
+        }
+        Err(PrepareError::NoGroup(name)) => Some(format!("`groupadd --system {name}`, or name another group")),
+        _ => None,
+    }
+}
+
 /// The machine that this runs on.
 struct ThisMachine;
 
@@ -141,14 +153,16 @@ impl Host for ThisMachine {
     fn judge(&self, command: &Command, config: &Config) -> Vec<ScriptProblem> {
         let policy =
             Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
-        let (code, text) = match Runner::new(policy, [command].into_iter()).prepare(command) {
-            Ok(prepared) => match prepared.remark {
-                Some(remark) => ("script-unsafe", remark),
-                None => return Vec::new(),
+        let runner = Runner::new(policy, [command].into_iter());
+        let (code, text) = match runner.prepare(command) {
+            Ok(prepared) => match (prepared.remark, runner.forbidden(command)) {
+                (Some(remark), _) => ("script-unsafe", remark),
+                (None, Some(problem)) => ("script-not-executable", problem.to_string()),
+                (None, None) => return Vec::new(),
             },
             Err(PrepareError::Path(problem)) => {
                 let code = match &problem {
-                    PathProblem::NotExecutable { .. } => "script-not-executable",
+                    PathProblem::NotExecutable { .. } | PathProblem::Forbidden { .. } => "script-not-executable",
                     PathProblem::ForeignOwner { .. } | PathProblem::WritableByOthers { .. } => "script-unsafe",
                     PathProblem::Missing { .. } | PathProblem::NotInPath { .. } | PathProblem::NotAFile(_) => {
                         "script-missing"
@@ -160,7 +174,7 @@ impl Host for ThisMachine {
         };
         let (message, help) = match text.split_once("; ") {
             Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (text, None),
+            None => (text, remedy(command, config)),
         };
         let message = if code == "script-unsafe" && config.daemon.script_security {
             format!("{message}: it is not run, because of `enable_script_security`")
