@@ -4,6 +4,7 @@
 //! the word that asked for it. Everything is bounded: depth of includes, depth of definitions, lines made by `~SEQ`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::LoadOptions;
@@ -265,6 +266,13 @@ impl<'a> Expander<'a> {
             }
             return;
         }
+        if is_executable(path) {
+            // A folder of configurations may hold their scripts, too.
+            self.reporter
+                .warning(span, format!("`{}` is executable: it is skipped, as in keepalived", path.display()))
+                .help(format!("if it is a configuration: `chmod a-x {}`", path.display()));
+            return;
+        }
         match self.sources.read(path) {
             Ok(file) => {
                 self.open.push(name);
@@ -430,6 +438,10 @@ fn finish_definition(body: &mut Vec<String>) {
         last.pop();
     }
     body.retain(|line| !line.is_empty());
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The file's own name, or the given one when the system cannot tell.

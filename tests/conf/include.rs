@@ -48,6 +48,21 @@ fn files_are_found_beside_the_file_that_includes_them() {
     assert!(said[0].starts_with("k.conf:2: warning: cannot include `"), "{said:?}");
 }
 
+/// Scripts often lie beside the configurations: keepalived skips what is executable.
+#[test]
+fn what_is_executable_is_no_configuration() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_, folder) = load(
+        &[("k.conf", "include sub/*\n"), ("sub/a", "use_pid_dir\n"), ("sub/b.sh", "exit 0\n")],
+        &LoadOptions::default(),
+    );
+    fs::set_permissions(folder.path().join("sub/b.sh"), fs::Permissions::from_mode(0o755)).expect("ours");
+    let loaded = conf::load(&folder.path().join("k.conf"), &LoadOptions::default());
+    assert!(loaded.config.as_ref().is_some_and(|config| config.daemon.use_pid_dir));
+    let said = said(&loaded, folder.path());
+    assert_eq!(said, ["k.conf:1: warning: `/sub/b.sh` is executable: it is skipped, as in keepalived"]);
+}
+
 #[test]
 fn a_file_that_includes_itself_is_reported_once() {
     let (loaded, folder) =
