@@ -158,8 +158,11 @@ impl Plan {
         let count = |change| self.blocks.iter().filter(|block| block.change == change).count();
         let (added, changed, removed) = (count(Change::Added), count(Change::Changed), count(Change::Removed));
         if self.blocks.is_empty() {
-            let _ = writeln!(text, "no change: {} instances stay as they are", self.untouched);
-            return text;
+            return match self.untouched {
+                0 => "no change\n".to_owned(),
+                1 => "no change: the instance stays as it is\n".to_owned(),
+                count => format!("no change: {count} instances stay as they are\n"),
+            };
         }
         let _ = writeln!(text, "blocks: {added} to add, {changed} to change, {removed} to remove");
         let names: Vec<String> = self.touched.iter().map(|name| printable(name)).collect();
