@@ -15,7 +15,7 @@ use crate::control::api::Method;
 use crate::control::client::{Client, ClientError};
 use crate::control::paths::{DEFAULT_DIRECTORY, status_socket};
 use crate::control::peer::Peer;
-use crate::status::model::Status;
+use crate::status::model::{Process, ProcessState, Status};
 
 /// For the beginning of an answer and for the rest of it: longer than a daemon waits for a child of its own.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -55,13 +55,24 @@ fn ask_all(control_dir: Option<&Path>) -> Seen {
     };
     for directory in directories {
         match ask(&directory) {
-            Ok(status) => seen.entries.extend(Entry::of_status(&status)),
+            Ok(status) => {
+                seen.entries.extend(Entry::of_status(&status));
+                seen.remarks.extend(silence(&status));
+            }
             // It has ended, and its socket is left.
             Err(ClientError::NotRunning { .. }) if control_dir.is_none() => {}
             Err(error) => seen.remarks.push(format!("the userspace forwarder is not shown: {error}")),
         }
     }
     seen
+}
+
+/// A daemon answers for its balancer process, and cannot when that stands still.
+fn silence(status: &Status) -> Option<String> {
+    let is_silent = |process: &Process| process.name == "balancer" && process.state == ProcessState::Silent;
+    let file = &status.daemon.config_file;
+    let text = || format!("the userspace forwarder of {file} is not shown: the balancer process does not answer");
+    status.daemon.processes.iter().any(is_silent).then(text)
 }
 
 fn ask(directory: &Path) -> Result<Status, ClientError> {

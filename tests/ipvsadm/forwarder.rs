@@ -10,6 +10,8 @@ use holdfast::lab::director::{Daemon, Director};
 use holdfast::lab::host::Host;
 use holdfast::lab::lan;
 use holdfast::lab::server::Server;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::common::needs_root;
@@ -198,6 +200,36 @@ fn what_is_in_the_file_is_not_changed_by_hand() {
         assert_eq!((code, errors.ends_with(&told)), (2, true), "{errors}");
     }
     assert_eq!(node.rows("-L -n"), before);
+}
+
+/// The daemon answers, and has nobody who knows the forwarder's table.
+#[test]
+fn a_balancer_process_that_stands_still_is_named() {
+    needs_root!();
+    let node = Node::start(&[]);
+    let deadline = Instant::now() + PATIENCE;
+    while !node.ipvsadm("-L -n", "").1.contains("UDP  10.9.0.1:53 rr") {
+        assert!(Instant::now() < deadline, "{:?}", node.ipvsadm("-L -n", ""));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // The only child there is. The pid file has its number in the node's own namespace.
+    let main = node.director.pid().expect("it runs");
+    let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).expect("it is there");
+    let pid = Pid::from_raw(children.trim().parse().expect("one child"));
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    // An answer of a moment ago may be shown once more.
+    let file = holdfast::lab::director::CONFIG;
+    let words = format!("the userspace forwarder of {file} is not shown: the balancer process does not answer");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, output, errors) = node.ipvsadm("-L -n", "");
+        if errors.contains(&words) {
+            assert!(!output.contains("10.9.0.1"), "{output}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{output}{errors}");
+    }
+    kill(pid, Signal::SIGCONT).expect("it is there");
 }
 
 #[test]
