@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::control::Target;
+
 /// Which child this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ChildKind {
@@ -40,7 +42,7 @@ pub struct CheckArgs {
 }
 
 /// `holdfast plan`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
     /// Print the plan as JSON (docs/check.md tells its shape).
     #[arg(long)]
@@ -48,12 +50,16 @@ pub struct PlanArgs {
     /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
     #[arg(short = 'i', long = "config-id", value_name = "ID")]
     pub config_id: Option<String>,
-    /// The configuration that runs now.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-    pub against: PathBuf,
-    /// The configuration that would be loaded.
+    /// Compare with this file instead of what runs.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub against: Option<PathBuf>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+    /// The configuration that would be loaded. When it is the running daemon's own file, or nothing is said, the daemon
+    /// compares it with what it runs; any other one is compared with the daemon's file.
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
 }
 
 /// `holdfast doctor`.

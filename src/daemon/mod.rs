@@ -26,6 +26,7 @@ pub mod notices;
 pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
+pub mod plan;
 pub mod process_name;
 pub mod pulse;
 pub mod reload;

@@ -17,7 +17,7 @@ use crate::vrrp::config::{ConfigDiff, renames};
 ///
 /// A start goes on in spite of errors, as keepalived's does. Were every reload of such a file refused, the file could
 /// not be changed at all without a restart; so only an error that is new refuses.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownErrors {
     counts: BTreeMap<(Kind, String), usize>,
 }

@@ -200,6 +200,9 @@ impl MainProcess {
             if !tracked.contains(&TrackerKey::Script(name.clone())) {
                 continue;
             }
+            if let Some(problem) = self.runner.forbidden(&script.command) {
+                warn!("vrrp_script {name}: {problem}");
+            }
             // One that cannot be run is reported by its tracker.
             if let Ok(prepared) = self.runner.prepare(&script.command)
                 && let Some(remark) = prepared.remark
@@ -238,6 +241,9 @@ impl MainProcess {
         match self.runner.prepare(command) {
             Err(why) => error!("{what} of {name} cannot be run: {why}"),
             Ok(prepared) => {
+                if let Some(problem) = self.runner.forbidden(command) {
+                    warn!("{what} of {name}: {problem}");
+                }
                 if let Some(remark) = prepared.remark {
                     warn!("{what} of {name}: {remark}; with enable_script_security it would not be run");
                 }
