@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{check, detach, doctor, load, main_process, notify_test, plan, sweep, why};
+use holdfast::daemon::{check, detach, doctor, load, main_process, notify_test, plan, process_name, sweep, why};
 use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
@@ -71,6 +71,9 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
     if let Some(child) = args.child {
         holdfast::net::sys::keep_large_buffers_apart();
+        if let Some(name) = &args.process_name {
+            process_name::call_this_process(name);
+        }
         return match child {
             ChildKind::Vrrp => vrrp_child(&args),
             ChildKind::Balancer => balancer_child(&args),

@@ -2,6 +2,7 @@
 //!
 //! Pure. Every option of keepalived 2.4 is here, so that no start script breaks; one that does nothing yet says so.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -232,6 +233,9 @@ pub struct DaemonArgs {
     /// This is a child of a main process, which is at the other end of standard input.
     #[arg(long = "child", value_name = "KIND", hide = true)]
     pub child: Option<ChildKind>,
+    /// What the configuration calls the child.
+    #[arg(long = "process-name", value_name = "NAME", hide = true)]
+    pub process_name: Option<OsString>,
     /// What the configuration appends to a child's name in the log.
     #[arg(long = "ident-suffix", value_name = "TEXT", hide = true)]
     pub ident_suffix: Option<String>,

@@ -235,6 +235,7 @@ pub fn on_reload(block: &Block, keyword: &Keyword) -> &'static str {
         ("(root)", _) => "counts from then on",
         ("global_defs", "umask" | "tmp_config_directory" | "disable_local_igmp" | "nftables") => NEXT_START,
         ("global_defs", "control_directory" | "control_group" | "state_directory") => NEXT_START,
+        ("global_defs", "process_names" | "process_name" | "vrrp_process_name" | "checker_process_name") => NEXT_START,
         ("global_defs", "startup_script" | "startup_script_timeout") => "not run again",
         ("global_defs", "vrrp_startup_delay" | "vrrp_delay_after_boot") => "counts at the next start",
         ("global_defs", "vrrp_version") => ANEW,

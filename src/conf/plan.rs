@@ -199,7 +199,7 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
         (Block::Script | Block::File | Block::Process, Change::Added) => "watched from then on, if tracked".to_owned(),
         (Block::Script | Block::File | Block::Process, Change::Removed) => "no longer watched".to_owned(),
         (Block::StaticAddress, _) => "new addresses are put on, old ones taken off".to_owned(),
-        (Block::Globals, _) => match held(old, new) {
+        (Block::Globals, _) => match new.daemon.clone().hold(&old.daemon) {
             held if held.is_empty() => "counts from then on".to_owned(),
             held => format!("counts from then on; {} at the next start only", held.join(", ")),
         },
@@ -209,18 +209,6 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
         (Block::Server, Change::Removed) => "the service goes, with its connections".to_owned(),
         (Block::Server | Block::ServerGroup, _) => "edited in place; the health of what stays is kept".to_owned(),
     }
-}
-
-/// Settings that a reload does not change.
-fn held(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (old, new) = (&old.daemon, &new.daemon);
-    let held = [
-        ("net_namespace", old.net_namespace != new.net_namespace),
-        ("instance", old.instance != new.instance),
-        ("use_pid_dir", old.use_pid_dir != new.use_pid_dir),
-        ("umask", old.umask != new.umask),
-    ];
-    held.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
 /// The instances that a change of a block concerns.

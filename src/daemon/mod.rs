@@ -27,6 +27,7 @@ pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
 pub mod plan;
+pub mod process_name;
 pub mod pulse;
 pub mod reload;
 pub mod reload_files;

@@ -123,7 +123,7 @@ impl MainProcess {
     /// The result is what people are told.
     fn reconfigure(&mut self, mut new: Config, load_time: Duration) -> String {
         let started = Instant::now();
-        for name in reload::keep_unchangeable(&self.config.daemon, &mut new.daemon) {
+        for name in new.daemon.hold(&self.config.daemon) {
             warn!("reload: {name} holds until the next start and was not changed");
         }
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
