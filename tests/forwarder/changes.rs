@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
+use holdfast::ipvs::config::Persistence;
 use holdfast::ipvs::dataplane::Dataplane;
 use holdfast::ipvs::forward::{Options, Userspace};
-use holdfast::ipvs::table::{Destination, Operation, Service, ServiceTable};
+use holdfast::ipvs::table::{Destination, Operation, Service, ServiceSettings, ServiceTable};
 use holdfast::ipvs::types::{ForwardMethod, Protocol, Scheduler, ServiceKey, SocketKey};
 
 use crate::rig::*;
@@ -180,6 +181,17 @@ fn refusals_say_why_and_hold_nobody_up() {
     assert!(refusals[2].error.reason.contains(&pid), "{}", refusals[2].error);
     drop(taken);
     rig.apply(&[Operation::AddService(key(Protocol::Tcp, port), settings())]);
+}
+
+#[test]
+fn a_persistence_engine_is_said_to_be_the_kernels() {
+    let persistence = Persistence { timeout: 60, granularity: 32, engine: Some("sip".to_owned()) };
+    let mut rig = Rig::new(&ServiceSettings { persistence: Some(persistence), ..settings() }, &[]);
+    let notes = rig.plane.take_notes();
+    assert!(
+        matches!(&*notes, [note] if note.contains("`persistence_engine sip` needs the kernel's IPVS")),
+        "{notes:?}"
+    );
 }
 
 #[test]

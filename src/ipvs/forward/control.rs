@@ -201,6 +201,13 @@ impl Userspace {
             catches,
             rates: SmallMap::default(),
         };
+        if let Some(engine) = settings.persistence.as_ref().and_then(|persistence| persistence.engine.as_ref()) {
+            self.notes.push(format!(
+                "virtual server {}: `persistence_engine {engine}` needs the kernel's IPVS; the forwarder knows clients by \
+                 their addresses",
+                name(&key)
+            ));
+        }
         self.services.insert(key, entry);
         if self.concerns_rules(&key)
             && let Err(error) = self.sync_rules()

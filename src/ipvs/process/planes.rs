@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::kernel_side::KernelSide;
 use crate::ipvs::balancer::Balancer;
 use crate::ipvs::carrier::{Carrier, Remark};
-use crate::ipvs::config::{BalancerConfig, BalancerGlobal, ForwarderChoice};
+use crate::ipvs::config::{BalancerConfig, BalancerGlobal, ForwarderChoice, LvsTimeouts};
 use crate::ipvs::dataplane::{Dataplane, DataplaneError, Refusal, ServiceCounters};
 use crate::ipvs::forward::{Options, Userspace};
 use crate::ipvs::groups;
@@ -68,6 +68,7 @@ impl Planes {
 
     fn open_kernel(&mut self, now: Instant) {
         if self.global.forwarder == ForwarderChoice::Userspace {
+            self.unsaid.extend(without_ipvs(&self.global));
             return;
         }
         let carrier = || Some(Carrier::new(now, Box::new(Kernel::default()), Keeps::KernelSettings));
@@ -87,6 +88,7 @@ impl Planes {
                  become NAT, and real servers see this host's address)"
                     .to_owned(),
             );
+            self.unsaid.extend(without_ipvs(&self.global));
         }
     }
 
@@ -228,6 +230,15 @@ impl Planes {
     }
 }
 
+/// Settings of the kernel's IPVS that nobody obeys where the forwarder carries everything.
+fn without_ipvs(global: &BalancerGlobal) -> Vec<String> {
+    let sync = "`lvs_sync_daemon` needs the kernel's IPVS: connections do not outlive a failover here";
+    let timeouts =
+        "`lvs_timeouts` is for the kernel's IPVS: the forwarder has `proxy_idle_timeout` and `proxy_udp_timeout`";
+    let said = [(global.sync_daemon.is_some(), sync), (global.timeouts != LvsTimeouts::default(), timeouts)];
+    said.into_iter().filter(|(is_set, _)| *is_set).map(|(_, text)| text.to_owned()).collect()
+}
+
 fn say(name: &str, remarks: Vec<Remark>) -> Vec<String> {
     remarks.into_iter().map(|remark| format!("IPVS ({name}): {remark}")).collect()
 }
@@ -269,5 +280,22 @@ impl Dataplane for Unavailable {
 
     fn counters(&mut self) -> Result<BTreeMap<ServiceKey, ServiceCounters>, DataplaneError> {
         Err(self.error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_nobody_obeys_are_told() {
+        let mut global = BalancerGlobal { forwarder: ForwarderChoice::Userspace, ..BalancerGlobal::default() };
+        let said = |global: &BalancerGlobal| {
+            let mut planes = Planes::open(Instant::now(), global);
+            planes.sync(Instant::now(), &Balancer::new(Instant::now(), BalancerConfig::default(), BTreeSet::new()))
+        };
+        assert_eq!(said(&global), Vec::<String>::new());
+        global.timeouts.tcp = Some(100);
+        assert!(matches!(&*said(&global), [one] if one.starts_with("`lvs_timeouts` is for")));
     }
 }
