@@ -154,6 +154,14 @@ fn status(n: u64) -> Status {
         traffic: Some(traffic(243_000, 120)),
         ..VirtualServer::default()
     }];
+    status.virtual_servers.push(VirtualServer {
+        id: "[192.0.2.100]:sctp:5060".into(),
+        has_quorum: Some(true),
+        able: Some(false),
+        active: Some(true),
+        refused: Some("the forwarder carries TCP and UDP".into()),
+        ..VirtualServer::default()
+    });
     status
 }
 
@@ -323,6 +331,8 @@ fn people_see_it_in_a_browser() {
         "peer 192.0.2.12, priority 100, heard 0 s ago",
         "connection refused by 192.0.2.9:443",
         "2 of 3 real servers up",
+        "the forwarder carries TCP and UDP",
+        ">DOWN<",
         // Forty thousand bytes every two seconds.
         ", in 20 kB/s, out 1.5 MB/s",
         "1 of 3 master here",

@@ -73,9 +73,9 @@ lints! {
     "script-missing": "a script that cannot be found or run at all",
         "a tracked script that cannot run counts as failed, a notify script does nothing",
         "correct the path; the message names the first component that is wrong";
-    "script-not-executable": "a script without execute permission",
+    "script-not-executable": "a script that cannot be executed, by anybody or by the user that it runs as",
         "it cannot be run",
-        "`chmod a+x FILE`";
+        "what the message says: `chmod a+x` of the file, or of the first folder on its path that keeps the user out";
     "script-unsafe": "a script, or a folder on its path, that somebody other than root can change",
         "who can change what root runs is root; with `enable_script_security` it is not run at all",
         "`chown root` or `chmod go-w` the component that the message names";

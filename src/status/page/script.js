@@ -86,11 +86,13 @@ function rate(now, before, seconds) {
 
 function serviceCard(v, earlier, seconds) {
   const fit = v.real_servers.filter((r) => r.up).length;
-  const state = v.has_quorum === false ? "DOWN" : v.has_quorum ? "UP" : "UNKNOWN";
+  // As `holdfast status` judges: one that nobody carries is down whatever its quorum.
+  const down = v.active !== false && (v.has_quorum === false || v.able === false);
+  const state = down ? "DOWN" : v.has_quorum ? "UP" : "UNKNOWN";
   const card = make("article", `card ${kindOf(state)}`);
   card.append(make("div", "head", make("h3", "", v.label || v.id), make("span", `badge ${kindOf(state)}`, state)));
   const about = [v.label && v.id, v.scheduler, v.method, v.carrier, v.follows && `with ${v.follows}`,
-    v.active === false && "not active here", v.checks_paused && "checks rest", v.panicking && "panicking",
+    v.active === false && "not active here", v.checks_paused && "checks rest", v.panicking && "panicking", v.refused,
     v.sorry_server_serves && `sorry server ${v.sorry_server} serves`];
   card.append(make("p", "meta", about.filter(Boolean).join(" · ")));
   card.append(make("p", "", `${fit} of ${v.real_servers.length} real servers up, live weight ${v.live_weight ?? "?"}, quorum ${v.quorum}`));
