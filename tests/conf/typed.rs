@@ -105,7 +105,7 @@ vrrp_instance V {
     assert_eq!((v.excluded[1].prefix_len, v.excluded[1].preferred_lifetime), (64, None));
     let notify = config.notify.instances["V"].any.clone().expect("a script");
     assert_eq!(notify.form, CommandForm::Program(vec!["/bin/notify".to_owned(), "all".to_owned()]));
-    assert_eq!(notify.user, Some(RunAs::new("daemon", Some("adm"))));
+    assert_eq!(notify.user, Some(RunAs::new("daemon", Some(":adm"))));
     assert_eq!(config.daemon.script_user, Some(RunAs::new("nobody", None)));
 }
 
