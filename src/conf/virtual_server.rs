@@ -41,7 +41,7 @@ pub struct Surroundings<'a> {
 }
 
 /// The virtual servers that have been read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VirtualServers {
     /// Theirs.
     pub webhooks: BTreeMap<String, WebhookConfig>,
@@ -52,6 +52,12 @@ pub struct VirtualServers {
 }
 
 impl VirtualServers {
+    /// None, with room for some.
+    pub fn with_capacity(servers: usize) -> Self {
+        let (services, spans) = (Vec::with_capacity(servers), Vec::with_capacity(servers));
+        Self { webhooks: BTreeMap::new(), services, spans }
+    }
+
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
         let Some((id, config)) = virtual_server(section, around, reporter) else { return };

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::cli::DaemonArgs;
 use crate::conf::config::Config;
 use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
-use crate::net::sys::release_free_memory;
+use crate::net::sys::{lay_heap_in_large_pages, release_free_memory};
 
 /// keepalived's exit code for a configuration that nothing can run on.
 const EXIT_CONFIG: u8 = 2;
@@ -82,6 +82,9 @@ pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
 /// # Errors
 /// The file cannot be written.
 pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u8> {
+    // The text, its lines and what is made of them take more than three times the file.
+    let size = fs::metadata(&args.file).map_or(0, |file| file.len());
+    lay_heap_in_large_pages(usize::try_from(size).unwrap_or_default().saturating_mul(3));
     // Nothing is kept, so nothing is packed.
     let loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
     let text = loaded.diagnostics.render(false);
