@@ -54,6 +54,8 @@ pub use self::diagnostic::{Diagnostic, Diagnostics, Kind, Severity};
 use self::lint::Host;
 pub use self::places::Places;
 use self::source::Sources;
+use crate::ipvs::config::{VirtualServerConfig, VirtualServerId};
+use crate::ipvs::shared::Shared;
 
 /// What the command line and the system say about reading a configuration.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +68,8 @@ pub struct LoadOptions {
     pub environment: BTreeMap<String, String>,
     /// For `${_RANDOM}`.
     pub random_seed: u64,
+    /// The virtual servers that are in force. Those of the file that are the same are one with these in memory.
+    pub known: BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
 }
 
 /// What came of reading a configuration.
@@ -84,6 +88,7 @@ struct Later<'a, 'u> {
     lines: &'a line::Lines,
     sources: &'a Sources,
     blocks: &'a [tree::LaterBlock],
+    known: &'a BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
     unbuilt: &'u mut parse::Unbuilt,
 }
 
@@ -199,7 +204,8 @@ fn load_from(
     let tree = tree::build(&lines, &sources, &arena, linting.is_some(), &mut reporter);
     let mut unbuilt = parse::Unbuilt::default();
     let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
-    let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };
+    let (blocks, known) = (&tree.later, &options.known);
+    let mut later = Later { lines: &lines, sources: &sources, blocks, known, unbuilt: &mut unbuilt };
     let config = resolve::resolve(&root, &mut later, &mut reporter);
     parse::report_not_built(unbuilt, &mut reporter);
     let mut places = Places::default();

@@ -124,6 +124,7 @@ fn balancer(
         groups: &groups,
         instances: &names,
         sessions: &sessions.map(|word| word.text).collect(),
+        known: later.known,
     };
     let mut services = VirtualServers::with_capacity(later.count("virtual_server"));
     later.sections("virtual_server", root, reporter, |section, reporter| services.read(section, &around, reporter));

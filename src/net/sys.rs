@@ -277,8 +277,9 @@ pub fn keep_memory_for_the_next_reading() {
 }
 
 /// For a process that reads one large file and ends: so many bytes of its heap, which it will certainly use, lie in large
-/// pages where the kernel has them for who asks. Touching two megabytes costs one fault then instead of five hundred. To be
-/// called before much is allocated, and not by who goes on: the kernel would fill up what such a process gives back.
+/// pages where the kernel has them for who asks; of the last one a part may be in vain. Touching two megabytes costs one
+/// fault then instead of five hundred. To be called before much is allocated, and not by who goes on: the kernel would fill
+/// up what such a process gives back.
 #[allow(unsafe_code)]
 pub fn lay_heap_in_large_pages(certain: usize) {
     #[cfg(target_env = "gnu")]
@@ -287,8 +288,8 @@ pub fn lay_heap_in_large_pages(certain: usize) {
         const LARGE: usize = 2 << 20;
         /// More than the heap of a process that has just begun has left.
         const FIRST: usize = 256 << 10;
-        let length = certain / LARGE * LARGE;
-        let Some(room) = libc::c_int::try_from(length + LARGE).ok().filter(|_| length > 0) else { return };
+        let length = (certain / LARGE).saturating_add(1).saturating_mul(LARGE);
+        let Ok(room) = libc::c_int::try_from(length.saturating_add(LARGE)) else { return };
         // SAFETY: no pointers.
         unsafe {
             // Nothing is mapped by itself, and the heap grows by all the room at once.
