@@ -60,7 +60,9 @@ impl<'a> Expander<'a> {
     /// The lines of a file that has been read, with those of all that it includes.
     pub fn run(mut self, file: u32) -> Lines {
         self.open.push(real(self.sources.path(file)));
+        self.lines = Lines::with_room(self.sources.whole(file).len());
         self.read(file);
+        self.lines.shrink_to_fit();
         self.lines
     }
 

@@ -10,6 +10,7 @@ use super::config::{DaemonConfig, ReloadMarker};
 use super::diagnostic::Reporter;
 use super::lex;
 use super::section::{Section, Value};
+use super::source::Span;
 use super::tree::Word;
 use crate::command::RunAs;
 use crate::status::page::PageConfig;
@@ -78,14 +79,13 @@ pub struct GarpSettings {
 }
 
 /// Reads the root keywords and every `global_defs`, wherever they stand: later ones win.
-pub fn globals(root: &Section<'_>, reporter: &mut Reporter) -> Globals {
+pub fn globals(root: &Section<'_>, first_instance: Option<Span>, reporter: &mut Reporter) -> Globals {
     let mut globals = Globals::default();
     let daemon = &mut globals.daemon;
     daemon.use_pid_dir = root.flag("use_pid_dir");
     daemon.instance = text(root, "instance");
     daemon.net_namespace = text(root, "net_namespace");
     set(&mut daemon.child_wait, root.duration("child_wait_time"));
-    let first_instance = root.sections("vrrp_instance").next().map(|section| section.span);
     for section in root.sections("global_defs") {
         if let Some(instance) = first_instance.filter(|instance| *instance < section.span) {
             reporter

@@ -149,6 +149,9 @@ struct LineRef {
 /// Stands for the length of a line that was made, which may have anything: [`NESTS`] is set.
 const MADE: u16 = u16::MAX;
 
+/// Few files have shorter lines on average.
+const SHORT: usize = 12;
+
 /// A bit of the length of a line that has braces, quotes, a backslash or a `$`.
 const NESTS: u16 = 1 << 15;
 
@@ -168,6 +171,16 @@ enum ViewPlace<'a> {
 }
 
 impl Lines {
+    /// None, with room for those of a text of so many bytes.
+    pub fn with_room(text: usize) -> Self {
+        Self { refs: Vec::with_capacity(text / SHORT), made: Vec::new() }
+    }
+
+    /// No more will come.
+    pub fn shrink_to_fit(&mut self) {
+        self.refs.shrink_to_fit();
+    }
+
     /// One of them.
     #[inline]
     pub fn get<'a>(&'a self, index: usize, sources: &'a Sources) -> Option<LineView<'a>> {

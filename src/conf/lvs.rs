@@ -22,10 +22,12 @@ pub struct BalancerDefaults {
     pub log_all_failures: bool,
 }
 
-/// Reads every `global_defs`; later ones win. `vrid` tells the virtual router id of an instance.
+/// Reads every `global_defs`; later ones win. `vrid` tells the virtual router id of an instance; `of_instance` is the sync
+/// daemon that an instance asks for, in the old spelling.
 pub fn globals(
     root: &Section<'_>,
     vrid: impl Fn(&str) -> Option<u8>,
+    of_instance: Option<SyncDaemonConfig>,
     reporter: &mut Reporter,
 ) -> (BalancerGlobal, BalancerDefaults) {
     let mut global = BalancerGlobal::default();
@@ -39,24 +41,27 @@ pub fn globals(
         set(&mut defaults.log_all_failures, section.bool("checker_log_all_failures"));
     }
     defaults.smtp_alert = defaults.smtp_alert.or(mails);
-    for section in root.sections("vrrp_instance") {
-        let (Some(name), Some(word)) = (section.name, section.word("lvs_sync_daemon_interface")) else { continue };
-        let report = reporter.warning(word.span, "`lvs_sync_daemon_interface` is an old spelling");
-        report.help(format!("write `lvs_sync_daemon {} {}` in `global_defs`", word.text, name.text));
-        global.sync_daemon.get_or_insert_with(|| SyncDaemonConfig {
-            interface: word.text.to_string(),
-            instance: Some(name.text.to_string()),
-            id: section.int("virtual_router_id").unwrap_or(0),
-            max_length: None,
-            port: None,
-            ttl: None,
-            group: None,
-        });
-    }
+    global.sync_daemon = global.sync_daemon.or(of_instance);
     for section in root.sections("SSL") {
         ssl(section, &mut global.ssl);
     }
     (global, defaults)
+}
+
+/// The sync daemon that an instance asks for, in the old spelling.
+pub fn sync_daemon_of(instance: &Section<'_>, reporter: &mut Reporter) -> Option<SyncDaemonConfig> {
+    let (name, word) = (instance.name?, instance.word("lvs_sync_daemon_interface")?);
+    let report = reporter.warning(word.span, "`lvs_sync_daemon_interface` is an old spelling");
+    report.help(format!("write `lvs_sync_daemon {} {}` in `global_defs`", word.text, name.text));
+    Some(SyncDaemonConfig {
+        interface: word.text.to_string(),
+        instance: Some(name.text.to_string()),
+        id: instance.int("virtual_router_id").unwrap_or(0),
+        max_length: None,
+        port: None,
+        ttl: None,
+        group: None,
+    })
 }
 
 fn processes(section: &Section<'_>, global: &mut BalancerGlobal, reporter: &mut Reporter) {

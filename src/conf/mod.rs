@@ -54,6 +54,8 @@ pub use self::diagnostic::{Diagnostic, Diagnostics, Kind, Severity};
 use self::lint::Host;
 pub use self::places::Places;
 use self::source::Sources;
+use crate::ipvs::config::{VirtualServerConfig, VirtualServerId};
+use crate::ipvs::shared::Shared;
 
 /// What the command line and the system say about reading a configuration.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +68,8 @@ pub struct LoadOptions {
     pub environment: BTreeMap<String, String>,
     /// For `${_RANDOM}`.
     pub random_seed: u64,
+    /// The virtual servers that are in force. Those of the file that are the same are one with these in memory.
+    pub known: BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
 }
 
 /// What came of reading a configuration.
@@ -84,26 +88,38 @@ struct Later<'a, 'u> {
     lines: &'a line::Lines,
     sources: &'a Sources,
     blocks: &'a [tree::LaterBlock],
+    known: &'a BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
     unbuilt: &'u mut parse::Unbuilt,
 }
 
 impl Later<'_, '_> {
-    /// Whether there are any.
-    fn has_virtual_servers(&self, root: &section::Section<'_>) -> bool {
-        !self.blocks.is_empty() || root.flag("virtual_server")
+    /// Where the first block of a keyword is, here or in `root`.
+    fn first(&self, keyword: &str, root: &section::Section<'_>) -> Option<source::Span> {
+        let first = self.blocks.iter().find(|block| block.keyword == keyword);
+        let first = first.and_then(|block| self.lines.get(block.lines.start, self.sources)).map(|line| {
+            let words = lex::before_blanks(line.text.trim_end_matches('{'));
+            line.span(0, words.len())
+        });
+        root.sections(keyword).next().map(|section| section.span).into_iter().chain(first).min()
     }
 
-    /// All virtual servers of the file in their order: those of `root`, and these, one at a time.
-    fn virtual_servers(
+    /// How many blocks of a keyword are here.
+    fn count(&self, keyword: &str) -> usize {
+        self.blocks.iter().filter(|block| block.keyword == keyword).count()
+    }
+
+    /// All blocks of a keyword in their order in the file: those of `root`, and these, one at a time.
+    fn sections(
         &mut self,
+        keyword: &str,
         root: &section::Section<'_>,
         reporter: &mut Reporter,
         mut take: impl FnMut(&section::Section<'_>, &mut Reporter),
     ) {
-        let mut others = root.sections("virtual_server");
+        let mut others = root.sections(keyword);
         let mut taken = 0;
         let mut arena = Bump::new();
-        for block in self.blocks {
+        for block in self.blocks.iter().filter(|block| block.keyword == keyword) {
             for section in others.by_ref().take(block.before - taken) {
                 take(section, reporter);
             }
@@ -111,7 +127,7 @@ impl Later<'_, '_> {
             arena.reset();
             let nodes = tree::build_block(self.lines, self.sources, &arena, block.lines.clone(), reporter);
             let part = parse::parse(&nodes, self.unbuilt, reporter);
-            for section in part.sections("virtual_server") {
+            for section in part.sections(keyword) {
                 take(section, reporter);
             }
         }
@@ -183,12 +199,13 @@ fn load_from(
     linting: Option<Linting<'_>>,
 ) -> Checked {
     let lines = expand::Expander::new(options, &mut sources, &mut reporter).run(file);
-    // The linter looks at everything; otherwise the many virtual servers of a large file are read one by one.
+    // The linter looks at everything; otherwise the many instances and virtual servers of a large file are read one by one.
     let arena = Bump::new();
     let tree = tree::build(&lines, &sources, &arena, linting.is_some(), &mut reporter);
     let mut unbuilt = parse::Unbuilt::default();
     let root = parse::parse(&tree.nodes, &mut unbuilt, &mut reporter);
-    let mut later = Later { lines: &lines, sources: &sources, blocks: &tree.later, unbuilt: &mut unbuilt };
+    let (blocks, known) = (&tree.later, &options.known);
+    let mut later = Later { lines: &lines, sources: &sources, blocks, known, unbuilt: &mut unbuilt };
     let config = resolve::resolve(&root, &mut later, &mut reporter);
     parse::report_not_built(unbuilt, &mut reporter);
     let mut places = Places::default();

@@ -12,6 +12,7 @@ use super::lex;
 use super::section::Section;
 use super::source::Span;
 use super::tree::Word;
+use super::vrrp::InstanceBlock;
 use super::webhook::{has_webhooks, webhooks};
 use crate::notify::address;
 use crate::notify::config::{EmailConfig, FifoConfig, FifoScope, NotifyConfig, Secret, SmtpTls};
@@ -24,6 +25,7 @@ const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads the targets that stand in `global_defs`, and what instances and groups say of them.
 pub fn targets(
     root: &Section<'_>,
+    instances: &[InstanceBlock],
     groups: &BTreeMap<String, GroupConfig>,
     config: &mut NotifyConfig,
     reporter: &mut Reporter,
@@ -39,42 +41,48 @@ pub fn targets(
         config.states_on_reload |= section.flag("fifo_write_vrrp_states_on_reload");
     }
     config.fifos = fifos.finish(reporter);
-    for (keyword, about) in
-        [("vrrp_instance", About::Instance as fn(String) -> About), ("vrrp_sync_group", About::Group)]
-    {
-        for section in root.sections(keyword) {
-            if let Some(name) = section.name.filter(|_| has_webhooks(section)) {
-                webhooks(section, Some(&about(name.text.to_string())), &mut config.webhooks, reporter);
-            }
-        }
+    for section in root.sections("vrrp_sync_group") {
+        own_webhooks(section, About::Group, config, reporter);
     }
-    let blocks = |keyword| root.sections(keyword).filter_map(|section| Some((section.name?.text, section)));
     let mut chatty: BTreeMap<&str, bool> = BTreeMap::new();
-    let own: BTreeMap<&str, &Section<'_>> = blocks("vrrp_sync_group").collect();
+    let own = root.sections("vrrp_sync_group").filter_map(|section| Some((section.name?.text, section)));
+    let own: BTreeMap<&str, &Section<'_>> = own.collect();
     for (name, group) in groups {
         if let Some(says) = own.get(name.as_str()).and_then(|section| section.bool("notify_priority_changes")) {
             chatty.extend(group.members.iter().map(|member| (member.as_str(), says)));
         }
     }
-    config.priority_changes = blocks("vrrp_instance")
-        .filter(|(name, section)| {
-            let group = chatty.get(name).copied();
-            section.bool("notify_priority_changes").or(group).unwrap_or(priority_changes)
+    config.priority_changes = instances
+        .iter()
+        .filter(|instance| {
+            let group = chatty.get(instance.name.as_str()).copied();
+            instance.priority_changes.or(group).unwrap_or(priority_changes)
         })
-        .map(|(name, _)| name.to_owned())
+        .map(|instance| instance.name.clone())
         .collect();
     config.email = mail.finish(
         |default| {
-            let of = |keyword| -> BTreeSet<String> {
-                blocks(keyword)
-                    .filter(|(_, section)| section.bool("smtp_alert").unwrap_or(default))
-                    .map(|(name, _)| name.to_owned())
-                    .collect()
-            };
-            (of("vrrp_instance"), of("vrrp_sync_group"))
+            let instances = instances.iter().filter(|instance| instance.alerts.unwrap_or(default));
+            let groups = own.iter().filter(|(_, section)| section.bool("smtp_alert").unwrap_or(default));
+            (
+                instances.map(|instance| instance.name.clone()).collect(),
+                groups.map(|(name, _)| (*name).to_owned()).collect(),
+            )
         },
         reporter,
     );
+}
+
+/// The webhooks of an instance or a group.
+pub fn own_webhooks(
+    section: &Section<'_>,
+    about: fn(String) -> About,
+    config: &mut NotifyConfig,
+    reporter: &mut Reporter,
+) {
+    if let Some(name) = section.name.filter(|_| has_webhooks(section)) {
+        webhooks(section, Some(&about(name.text.to_string())), &mut config.webhooks, reporter);
+    }
 }
 
 /// The three FIFOs; of each keyword the first line counts.

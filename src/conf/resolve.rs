@@ -10,45 +10,56 @@ use super::config::{Config, FileOrder};
 use super::diagnostic::Reporter;
 use super::global::{self, Globals};
 use super::lvs;
-use super::not_built;
+use super::not_built::{self, NotBuilt};
 use super::notify;
 use super::section::Section;
 use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::virtual_server::{Surroundings, VirtualServers};
 use super::virtual_server_group;
-use super::vrrp::{self, Draft};
+use super::vrrp::{self, Draft, InstanceBlock};
 use crate::checkers::config::Probe;
-use crate::ipvs::config::BalancerConfig;
+use crate::ipvs::config::{BalancerConfig, SyncDaemonConfig, VirtualServerId};
 use crate::notify::config::{NotifyConfig, NotifyScripts};
+use crate::notify::notice::About;
 use crate::vrrp::config::{AddressConfig, GroupConfig, InstanceConfig, Track, TrackerKey, Transport, VrrpConfig};
 
 /// Makes the typed configuration of a checked file.
 pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Reporter) -> Config {
-    let globals = global::globals(root, reporter);
+    let globals = global::globals(root, later.first("vrrp_instance", root), reporter);
     let mut trackers = trackers::trackers(root, reporter);
     let mut notify = NotifyConfig::default();
-    let mut order = order(root);
-    let balancer = balancer(root, later, &trackers, &mut notify, &mut order, reporter);
+    let mut instances = Instances { not_built: NotBuilt::sessions(root, reporter), ..Instances::default() };
+    later.sections("vrrp_instance", root, reporter, |section, reporter| {
+        instances.read(section, &globals, &trackers, &mut notify, reporter);
+    });
+    let (balancer, virtual_servers) = balancer(root, later, &trackers, &mut instances, &mut notify, reporter);
     let mut blocks = root.sections("vrrp_instance").chain(root.sections("vrrp_sync_group"));
     if blocks.any(|section| section.flag("track_virtual_server")) {
         trackers.virtual_servers = balancer.services.keys().map(ToString::to_string).collect();
+        instances.track_virtual_servers(root, &trackers, reporter);
     }
-    let mut instances = instances(root, &globals, &trackers, reporter);
-    let groups = groups(root, &trackers, &mut instances, &mut notify, reporter);
-    notify::targets(root, &groups, &mut notify, reporter);
     check_duplicates(&instances, reporter);
     let static_addresses = static_addresses(root, &globals, reporter);
 
-    let Instances { mut configs, drafts } = instances;
+    let Instances { configs, mut drafts, blocks, not_built, .. } = instances;
+    // A map that is made of all at once has full nodes.
+    let mut configs: BTreeMap<String, InstanceConfig> =
+        drafts.iter().map(|draft| draft.name.clone()).zip(configs).collect();
+    let groups = groups(root, &trackers, &configs, &mut drafts, &mut notify, reporter);
+    notify::targets(root, &blocks, &groups, &mut notify, reporter);
+    let names = blocks.iter().map(|block| block.name.as_str());
+    let not_built = not_built::not_built(root, not_built, names, reporter);
+    let names = blocks.into_iter().map(|block| block.name);
+    let order = FileOrder { instances: names.collect(), virtual_servers, ..order(root) };
     for draft in drafts {
-        if let Some(scripts) = draft.notify {
-            notify.instances.insert(draft.name.to_owned(), *scripts);
-        }
         if !draft.tracks.is_empty()
-            && let Some(config) = configs.get_mut(draft.name)
+            && let Some(config) = configs.get_mut(&draft.name)
         {
             config.tracks = draft.tracks.into_iter().map(|line| line.track).collect();
+        }
+        if let Some(scripts) = draft.notify {
+            notify.instances.insert(draft.name, *scripts);
         }
     }
     let scripts = trackers.scripts.keys().cloned().map(TrackerKey::Script);
@@ -57,7 +68,6 @@ pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Rep
     let services = configs.values().flat_map(|instance| &instance.tracks).map(|track| &track.tracker);
     let services = services.filter(|tracker| matches!(tracker, TrackerKey::VirtualServer(_))).cloned();
     let known = scripts.chain(files).chain(processes).chain(services).collect();
-    let not_built = not_built::not_built(root, reporter);
     Config {
         daemon: globals.daemon,
         vrrp: VrrpConfig { global: globals.vrrp, instances: configs, groups, static_addresses, trackers: known },
@@ -71,14 +81,14 @@ pub fn resolve(root: &Section<'_>, later: &mut Later<'_, '_>, reporter: &mut Rep
     }
 }
 
-/// All but the virtual servers, which are read one by one.
+/// Of all blocks but those that are read one by one.
 fn order(root: &Section<'_>) -> FileOrder {
     let names = |keyword: &'static str| {
         let named = root.sections(keyword).filter_map(|section| section.name);
         named.map(|name| name.text.to_string())
     };
     FileOrder {
-        instances: names("vrrp_instance").collect(),
+        instances: Vec::new(),
         groups: names("vrrp_sync_group").collect(),
         scripts: names("vrrp_script").collect(),
         files: names("track_file").chain(names("vrrp_track_file")).collect(),
@@ -95,33 +105,31 @@ fn balancer(
     root: &Section<'_>,
     later: &mut Later<'_, '_>,
     trackers: &Trackers,
+    instances: &mut Instances,
     notify: &mut NotifyConfig,
-    order: &mut FileOrder,
     reporter: &mut Reporter,
-) -> BalancerConfig {
-    let vrid = |name: &str| {
-        let named = |section: &&Section<'_>| section.name.is_some_and(|word| word.text == name);
-        let instance = root.sections("vrrp_instance").find(named)?;
-        instance.int("virtual_router_id").or(Some(0))
-    };
-    let (global, defaults) = lvs::globals(root, vrid, reporter);
+) -> (BalancerConfig, Vec<VirtualServerId>) {
+    let of_instance = instances.sync_daemon.take();
+    let vrid = |name: &str| instances.blocks.iter().find(|block| block.name == name)?.vrid.or(Some(0));
+    let (global, defaults) = lvs::globals(root, vrid, of_instance, reporter);
     let groups = virtual_server_group::groups(root, reporter);
-    let names = |keyword: &'static str| root.sections(keyword).filter_map(|section| section.name);
-    let mut instances = BTreeSet::new();
-    if later.has_virtual_servers(root) {
-        instances.extend(names("vrrp_instance").map(|word| word.text));
+    let mut names = BTreeSet::new();
+    if later.first("virtual_server", root).is_some() {
+        names.extend(instances.blocks.iter().map(|block| block.name.as_str()));
     }
+    let sessions = root.sections("bfd_instance").filter_map(|section| section.name);
     let around = Surroundings {
         defaults: &defaults,
         trackers,
         groups: &groups,
-        instances: &instances,
-        sessions: &names("bfd_instance").map(|word| word.text).collect(),
+        instances: &names,
+        sessions: &sessions.map(|word| word.text).collect(),
+        known: later.known,
     };
-    let mut services = VirtualServers::default();
-    later.virtual_servers(root, reporter, |section, reporter| services.read(section, &around, reporter));
+    let mut services = VirtualServers::with_capacity(later.count("virtual_server"));
+    later.sections("virtual_server", root, reporter, |section, reporter| services.read(section, &around, reporter));
     notify.webhooks.append(&mut services.webhooks);
-    order.virtual_servers = services.order();
+    let order = services.order();
     let services = services.finish(reporter);
     let checkers = services.values().flat_map(|service| &service.real_servers).flat_map(|server| &server.checkers);
     let checked = checkers.filter_map(|checker| match &checker.probe {
@@ -129,36 +137,66 @@ fn balancer(
         _ => None,
     });
     let files = checked.filter_map(|name| Some((name.clone(), trackers.files.get(name)?.config.clone()))).collect();
-    BalancerConfig { global, groups, services, files }
+    (BalancerConfig { global, groups, services, files }, order)
 }
 
 /// All instances of the file.
 #[derive(Default)]
-struct Instances<'a> {
-    /// Their configuration by name, without tracks.
-    configs: BTreeMap<String, InstanceConfig>,
-    /// What else is known of them, in the order of the file.
-    drafts: Vec<Draft<'a>>,
+struct Instances {
+    /// Their configuration without tracks, in the order of the file.
+    configs: Vec<InstanceConfig>,
+    /// What else is known of each of them.
+    drafts: Vec<Draft>,
+    /// All blocks, in the order of the file.
+    blocks: Vec<InstanceBlock>,
+    /// Where the first block of each name is.
+    seen: BTreeMap<String, Span>,
+    /// What is not carried out of them.
+    not_built: NotBuilt,
+    /// The first one that asks for it.
+    sync_daemon: Option<SyncDaemonConfig>,
 }
 
-fn instances<'a>(root: &Section<'a>, globals: &Globals, trackers: &Trackers, reporter: &mut Reporter) -> Instances<'a> {
-    let mut seen = BTreeMap::new();
-    let mut instances = Instances::default();
-    for section in root.sections("vrrp_instance") {
-        if let Some(name) = unique(section, &mut seen, reporter)
+impl Instances {
+    /// Reads one of them.
+    fn read(
+        &mut self,
+        section: &Section<'_>,
+        globals: &Globals,
+        trackers: &Trackers,
+        notify: &mut NotifyConfig,
+        reporter: &mut Reporter,
+    ) {
+        self.blocks.extend(InstanceBlock::of(section));
+        self.not_built.read_instance(section, reporter);
+        notify::own_webhooks(section, About::Instance, notify, reporter);
+        let sync_daemon = lvs::sync_daemon_of(section, reporter);
+        self.sync_daemon = self.sync_daemon.take().or(sync_daemon);
+        if unique(section, &mut self.seen, reporter).is_some()
             && let Some((config, draft)) = vrrp::instance(section, globals, trackers, reporter)
         {
-            instances.configs.insert(name.to_owned(), config);
-            instances.drafts.push(draft);
+            self.configs.push(config);
+            self.drafts.push(draft);
         }
     }
-    instances
+
+    /// Reads what those track that track virtual servers, which are known now.
+    fn track_virtual_servers(&mut self, root: &Section<'_>, trackers: &Trackers, reporter: &mut Reporter) {
+        let known = self.drafts.iter_mut().zip(&self.configs);
+        let mut known: BTreeMap<Span, _> = known.map(|(draft, config)| (draft.span, (draft, config))).collect();
+        for section in root.sections("vrrp_instance").filter(|section| section.flag("track_virtual_server")) {
+            if let Some((draft, config)) = known.get_mut(&section.span) {
+                draft.tracks = vrrp::own_tracks(section, config, trackers, reporter);
+            }
+        }
+    }
 }
 
 fn groups(
     root: &Section<'_>,
     trackers: &Trackers,
-    instances: &mut Instances<'_>,
+    configs: &BTreeMap<String, InstanceConfig>,
+    drafts: &mut [Draft],
     notify: &mut NotifyConfig,
     reporter: &mut Reporter,
 ) -> BTreeMap<String, GroupConfig> {
@@ -168,8 +206,8 @@ fn groups(
     if !root.flag("vrrp_sync_group") {
         return groups;
     }
-    let Instances { configs, drafts } = instances;
-    let mut drafts: BTreeMap<&str, &mut Draft<'_>> = drafts.iter_mut().map(|draft| (draft.name, draft)).collect();
+    let drafts = drafts.iter_mut().map(|draft| (draft.name.clone(), draft));
+    let mut drafts: BTreeMap<String, &mut Draft> = drafts.collect();
     for section in root.sections("vrrp_sync_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
         let members = members(section, name, configs, &mut owners, reporter);
@@ -269,7 +307,7 @@ fn settle(mut line: TrackLine, weights: bool, group: &str, reporter: &mut Report
     Some(line)
 }
 
-fn join(instance: &mut Draft<'_>, shared: &[TrackLine], weights: bool, group: &str, reporter: &mut Reporter) {
+fn join(instance: &mut Draft, shared: &[TrackLine], weights: bool, group: &str, reporter: &mut Reporter) {
     let own = std::mem::take(&mut instance.tracks);
     instance.tracks = own.into_iter().filter_map(|line| settle(line, weights, group, reporter)).collect();
     let known: BTreeSet<TrackerKey> = instance.tracks.iter().map(|line| line.track.tracker.clone()).collect();
@@ -277,11 +315,10 @@ fn join(instance: &mut Draft<'_>, shared: &[TrackLine], weights: bool, group: &s
 }
 
 /// Two instances that would answer to the same adverts.
-fn check_duplicates(instances: &Instances<'_>, reporter: &mut Reporter) {
+fn check_duplicates(instances: &Instances, reporter: &mut Reporter) {
     let mut seen = BTreeMap::new();
-    for draft in &instances.drafts {
-        let name = draft.name;
-        let Some(config) = instances.configs.get(name) else { continue };
+    for (draft, config) in instances.drafts.iter().zip(&instances.configs) {
+        let name = draft.name.as_str();
         let unicast = matches!(config.transport, Transport::Unicast { .. });
         let key = (config.vrid, config.family, config.interface.as_deref(), unicast.then_some(config.source));
         if let Some((other, span)) = seen.get(&key) {

@@ -96,7 +96,7 @@ pub fn trackers(root: &Section<'_>, reporter: &mut Reporter) -> Trackers {
 /// The name of a block, unless another block has it.
 pub fn unique<'a>(
     section: &Section<'a>,
-    seen: &mut BTreeMap<&'a str, Span>,
+    seen: &mut BTreeMap<String, Span>,
     reporter: &mut Reporter,
 ) -> Option<&'a str> {
     let name = section.name?.text;
@@ -105,7 +105,7 @@ pub fn unique<'a>(
         reporter.error(section.span, message).note(*first, "the first one");
         return None;
     }
-    seen.insert(name, section.span);
+    seen.insert(name.to_owned(), section.span);
     Some(name)
 }
 

@@ -103,17 +103,19 @@ impl<'a> Node<'a> {
 pub struct Tree<'a> {
     /// What stands at the root of the file.
     pub nodes: Vec<Node<'a>>,
-    /// Blocks that are not in `nodes`, as lines: a large file has many `virtual_server` blocks, and each is needed only
-    /// while its configuration is made.
+    /// Blocks that are not in `nodes`, as lines: a large file has many of these, and each is needed only while its
+    /// configuration is made.
     pub later: Vec<LaterBlock>,
 }
 
-/// A `virtual_server` block that is left for later.
+/// A block that is left for later.
 #[derive(Debug, Clone)]
 pub struct LaterBlock {
+    /// One of [`LATER`].
+    pub keyword: &'static str,
     /// Its lines.
     pub lines: Range<usize>,
-    /// How many others, which are among the nodes, stand before it.
+    /// How many others of its keyword, which are among the nodes, stand before it.
     pub before: usize,
 }
 
@@ -132,10 +134,10 @@ pub fn build<'a>(
     while let Some(line) = next {
         if !all
             && builder.is_at_root()
-            && let Some(end) = whole_block(lines, sources, index, line)
+            && let Some((keyword, end)) = whole_block(lines, sources, index, line)
         {
             builder.attachable = false;
-            later.push(LaterBlock { lines: index..end, before: builder.nodes.len() });
+            later.push(LaterBlock { keyword, lines: index..end, before: builder.nodes.len() });
             index = end;
             next = lines.get(index, sources);
             continue;
@@ -146,12 +148,14 @@ pub fn build<'a>(
     }
     let nodes = builder.finish();
     // So far `before` counts nodes of every kind.
-    let (mut seen, mut count) = (0, 0);
-    for block in &mut later {
-        let new = nodes.get(seen..block.before).unwrap_or_default();
-        count += new.iter().filter(|node| node.keyword().text == LATER && !node.arguments().is_empty()).count();
-        seen = block.before;
-        block.before = count;
+    for keyword in LATER {
+        let (mut seen, mut count) = (0, 0);
+        for block in later.iter_mut().filter(|block| block.keyword == keyword) {
+            let new = nodes.get(seen..block.before).unwrap_or_default();
+            count += new.iter().filter(|node| node.keyword().text == keyword && !node.arguments().is_empty()).count();
+            seen = block.before;
+            block.before = count;
+        }
     }
     Tree { nodes, later }
 }
@@ -172,13 +176,19 @@ pub fn build_block<'a>(
     builder.finish()
 }
 
-/// The keyword of blocks that are left for later.
-const LATER: &str = "virtual_server";
+/// The keywords of blocks that are left for later.
+pub const LATER: [&str; 2] = ["vrrp_instance", "virtual_server"];
 
-/// One past the last line of a `virtual_server` block that begins here, if it is as it should be: its last `}` ends a
-/// line, every quote has its partner, and no block that belongs at the root stands in it.
-fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'_>) -> Option<usize> {
-    if !first.text.strip_prefix(LATER)?.starts_with([' ', '\t']) || !first.text.ends_with('{') {
+/// An instance with this block is not: virtual servers are read after the instances.
+const NOT_LATER: &str = "track_virtual_server";
+
+/// The keyword of a block that begins here, one of [`LATER`], and one past its last line, if it is as it should be: its last
+/// `}` ends a line, every quote has its partner, no block that belongs at the root stands in it, and nothing else follows
+/// it. Where a `{` is missing, what looks like the end of the block is that of a block in it.
+fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'_>) -> Option<(&'static str, usize)> {
+    let begins = |keyword: &&str| first.text.strip_prefix(*keyword).is_some_and(|rest| rest.starts_with([' ', '\t']));
+    let keyword = LATER.into_iter().find(begins)?;
+    if !first.text.ends_with('{') {
         return None;
     }
     let mut depth = 0_usize;
@@ -186,25 +196,32 @@ fn whole_block(lines: &Lines, sources: &Sources, start: usize, first: LineView<'
     loop {
         let line = lines.get(index, sources).filter(LineView::is_verbatim)?;
         let mut quoted = false;
-        let mut opens = false;
+        let mut opens = 0;
         for (at, byte) in line.text.bytes().enumerate() {
             match byte {
                 b'"' => quoted = !quoted,
                 b'{' if !quoted => {
                     depth += 1;
-                    opens = true;
+                    opens += 1;
                 }
                 b'}' if !quoted => {
                     depth = depth.checked_sub(1)?;
                     if depth == 0 {
-                        return (at + 1 == line.text.len()).then_some(index + 1);
+                        let next = lines.get(index + 1, sources);
+                        let alone = next.is_none_or(|next| schema::only_at_root(lex::first_word(next.text)));
+                        return (alone && at + 1 == line.text.len()).then_some((keyword, index + 1));
                     }
                 }
                 _ => {}
             }
         }
-        let is_of_root = || schema::only_at_root(lex::first_word(line.text));
-        if quoted || depth >= MAX_DEPTH || (opens && index > start && is_of_root()) {
+        let stays = |word: &str| word == NOT_LATER || schema::only_at_root(word);
+        // The keyword stands in the line before, or in the middle.
+        let is_hidden = keyword == "vrrp_instance" && (opens > 1 || line.text.starts_with('{'));
+        if quoted || depth >= MAX_DEPTH {
+            return None;
+        }
+        if opens > 0 && (is_hidden || index > start && stays(lex::first_word(line.text))) {
             return None;
         }
         index = lines.nesting_from(index + 1);

@@ -20,6 +20,7 @@ use crate::ipvs::config::{
     GroupConfig, GroupEntry, PanicAction, ProxyConfig, ProxyProtocol, RealServerConfig, SorryServer,
     VirtualServerConfig, VirtualServerId,
 };
+use crate::ipvs::shared::Shared;
 use crate::ipvs::types::{ForwardMethod, Protocol, SocketKey};
 use crate::notify::config::WebhookConfig;
 use crate::notify::notice::About;
@@ -38,20 +39,28 @@ pub struct Surroundings<'a> {
     pub instances: &'a BTreeSet<&'a str>,
     /// The names of `bfd_instance` blocks.
     pub sessions: &'a BTreeSet<&'a str>,
+    /// See [`LoadOptions::known`](super::LoadOptions::known).
+    pub known: &'a BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
 }
 
 /// The virtual servers that have been read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VirtualServers {
     /// Theirs.
     pub webhooks: BTreeMap<String, WebhookConfig>,
     /// In the order of the file.
-    services: Vec<(VirtualServerId, VirtualServerConfig)>,
+    services: Vec<(VirtualServerId, Shared<VirtualServerConfig>)>,
     /// Where each of them is.
     spans: Vec<Span>,
 }
 
 impl VirtualServers {
+    /// None, with room for some.
+    pub fn with_capacity(servers: usize) -> Self {
+        let (services, spans) = (Vec::with_capacity(servers), Vec::with_capacity(servers));
+        Self { webhooks: BTreeMap::new(), services, spans }
+    }
+
     /// Reads one of them.
     pub fn read(&mut self, section: &Section<'_>, around: &Surroundings<'_>, reporter: &mut Reporter) {
         let Some((id, config)) = virtual_server(section, around, reporter) else { return };
@@ -59,7 +68,8 @@ impl VirtualServers {
             let about = About::VirtualServer(id.to_string());
             webhooks(section, Some(&about), &mut self.webhooks, reporter);
         }
-        self.services.push((id, config));
+        let known = around.known.get(&id).filter(|known| ***known == config);
+        self.services.push((id, known.cloned().unwrap_or_else(|| config.into())));
         self.spans.push(section.span);
     }
 
@@ -69,8 +79,8 @@ impl VirtualServers {
     }
 
     /// All of them by identity: of two with the same one the first counts.
-    pub fn finish(mut self, reporter: &mut Reporter) -> BTreeMap<VirtualServerId, VirtualServerConfig> {
-        // Places are sorted, not the large configurations. Stable, so that the first of the file is the first here.
+    pub fn finish(mut self, reporter: &mut Reporter) -> BTreeMap<VirtualServerId, Shared<VirtualServerConfig>> {
+        // Places are sorted, the others keep the order of the file for the messages. Stable, so that the first of the file is the first here.
         let mut places: Vec<usize> = (0..self.services.len()).collect();
         places.sort_by_key(|place| self.services.get(*place).map(|(id, _)| id));
         let mut second = BTreeSet::new();

@@ -26,25 +26,52 @@ const MAX_ADDRESSES: usize = 255;
 
 /// What is known of an instance beside its configuration, before groups are known.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct Draft {
     /// Its name.
-    pub name: &'a str,
+    pub name: String,
     /// Its own `track_*` lines.
     pub tracks: Vec<TrackLine>,
     /// Its notify scripts, when it has any.
     pub notify: Option<Box<NotifyScripts>>,
+    /// Its first line.
+    pub span: Span,
     /// Its `virtual_router_id` line.
     pub vrid_span: Span,
 }
 
+/// What the block of an instance says to others than the instance.
+#[derive(Debug)]
+pub struct InstanceBlock {
+    /// Its name, which it may have in common with another one.
+    pub name: String,
+    /// `virtual_router_id`.
+    pub vrid: Option<u8>,
+    /// `smtp_alert`.
+    pub alerts: Option<bool>,
+    /// `notify_priority_changes`.
+    pub priority_changes: Option<bool>,
+}
+
+impl InstanceBlock {
+    /// Of a block that has a name.
+    pub fn of(section: &Section<'_>) -> Option<Self> {
+        Some(Self {
+            name: section.name?.text.to_owned(),
+            vrid: section.int("virtual_router_id"),
+            alerts: section.bool("smtp_alert"),
+            priority_changes: section.bool("notify_priority_changes"),
+        })
+    }
+}
+
 /// Reads an instance, whose configuration comes without tracks; `None` when it has no virtual router id, which is
-/// reported.
-pub fn instance<'a>(
-    section: &Section<'a>,
+/// reported. An instance that tracks virtual servers, which are read after it, has none in its draft either.
+pub fn instance(
+    section: &Section<'_>,
     globals: &Globals,
     trackers: &Trackers,
     reporter: &mut Reporter,
-) -> Option<(InstanceConfig, Draft<'a>)> {
+) -> Option<(InstanceConfig, Draft)> {
     let name = section.name.map_or("", |word| word.text);
     let vrid = section.int("virtual_router_id").and_then(Vrid::new);
     if vrid.is_none() {
@@ -55,22 +82,34 @@ pub fn instance<'a>(
     let mut builder = Builder { section, name, defaults: &globals.defaults, reporter };
     // Without an id nothing comes of it, but its other problems are told too.
     let config = builder.config(vrid.or(Vrid::new(1))?);
-    let mut tracks = tracks(section, trackers, builder.reporter);
+    let later = section.flag("track_virtual_server");
+    let tracks = if later { Vec::new() } else { own_tracks(section, &config, trackers, builder.reporter) };
+    let vrid_span = section.entry("virtual_router_id").map_or(section.span, |entry| entry.span);
+    vrid?;
+    let scripts = notify(section, true);
+    let notify = (scripts != NotifyScripts::default()).then(|| Box::new(scripts));
+    Some((config, Draft { name: name.to_owned(), tracks, notify, span: section.span, vrid_span }))
+}
+
+/// The `track_*` lines of an instance.
+pub fn own_tracks(
+    section: &Section<'_>,
+    config: &InstanceConfig,
+    trackers: &Trackers,
+    reporter: &mut Reporter,
+) -> Vec<TrackLine> {
+    let mut tracks = tracks(section, trackers, reporter);
     let own = config.interface.as_ref().filter(|_| config.track_primary).cloned().map(TrackerKey::Interface);
     tracks.retain(|line| {
         let redundant = own.as_ref() == Some(&line.track.tracker);
         if redundant {
             let message =
                 format!("{} is the instance's own, which counts anyway: the line is left out", line.track.tracker);
-            builder.reporter.warning(line.span, message);
+            reporter.warning(line.span, message);
         }
         !redundant
     });
-    let vrid_span = section.entry("virtual_router_id").map_or(section.span, |entry| entry.span);
-    vrid?;
-    let scripts = notify(section, true);
-    let notify = (scripts != NotifyScripts::default()).then(|| Box::new(scripts));
-    Some((config, Draft { name, tracks, notify, vrid_span }))
+    tracks
 }
 
 /// The scripts of an instance or group.

@@ -3,6 +3,7 @@
 //! Shell.
 #![allow(clippy::disallowed_methods, reason = "a shell: a random seed comes from the clock")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -11,12 +12,17 @@ use std::path::Path;
 use crate::cli::DaemonArgs;
 use crate::conf::config::Config;
 use crate::conf::{self, Diagnostics, Kind, LoadOptions, Loaded, Severity};
-use crate::net::sys::release_free_memory;
+use crate::ipvs::config::{VirtualServerConfig, VirtualServerId};
+use crate::ipvs::shared::Shared;
+use crate::net::sys::{lay_heap_in_large_pages, release_free_memory};
 
 /// keepalived's exit code for a configuration that nothing can run on.
 const EXIT_CONFIG: u8 = 2;
 /// keepalived's exit code when there is no configuration.
 const EXIT_NO_CONFIG: u8 = 6;
+
+/// Less than this is read in no time.
+const LARGE_FILE: u64 = 128 << 10;
 
 /// What the command line says about reading configurations.
 pub fn options(config_id: Option<&str>, strict_includes: bool) -> LoadOptions {
@@ -27,6 +33,7 @@ pub fn options(config_id: Option<&str>, strict_includes: bool) -> LoadOptions {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         random_seed: RandomState::new().hash_one(std::process::id()),
+        ..LoadOptions::default()
     }
 }
 
@@ -38,6 +45,11 @@ fn short_host_name() -> String {
 /// Reads the daemon's configuration.
 pub fn load(args: &DaemonArgs) -> Loaded {
     conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config))
+}
+
+/// Reads it once more: virtual servers that are the same as these are not kept twice.
+pub fn load_again(args: &DaemonArgs, known: BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>) -> Loaded {
+    conf::load(&args.file, &LoadOptions { known, ..options(args.config_id.as_deref(), args.all_config) })
 }
 
 /// Reading takes many times the memory of what is kept, and what is kept lies scattered all over it: it is packed, all
@@ -82,6 +94,11 @@ pub fn exit_code(diagnostics: &Diagnostics) -> u8 {
 /// # Errors
 /// The file cannot be written.
 pub fn config_test(args: &DaemonArgs, output: Option<&Path>) -> anyhow::Result<u8> {
+    let size = fs::metadata(&args.file).map_or(0, |file| file.len());
+    if size >= LARGE_FILE {
+        // The text, its lines and what is made of them take more than three times the file.
+        lay_heap_in_large_pages(usize::try_from(size).unwrap_or_default().saturating_mul(3));
+    }
     // Nothing is kept, so nothing is packed.
     let loaded = conf::load(&args.file, &options(args.config_id.as_deref(), args.all_config));
     let text = loaded.diagnostics.render(false);

@@ -192,17 +192,15 @@ pub fn notify_with_departing(old: &Config, new: &Config, diff: &BalancerDiff) ->
     }
     notify.virtual_servers = of_virtual_servers(&new.balancer);
     for id in diff.services.keys().chain(&diff.removed_services) {
-        let Some(old) = old_servers.get(id).map(of_virtual_server) else { continue };
-        match notify.virtual_servers.get_mut(id) {
-            None => drop(notify.virtual_servers.insert(id.clone(), old)),
-            Some(new_scripts) => {
-                let stays = |address| {
-                    new.balancer.services.get(id).is_some_and(|s| s.real_servers.iter().any(|r| r.address == address))
-                };
-                new_scripts.silent.extend(old.silent.into_iter().filter(|address| !stays(*address)));
-                new_scripts.real_servers.extend(old.real_servers.into_iter().filter(|(address, _)| !stays(*address)));
-            }
-        }
+        let Some(old) = old_servers.get(id).map(|server| of_virtual_server(server)) else { continue };
+        let Some(server) = new.balancer.services.get(id) else {
+            notify.virtual_servers.insert(id.clone(), old);
+            continue;
+        };
+        let stays = |address| server.real_servers.iter().any(|real| real.address == address);
+        let new_scripts = notify.virtual_servers.entry(id.clone()).or_default();
+        new_scripts.silent.extend(old.silent.into_iter().filter(|address| !stays(*address)));
+        new_scripts.real_servers.extend(old.real_servers.into_iter().filter(|(address, _)| !stays(*address)));
     }
     notify
 }
@@ -359,6 +357,13 @@ mod tests {
             ["1"],
             "with the next reload they are gone"
         );
+        // Without scripts of its own it stays a virtual server that is there: those that it had are given up.
+        let bare = config(" real_server 192.0.2.1 80 {\n }\n");
+        assert!(of_virtual_servers(&bare.balancer).is_empty());
+        let old = config(&format!(" quorum_up /bin/up\n{}", real(1, "")));
+        let diff = BalancerDiff::between(&old.balancer, &bare.balancer);
+        let scripts = notify_with_departing(&old, &bare, &diff).virtual_servers.into_values().next();
+        assert_eq!(scripts.unwrap_or_default(), Default::default());
     }
 
     #[test]

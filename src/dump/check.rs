@@ -13,6 +13,7 @@ use crate::checkers::report::Health;
 use crate::conf::config::{Config, in_order};
 use crate::ipvs::config::{GroupEntry, RealServerConfig, SchedulerFlags, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::{AdminState, RealServerName};
+use crate::ipvs::shared::Shared;
 use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot, VirtualServerSnapshot};
 use crate::ipvs::types::{ForwardMethod, Protocol, Scheduler, Tunnel};
 use crate::vrrp::types::Family;
@@ -53,7 +54,7 @@ fn all(config: &Config, snapshot: &Snapshot, host: &Host<'_>, out: &mut String) 
 /// They come last, and then the files.
 fn file_checkers(
     config: &Config,
-    services: &[(&VirtualServerSnapshot, &VirtualServerConfig)],
+    services: &[(&VirtualServerSnapshot, &Shared<VirtualServerConfig>)],
     out: &mut String,
 ) -> fmt::Result {
     let mut tracked: BTreeMap<&str, Vec<String>> = BTreeMap::new();

@@ -327,9 +327,9 @@ impl Balancer {
         for (id, config) in services {
             concerned.insert(id.clone());
             match self.virtual_servers.get_mut(&id) {
-                Some(server) => server.reconfigure(now, config, init_notifies, &mut events),
+                Some(server) => server.reconfigure(now, config.take(), init_notifies, &mut events),
                 None => {
-                    let server = VirtualServer::start(id.clone(), config, init_notifies, &mut events);
+                    let server = VirtualServer::start(id.clone(), config.take(), init_notifies, &mut events);
                     self.virtual_servers.insert(id, server);
                 }
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::Shared;
 use super::types::{ForwardMethod, Protocol, Scheduler, SocketKey};
 use crate::checkers::config::CheckerConfig;
 use crate::command::Command;
@@ -25,7 +26,7 @@ pub struct BalancerConfig {
     /// `virtual_server_group` blocks by name.
     pub groups: BTreeMap<String, GroupConfig>,
     /// `virtual_server` blocks, in the order of their identities.
-    pub services: BTreeMap<VirtualServerId, VirtualServerConfig>,
+    pub services: BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
     /// The files that FILE_CHECKs name (`track_file` at the root).
     pub files: BTreeMap<String, FileConfig>,
 }

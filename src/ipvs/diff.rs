@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::config::{BalancerConfig, BalancerGlobal, GroupConfig, VirtualServerConfig, VirtualServerId};
+use super::shared::Shared;
 use crate::trackers::config::FileConfig;
 
 /// From one configuration to another. The default changes nothing.
@@ -19,7 +20,7 @@ pub struct BalancerDiff {
     /// Groups that are gone.
     pub removed_groups: BTreeSet<String>,
     /// Virtual servers that are new or changed.
-    pub services: BTreeMap<VirtualServerId, VirtualServerConfig>,
+    pub services: BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>,
     /// Virtual servers that are gone.
     pub removed_services: BTreeSet<VirtualServerId>,
     /// The files that FILE_CHECKs name, when they changed.

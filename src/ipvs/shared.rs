@@ -1,7 +1,8 @@
 //! A value that several tables have in common until one of them changes it.
 //!
-//! Pure. The desired table, what was asked of a data plane and what is in it are equal most of the time: then they are one
-//! in memory, and to compare them costs nothing, however many services there are.
+//! Pure. The desired table, what was asked of a data plane and what is in it are equal most of the time, and so are the
+//! virtual servers of a configuration and of the one before: then they are one in memory, and to compare them costs nothing,
+//! however many services there are.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,6 +17,13 @@ pub struct Shared<T>(Arc<T>);
 impl<T> From<T> for Shared<T> {
     fn from(value: T) -> Self {
         Self(Arc::new(value))
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// The value itself, or a copy of it if others have it too.
+    pub fn take(self) -> T {
+        Arc::unwrap_or_clone(self.0)
     }
 }
 
@@ -78,5 +86,6 @@ mod tests {
         assert_eq!((one.len(), other.len()), (2, 3));
         assert_ne!(one, other);
         assert_eq!(one, Shared::from(vec![1, 2]), "by value, too");
+        assert_eq!((one.clone().take(), one.take()), (vec![1, 2], vec![1, 2]));
     }
 }

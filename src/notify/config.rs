@@ -365,9 +365,10 @@ pub struct RealServerScripts {
     pub down: Option<Command>,
 }
 
-/// The scripts that stand in the blocks of virtual servers.
+/// The scripts that stand in the blocks of virtual servers, of those that have any or say something else than the default.
 pub fn of_virtual_servers(config: &BalancerConfig) -> BTreeMap<VirtualServerId, VirtualServerScripts> {
-    config.services.iter().map(|(id, server)| (id.clone(), of_virtual_server(server))).collect()
+    let all = config.services.iter().map(|(id, server)| (id, of_virtual_server(server)));
+    all.filter(|(_, own)| *own != VirtualServerScripts::default()).map(|(id, own)| (id.clone(), own)).collect()
 }
 
 /// Who is told of one virtual server and its real servers.

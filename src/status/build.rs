@@ -17,6 +17,7 @@ use crate::checkers::report::Health;
 use crate::conf::config::Config;
 use crate::ipvs::config::{RealServerConfig, VirtualServerConfig, VirtualServerId};
 use crate::ipvs::dataplane::Counters;
+use crate::ipvs::shared::Shared;
 use crate::ipvs::snapshot::{RealServerSnapshot, Snapshot as BalancerSnapshot, VirtualServerSnapshot};
 use crate::ipvs::types::ForwardMethod;
 use crate::vrrp::config::{AddressConfig, InstanceConfig, Track, TrackerKey, Transport};
@@ -208,7 +209,7 @@ pub fn virtual_servers(
 ) -> Vec<VirtualServer> {
     let said: BTreeMap<&VirtualServerId, &VirtualServerSnapshot> =
         snapshot.iter().flat_map(|snapshot| &snapshot.virtual_servers).map(|server| (&server.id, server)).collect();
-    let show = |(id, config): (&VirtualServerId, &VirtualServerConfig)| {
+    let show = |(id, config): (&VirtualServerId, &Shared<VirtualServerConfig>)| {
         let server = said.get(id).copied();
         let mut shown = VirtualServer { able: able.get(id).copied(), ..virtual_server(id, config, server) };
         if let (Some(snapshot), Some(server)) = (snapshot, server) {

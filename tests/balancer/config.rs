@@ -52,7 +52,7 @@ pub fn real_server(address: SocketAddr, checkers: Vec<CheckerConfig>) -> RealSer
 
 /// One virtual server, on the userspace forwarder.
 pub fn balancer(address: SocketAddr, server: VirtualServerConfig) -> BalancerConfig {
-    let mut config = BalancerConfig { services: BTreeMap::from([(id(address), server)]), ..Default::default() };
+    let mut config = BalancerConfig { services: BTreeMap::from([(id(address), server.into())]), ..Default::default() };
     config.global.forwarder = ForwarderChoice::Userspace;
     config
 }

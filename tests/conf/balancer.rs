@@ -1,5 +1,6 @@
 //! What the typed configuration of virtual servers holds: defaults, inheritance, every keyword.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use holdfast::ipvs::config::{
     FlushOnStop, ForwarderChoice, GroupEntry, LvsTimeouts, PanicAction, Persistence, ProxyConfig, ProxyProtocol,
     SchedulerFlags, SorryServer, SslConfig, SyncDaemonConfig, VirtualServerConfig, VirtualServerId,
 };
+use holdfast::ipvs::shared::Shared;
 use holdfast::ipvs::types::{ForwardMethod, Protocol, Scheduler, SocketKey, Tunnel, TunnelChecksum};
 use holdfast::vrrp::config::{Track, TrackerKey};
 use holdfast::vrrp::types::Family;
@@ -654,4 +656,26 @@ vrrp_instance V1 {
     let tracker = TrackerKey::VirtualServer(id.to_string());
     assert!(config.vrrp.trackers.contains(&tracker));
     assert_eq!(config.vrrp.instances["V1"].tracks, [Track { tracker, weight: -30, reverse: false }]);
+}
+
+#[test]
+fn virtual_servers_that_stay_are_held_once() {
+    let server = |port: u16, weight: u8| {
+        let real = format!(" real_server 192.0.2.1 80 {{\n  weight {weight}\n }}\n");
+        format!("virtual_server 10.0.0.1 {port} {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n{real}}}\n")
+    };
+    let load = |text: &str, known| {
+        let options = LoadOptions { known, ..LoadOptions::default() };
+        let loaded = conf::load_text(Path::new("k.conf"), text.as_bytes(), &options);
+        loaded.config.expect("nothing is fatal").balancer.services
+    };
+    let old = load(&[server(1, 1), server(2, 1), server(3, 1)].concat(), BTreeMap::new());
+    let text = [server(3, 1), server(2, 7), server(4, 1)].concat();
+    let new = load(&text, old.clone());
+    assert_eq!(new, load(&text, BTreeMap::new()), "they mean what they meant");
+    let one = |(id, server): (&VirtualServerId, &Shared<VirtualServerConfig>)| {
+        old.get(id).is_some_and(|old| std::ptr::eq::<VirtualServerConfig>(&**old, &**server))
+    };
+    let held: Vec<bool> = new.iter().map(one).collect();
+    assert_eq!(held, [false, true, false], "the one with port 3");
 }

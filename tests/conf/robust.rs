@@ -106,21 +106,87 @@ proptest! {
         loaded.diagnostics.render(false);
     }
 
-    /// The daemon reads the virtual servers of a file one by one, a check reads the file as a whole: they see the same.
+    /// The daemon reads the instances and virtual servers of a file one by one, a check reads the file as a whole: they see
+    /// the same.
     #[test]
-    fn virtual_servers_mean_the_same_one_by_one(blocks in proptest::collection::vec(virtual_server(), 0..8)) {
-        let text = blocks.concat();
-        let loaded = load(text.as_bytes());
-        let checked = conf::check_text(Path::new("k.conf"), text.as_bytes(), &LoadOptions::default(), None).loaded;
-        prop_assert_eq!(&loaded.config, &checked.config);
-        let mut found: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
-        let findings = checked.diagnostics.iter().map(ToString::to_string);
-        let mut all: Vec<String> = findings.collect();
-        found.sort();
-        all.sort();
-        // The linter has more to say.
-        prop_assert!(found.iter().all(|one| all.contains(one)), "{found:#?}\n{all:#?}");
+    fn blocks_mean_the_same_one_by_one(
+        blocks in proptest::collection::vec(prop_oneof![2 => virtual_server(), 2 => instance(), 1 => others()], 0..8)
+    ) {
+        prop_assert_eq!(difference_of_the_whole(&blocks.concat()), None);
     }
+}
+
+/// What differs between the file as the daemon reads it and the file as a check reads it.
+fn difference_of_the_whole(text: &str) -> Option<String> {
+    let loaded = load(text.as_bytes());
+    let checked = conf::check_text(Path::new("k.conf"), text.as_bytes(), &LoadOptions::default(), None).loaded;
+    if loaded.config != checked.config {
+        return Some(format!("{:#?}\n{:#?}", loaded.config, checked.config));
+    }
+    let said = |loaded: &Loaded| -> Vec<String> {
+        loaded.diagnostics.iter().map(|d| format!("{}:{}: {}: {}", d.line, d.column, d.severity, d.message)).collect()
+    };
+    let (found, all) = (said(&loaded), said(&checked));
+    // The linter has more to say.
+    (!found.iter().all(|one| all.contains(one))).then(|| format!("{found:#?}\n{all:#?}"))
+}
+
+/// A block that ends early, where a `{` is missing, is not taken for the whole of it.
+#[test]
+fn a_missing_brace_means_the_same_one_by_one() {
+    let real = |address: &str, brace: &str| format!(" real_server {address} 80 {brace}\n  weight 1\n }}\n");
+    let server = |inside: &str| {
+        format!("virtual_server 192.0.2.1 80 {{\n lb_algo rr\n lb_kind NAT\n protocol TCP\n{inside}}}\n")
+    };
+    let text = server(&[real("192.0.2.3", "{"), real("192.0.2.4", ""), real("192.0.2.5", "{")].concat());
+    assert_eq!(difference_of_the_whole(&text), None);
+    let loaded = load(text.as_bytes());
+    assert_eq!(loaded.diagnostics.count(conf::Severity::Error), 1, "{}", loaded.diagnostics);
+    let services = loaded.config.expect("nothing is fatal").balancer.services;
+    assert_eq!(services.values().map(|server| server.real_servers.len()).collect::<Vec<_>>(), [3]);
+}
+
+/// An instance, now and then with something that others look at, or something wrong.
+fn instance() -> impl Strategy<Value = String> {
+    let odd = prop_oneof![
+        12 => Just(""),
+        1 => Just("}"),
+        1 => Just("{"),
+        1 => Just("\""),
+        1 => Just("priority 100\n priority 101"),
+        1 => Just("authentication {\n auth_type PASS\n auth_pass x\n}"),
+        1 => Just("authentication\n auth_type PASS\n auth_pass x\n}"),
+        1 => Just("authentication\n{\n auth_type PASS\n auth_pass x\n}"),
+        1 => Just("track_virtual_server {\n 192.0.2.1 80 weight 5\n}"),
+        1 => Just("track_virtual_server\n{\n 192.0.2.1 80\n}"),
+        1 => Just("track_interface { eth0 } track_virtual_server { 192.0.2.2 80\n}"),
+        1 => Just("track_interface {\n eth0\n eth1\n}\n track_script {\n s\n}"),
+        1 => Just("smtp_alert\n notify_priority_changes"),
+        1 => Just("lvs_sync_daemon_interface eth7"),
+        1 => Just("use_vmac x\n garp_extra_if y"),
+        1 => Just("notify_webhook {\n url http://192.0.2.1/\n}"),
+        1 => Just("notify_master /bin/x\n nonsense { x }"),
+        1 => Just("global_defs {\n router_id r\n}"),
+        1 => Just("virtual_router_id x"),
+    ];
+    (1..4_u8, odd.clone(), odd.clone(), odd).prop_map(|(number, before, inside, after)| {
+        format!(
+            "{before}\nvrrp_instance V{number} {{\n interface eth0\n virtual_router_id {number}\n {inside}\n virtual_ipaddress \
+             {{\n  192.0.2.9{number}\n }}\n {after}\n}}\n"
+        )
+    })
+}
+
+/// What knows instances and virtual servers.
+fn others() -> impl Strategy<Value = String> {
+    let blocks = [
+        "global_defs {\n lvs_sync_daemon eth0 V1\n smtp_alert\n notification_email {\n a@example.org\n}\n smtp_server 192.0.2.1\n}\n",
+        "vrrp_sync_group G {\n group {\n V1\n V2\n}\n track_virtual_server {\n 192.0.2.1 80\n}\n notify_priority_changes\n}\n",
+        "vrrp_script s {\n script /bin/true\n}\n",
+        "track_group T {\n group {\n V1\n V3\n}\n}\n",
+        "bfd_instance B {\n neighbor_ip 192.0.2.77\n}\n",
+    ];
+    proptest::sample::select(blocks.to_vec()).prop_map(str::to_owned)
 }
 
 /// A block, now and then with something wrong about its braces, its quotes or its words.
@@ -134,6 +200,8 @@ fn virtual_server() -> impl Strategy<Value = String> {
         1 => Just("vrrp_instance V {\n interface eth0\n virtual_router_id 1\n no_virtual_ipaddress\n}"),
         1 => Just("# } {"),
         1 => Just("} smtp_alert"),
+        1 => Just("real_server 192.0.2.4 80\n  weight 2\n}"),
+        1 => Just("vrrp_instance V2"),
         1 => Just("$x=1"),
         1 => Just("weight ${x}"),
     ];

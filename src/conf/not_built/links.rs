@@ -87,14 +87,17 @@ pub fn garp_groups(root: &Section<'_>, reporter: &mut Reporter) -> Vec<GarpGroup
 }
 
 /// All `track_group` blocks with the instances that exist.
-pub fn track_groups(root: &Section<'_>, reporter: &mut Reporter) -> BTreeMap<String, Vec<String>> {
+pub fn track_groups<'a>(
+    root: &Section<'_>,
+    instances: impl Iterator<Item = &'a str>,
+    reporter: &mut Reporter,
+) -> BTreeMap<String, Vec<String>> {
     let mut seen = BTreeMap::new();
     let mut groups = BTreeMap::new();
     if !root.flag("track_group") {
         return groups;
     }
-    let names = root.sections("vrrp_instance").filter_map(|section| section.name);
-    let instances: BTreeSet<&str> = names.map(|word| word.text).collect();
+    let instances: BTreeSet<&str> = instances.collect();
     for section in root.sections("track_group") {
         let Some(name) = unique(section, &mut seen, reporter) else { continue };
         let mut members = Vec::new();

@@ -245,26 +245,24 @@ pub struct SessionConfig {
     pub checker: bool,
 }
 
-/// Reads everything that is not carried out.
-pub fn not_built(root: &Section<'_>, reporter: &mut Reporter) -> NotBuilt {
-    let mut found = NotBuilt { settings: settings(root), ..NotBuilt::default() };
+/// Reads everything that is not carried out, but for the `found` sessions and the instances that are called `instances`.
+pub fn not_built<'a>(
+    root: &Section<'_>,
+    found: NotBuilt,
+    instances: impl Iterator<Item = &'a str>,
+    reporter: &mut Reporter,
+) -> NotBuilt {
+    let mut found = NotBuilt { settings: settings(root), ..found };
     for section in root.sections("global_defs") {
         found.settings.extend(settings(section));
         garp_extra(section, "vrrp_garp_extra_if", reporter);
         buffers(section, reporter);
     }
-    found.sessions = bfd::sessions(root, reporter);
     found.routes = root.lines("static_routes").filter_map(|node| route(node, true, reporter)).collect();
     found.rules = root.lines("static_rules").filter_map(|node| rule(node, true, reporter)).collect();
-    found.track_groups = links::track_groups(root, reporter);
+    found.track_groups = links::track_groups(root, instances, reporter);
     found.garp_groups = links::garp_groups(root, reporter);
     found.links = links::links(root, reporter);
-    for section in root.sections("vrrp_instance").filter(|section| section.unbuilt) {
-        let instance = instance::instance(section, &found.sessions, reporter);
-        if let Some(name) = section.name.filter(|_| instance != InstanceNotBuilt::default()) {
-            found.instances.entry(name.text.to_string()).or_insert(instance);
-        }
-    }
     for section in root.sections("vrrp_sync_group") {
         let sessions = bfd::tracked(section, &found.sessions, reporter);
         if let Some(name) = section.name.filter(|_| !sessions.is_empty()) {
@@ -272,6 +270,24 @@ pub fn not_built(root: &Section<'_>, reporter: &mut Reporter) -> NotBuilt {
         }
     }
     found
+}
+
+impl NotBuilt {
+    /// The sessions of the file, which instances name.
+    pub(super) fn sessions(root: &Section<'_>, reporter: &mut Reporter) -> Self {
+        Self { sessions: bfd::sessions(root, reporter), ..Self::default() }
+    }
+
+    /// Reads what is not carried out of an instance.
+    pub(super) fn read_instance(&mut self, section: &Section<'_>, reporter: &mut Reporter) {
+        if !section.unbuilt {
+            return;
+        }
+        let instance = instance::instance(section, &self.sessions, reporter);
+        if let Some(name) = section.name.filter(|_| instance != InstanceNotBuilt::default()) {
+            self.instances.entry(name.text.to_string()).or_insert(instance);
+        }
+    }
 }
 
 /// Keywords of a section that are not built and have one value.

@@ -57,12 +57,13 @@ impl MainProcess {
         };
         let running = if records.save_dir.is_some() { self.config.clone() } else { Config::default() };
         let args = self.args.clone();
+        let known = self.config.balancer.services.clone();
         let put = marker.clone();
         let task = tokio::task::spawn_blocking(move || {
             if let Some(marker) = put {
                 reload_files::put_marker(&marker);
             }
-            let loaded = load::load(&args);
+            let loaded = load::load_again(&args, known);
             records.write(&running, &loaded);
             loaded
         });

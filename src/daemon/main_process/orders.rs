@@ -13,9 +13,10 @@ use tracing::warn;
 use crate::daemon::kept::KeptFile;
 use crate::ipvs::config::{VirtualServerConfig, VirtualServerId};
 use crate::ipvs::event::AdminState;
+use crate::ipvs::shared::Shared;
 use crate::ipvs::types::SocketKey;
 
-type Services = BTreeMap<VirtualServerId, VirtualServerConfig>;
+type Services = BTreeMap<VirtualServerId, Shared<VirtualServerConfig>>;
 
 /// See the module.
 pub(super) struct Orders {
@@ -114,7 +115,7 @@ mod tests {
 
     fn services(real_servers: &[u8]) -> Services {
         let real = |n: &u8| RealServerConfig::new(at(*n), Vec::new());
-        BTreeMap::from([(id(1), VirtualServerConfig::new(real_servers.iter().map(real).collect()))])
+        BTreeMap::from([(id(1), VirtualServerConfig::new(real_servers.iter().map(real).collect()).into())])
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) fn virtual_server(numbers: &[u8]) -> VirtualServerConfig {
 }
 
 pub(crate) fn config(server: VirtualServerConfig) -> BalancerConfig {
-    BalancerConfig { services: BTreeMap::from([(id(), server)]), ..Default::default() }
+    BalancerConfig { services: BTreeMap::from([(id(), server.into())]), ..Default::default() }
 }
 
 fn sorry() -> Option<SorryServer> {

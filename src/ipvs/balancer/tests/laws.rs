@@ -51,7 +51,7 @@ fn any_config() -> impl Strategy<Value = BalancerConfig> {
         BalancerConfig {
             global: BalancerGlobal { rs_init_notifies, ..BalancerGlobal::default() },
             groups: groups.into_iter().collect(),
-            services: servers.into_iter().map(|(n, s)| (any_id(n), s)).collect(),
+            services: servers.into_iter().map(|(n, s)| (any_id(n), s.into())).collect(),
             ..BalancerConfig::default()
         }
     })

@@ -10,7 +10,7 @@ fn a_service_belongs_to_one_virtual_server() {
     let entry = GroupEntry::Range { first: [192, 0, 2, 99].into(), last: [192, 0, 2, 101].into(), port: 80 };
     all.groups.insert("g".to_owned(), GroupConfig { entries: vec![entry] });
     let group = VirtualServerId::Group { name: "g".to_owned(), protocol: Protocol::Tcp };
-    all.services.insert(group, virtual_server(&[2]));
+    all.services.insert(group, virtual_server(&[2]).into());
     let mut bench = Bench::new(all.clone());
     assert_eq!(bench.table(), "1:1");
     assert_eq!(bench.balancer.desired().services.len(), 3);
@@ -48,7 +48,7 @@ fn a_reload_of_ten_thousand_services_with_one_other_weight_is_one_operation() {
     };
     let mut server = virtual_server(&[1, 2]);
     server.real_servers.iter_mut().for_each(|real| real.checkers.clear());
-    let services = (0..10_000).map(|n| (id(n), server.clone())).collect();
+    let services = (0..10_000).map(|n| (id(n), server.clone().into())).collect();
     let before = BalancerConfig { services, ..Default::default() };
     let mut after = before.clone();
     after.services.get_mut(&id(4711)).unwrap().real_servers[1].weight = 7;
@@ -79,7 +79,7 @@ fn packets_that_keep_their_port_go_to_the_port_of_each_service() {
     }
     let mut all = BalancerConfig::default();
     all.groups.insert("g".to_owned(), GroupConfig { entries });
-    all.services.insert(VirtualServerId::Group { name: "g".to_owned(), protocol: Protocol::Tcp }, server);
+    all.services.insert(VirtualServerId::Group { name: "g".to_owned(), protocol: Protocol::Tcp }, server.into());
     let bench = Bench::new(all);
     let services = bench.balancer.desired().services.iter();
     let ports = |service: &Service| service.destinations.keys().map(|at| at.port).collect::<Vec<_>>();
