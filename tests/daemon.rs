@@ -133,7 +133,10 @@ fn in_the_background_the_first_process_ends_when_all_is_ready() {
     let bench = Bench::new(EMPTY);
     let log = bench.path("log");
     // Output through pipes: were they held open by the daemon, this would never return.
-    let output = bench.command(&["-G", &format!("-g{}", log.display())]).output().unwrap();
+    let control = bench.path("control").display().to_string();
+    let output = bench.command(&["-G", &format!("-g{}", log.display()), "--control-dir", &control]).output().unwrap();
+    // It is nobody's child, and would outlive a test that fails.
+    let _end = bench::EndOnDrop(bench.path("main.pid"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let pid = bench.pid();
     // Logging holds nobody up, not even who waits for us to be ready.

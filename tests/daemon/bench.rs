@@ -53,6 +53,18 @@ impl Bench {
     }
 }
 
+/// Ends the daemon that this pid file names, if there is one.
+pub struct EndOnDrop(pub PathBuf);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        // A daemon that ends in good order takes its file with it.
+        if let Some(pid) = fs::read_to_string(&self.0).ok().and_then(|text| text.trim_end().parse().ok()) {
+            kill(pid, libc::SIGKILL);
+        }
+    }
+}
+
 pub struct Daemon {
     child: Child,
     log: Receiver<String>,
