@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use holdfast::checkers::genhash;
 use holdfast::cli::{self, ChildKind, DaemonArgs, Invocation};
 use holdfast::daemon::logging::{self, FLUSH_LIMIT, LogOptions};
-use holdfast::daemon::{check, detach, doctor, load, main_process, notify_test, sweep, why};
+use holdfast::daemon::{check, detach, doctor, load, main_process, notify_test, plan, process_name, sweep, why};
 use holdfast::ipvs::process as balancer;
 use holdfast::vrrp::process::{self, ProcessOptions};
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Invocation::Why(args) => why::run(&args),
         Invocation::Check(args) => check::check(&args),
         Invocation::Doctor(args) => doctor::doctor(&args),
-        Invocation::Plan(args) => check::plan(&args),
+        Invocation::Plan(args) => plan::plan(&args),
         Invocation::NotifyTest(args) => notify_test::run(&args),
         Invocation::Control(command) => Ok(holdfast::control::commands::run(command)),
         Invocation::Ipvsadm { program, arguments } => Ok(holdfast::ipvsadm::main(&program, &arguments)),
@@ -71,6 +71,9 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 fn daemon(args: DaemonArgs, argv: Vec<OsString>) -> anyhow::Result<u8> {
     if let Some(child) = args.child {
         holdfast::net::sys::keep_large_buffers_apart();
+        if let Some(name) = &args.process_name {
+            process_name::call_this_process(name);
+        }
         return match child {
             ChildKind::Vrrp => vrrp_child(&args),
             ChildKind::Balancer => balancer_child(&args),

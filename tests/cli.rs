@@ -153,7 +153,8 @@ fn the_documented_shape_of_json() {
     let report = json(&["check", "--json", &file, &other]);
     assert_eq!((&report["pair"]["errors"], &report["exit_code"]), (&1.into(), &2.into()), "{report}");
     let report = json(&["plan", "--json", &other, "--against", &file]);
-    assert_eq!(keys(&report), ["against", "format", "new", "plan", "refused"]);
+    assert_eq!(keys(&report), ["against", "format", "new", "plan", "reason", "refused"]);
+    assert_eq!(keys(&report["against"]), ["diagnostics", "errors", "file", "running", "warnings"]);
     assert_eq!(report["plan"]["touched"], serde_json::json!(["V"]), "{report}");
 }
 
@@ -170,6 +171,17 @@ fn a_plan_shows_what_a_reload_would_do() {
     let output = run("holdfast", &["plan", &bad, "--against", &now]);
     assert_eq!(code(&output), 2);
     assert!(text(&output.stdout).contains("refused") && text(&output.stdout).contains("did you mean `priority`"));
+    // Nothing is refused where there is nothing to compare with.
+    let output = run("holdfast", &["plan", &new, "--against", "/no/such/file"]);
+    let said = text(&output.stdout);
+    assert!(code(&output) == 2 && said.contains("--against FILE") && !said.contains("a reload would be"), "{said}");
+}
+
+#[test]
+fn a_plan_of_nothing_needs_a_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run("holdfast", &["plan", "--control-dir", &dir.path().display().to_string()]);
+    assert_eq!((code(&output), text(&output.stderr).contains("name a FILE")), (3, true), "{output:?}");
 }
 
 #[test]
@@ -191,6 +203,16 @@ fn check_looks_at_the_files_of_scripts() {
     let file = write(dir.path(), "conf", &format!("vrrp_script s {{\n script {script}\n fall 2\n rise 2\n}}\n{GOOD}"));
     let said = text(&run("holdfast", &["check", &file]).stdout).to_owned();
     assert!(said.contains("script-not-executable") && said.contains(&format!("`chmod a+x {script}`")), "{said}");
+    // Executable, but not for the user that it runs as; and a user who is not there.
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (user, part) in [("nobody", format!("`chmod a+rx {script}`")), ("no-such-user", "useradd --system".to_owned())]
+    {
+        let text_of = format!("vrrp_script s {{\n script {script}\n user {user}\n fall 2\n rise 2\n}}\n{GOOD}");
+        let file = write(dir.path(), "conf", &text_of);
+        let said = text(&run("holdfast", &["check", &file]).stdout).to_owned();
+        assert!(said.contains(&part), "{user}: {said}");
+    }
 }
 
 #[test]

@@ -141,6 +141,8 @@ fn in_the_background_the_first_process_ends_when_all_is_ready() {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let session: u32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
     assert_eq!(session, pid, "a session of its own");
+    // It was started as /proc/self/exe; who looks for it looks for the name that the first was started under.
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "keepalived\n");
     bench::kill(pid, libc::SIGTERM);
     bench::wait_until("the daemon ends", || !bench.path("main.pid").exists());
 }

@@ -2,9 +2,12 @@
 //!
 //! Pure. Every option of keepalived 2.4 is here, so that no start script breaks; one that does nothing yet says so.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
+
+use super::control::Target;
 
 /// Which child this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,7 +42,7 @@ pub struct CheckArgs {
 }
 
 /// `holdfast plan`.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
     /// Print the plan as JSON (docs/check.md tells its shape).
     #[arg(long)]
@@ -47,12 +50,16 @@ pub struct PlanArgs {
     /// For `@ID` lines and `${_INSTANCE}`; the host name up to its first dot when not given.
     #[arg(short = 'i', long = "config-id", value_name = "ID")]
     pub config_id: Option<String>,
-    /// The configuration that runs now.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
-    pub against: PathBuf,
-    /// The configuration that would be loaded.
+    /// Compare with this file instead of what runs.
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub against: Option<PathBuf>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub target: Target,
+    /// The configuration that would be loaded. When it is the running daemon's own file, or nothing is said, the daemon
+    /// compares it with what it runs; any other one is compared with the daemon's file.
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
 }
 
 /// `holdfast doctor`.
@@ -226,6 +233,9 @@ pub struct DaemonArgs {
     /// This is a child of a main process, which is at the other end of standard input.
     #[arg(long = "child", value_name = "KIND", hide = true)]
     pub child: Option<ChildKind>,
+    /// What the configuration calls the child.
+    #[arg(long = "process-name", value_name = "NAME", hide = true)]
+    pub process_name: Option<OsString>,
     /// What the configuration appends to a child's name in the log.
     #[arg(long = "ident-suffix", value_name = "TEXT", hide = true)]
     pub ident_suffix: Option<String>,

@@ -161,15 +161,18 @@ fn check_takes_files() {
 }
 
 #[test]
-fn plan_takes_a_file_and_compares_it_with_the_one_that_runs() {
+fn plan_asks_the_daemon_or_compares_two_files() {
     match parse(&argv(&["holdfast", "plan", "new"])) {
         Ok(Invocation::Plan(args)) => {
-            let expected = (Path::new("new"), Path::new("/etc/keepalived/keepalived.conf"));
-            assert_eq!((args.file.as_path(), args.against.as_path()), expected);
+            assert_eq!((args.file.as_deref(), args.against.as_deref()), (Some(Path::new("new")), None));
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(leave(&["holdfast", "plan"]).code, 1);
+    match parse(&argv(&["holdfast", "plan"])) {
+        Ok(Invocation::Plan(args)) => assert_eq!((args.file, args.against), (None, None)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(leave(&["holdfast", "plan", "--against", "now"]).code, 1);
 }
 
 #[test]

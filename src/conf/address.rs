@@ -11,7 +11,7 @@ use super::tree::{Node, Word};
 use crate::vrrp::config::AddressConfig;
 
 /// Options of an address line, for "expected one of".
-const OPTIONS: [&str; 15] = [
+pub(super) const OPTIONS: [&str; 15] = [
     "dev",
     "scope",
     "broadcast",

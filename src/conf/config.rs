@@ -83,6 +83,14 @@ pub struct DaemonConfig {
     pub instance: Option<String>,
     /// Run in this network namespace (`net_namespace`).
     pub net_namespace: Option<String>,
+    /// Children are called keepalived_vrrp and keepalived_lvs, where nothing else is said (`process_names`).
+    pub process_names: bool,
+    /// What main is called, and each child that has no name of its own (`process_name`).
+    pub process_name: Option<String>,
+    /// What the vrrp process is called (`vrrp_process_name`).
+    pub vrrp_process_name: Option<String>,
+    /// What the balancer process is called (`checker_process_name`).
+    pub checker_process_name: Option<String>,
     /// File creation mask (`umask`).
     pub umask: Option<u32>,
     /// Run before the children start, and waited for (`startup_script`).
@@ -127,6 +135,33 @@ pub struct DaemonConfig {
     pub status_page: Option<PageConfig>,
 }
 
+impl DaemonConfig {
+    /// Keeps of the `running` configuration what holds until the next start, and names what would have been another.
+    pub fn hold(&mut self, running: &Self) -> Vec<&'static str> {
+        fn hold<T: PartialEq + Clone>(new: &mut T, running: &T) -> bool {
+            let differs = new != running;
+            if differs {
+                new.clone_from(running);
+            }
+            differs
+        }
+        let held = [
+            ("net_namespace", hold(&mut self.net_namespace, &running.net_namespace)),
+            ("instance", hold(&mut self.instance, &running.instance)),
+            ("use_pid_dir", hold(&mut self.use_pid_dir, &running.use_pid_dir)),
+            ("control_directory", hold(&mut self.control_directory, &running.control_directory)),
+            ("control_group", hold(&mut self.control_group, &running.control_group)),
+            ("state_directory", hold(&mut self.state_directory, &running.state_directory)),
+            ("process_names", hold(&mut self.process_names, &running.process_names)),
+            ("process_name", hold(&mut self.process_name, &running.process_name)),
+            ("vrrp_process_name", hold(&mut self.vrrp_process_name, &running.vrrp_process_name)),
+            ("checker_process_name", hold(&mut self.checker_process_name, &running.checker_process_name)),
+            ("umask", hold(&mut self.umask, &running.umask)),
+        ];
+        held.into_iter().filter_map(|(keyword, differs)| differs.then_some(keyword)).collect()
+    }
+}
+
 /// Where the marker of a reload is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReloadMarker {
@@ -146,6 +181,10 @@ impl Default for DaemonConfig {
             use_pid_dir: false,
             instance: None,
             net_namespace: None,
+            process_names: false,
+            process_name: None,
+            vrrp_process_name: None,
+            checker_process_name: None,
             umask: None,
             startup_script: None,
             startup_script_timeout: Duration::from_secs(10),

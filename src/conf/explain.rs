@@ -6,10 +6,11 @@
 use std::fmt::Write;
 
 use super::lint;
+use super::schema::words::{LINE_KINDS, LineKind, LineWord, line_words};
 use super::schema::{self, Args, BLOCKS, Block, Keyword, ROOT, Repeat, Support};
 
-/// The explanation of everything that a question names: a keyword in any block, `BLOCK/KEYWORD`, a block, or a finding
-/// of the linter.
+/// The explanation of everything that a question names: a keyword in any block, `BLOCK/KEYWORD`, a block, a word of a line,
+/// or a finding of the linter.
 ///
 /// # Errors
 /// Nothing has that name; the text says so, with the nearest names.
@@ -21,13 +22,18 @@ pub fn explain(question: &str) -> Result<String, String> {
     };
     let blocks = || BLOCKS.iter().filter(move |block| within.is_none_or(|within| block_name(block) == within));
     let mut parts: Vec<String> = blocks().filter_map(|block| Some(keyword_text(block, block.find(name)?))).collect();
+    let of_a_line = line_words().filter(|(kind, word)| {
+        within.is_none_or(|within| within == kind.name) && word.spellings().any(|spelling| spelling == name)
+    });
+    parts.extend(of_a_line.map(|(kind, word)| line_word_text(kind, word)));
     if within.is_none() {
         parts.extend(lint::find(name).map(lint_text));
     }
     if !parts.is_empty() {
         return Ok(parts.join("\n"));
     }
-    if let Some(within) = within.filter(|_| blocks().next().is_none()) {
+    let is_line = |within: &str| LINE_KINDS.iter().any(|kind| kind.name == within);
+    if let Some(within) = within.filter(|within| blocks().next().is_none() && !is_line(within)) {
         let near = schema::nearest(within, BLOCKS.iter().map(|block| block.name));
         return Err(format!("there is no block `{within}`{}\n", did_you_mean(near)));
     }
@@ -35,7 +41,10 @@ pub fn explain(question: &str) -> Result<String, String> {
         return Err(format!("{advice}\n"));
     }
     let names = blocks().flat_map(|block| block.keywords).map(|keyword| keyword.name);
-    let near = schema::nearest(name, names).or_else(|| schema::nearest(name, lint::LINTS.iter().map(|l| l.code)));
+    let words = || line_words().flat_map(|(_, word)| word.spellings());
+    let near = schema::nearest(name, names)
+        .or_else(|| schema::nearest(name, words()))
+        .or_else(|| schema::nearest(name, lint::LINTS.iter().map(|l| l.code)));
     Err(format!("there is no keyword `{question}`{}\n", did_you_mean(near)))
 }
 
@@ -68,6 +77,16 @@ fn keyword_text(block: &Block, keyword: &Keyword) -> String {
     if let Args::Block(inner) = keyword.args {
         let names: Vec<&str> = inner.keywords.iter().map(|keyword| keyword.name).collect();
         line("holds", &names.join(", "));
+    }
+    text
+}
+
+fn line_word_text(kind: &LineKind, word: &LineWord) -> String {
+    let mut text = format!("{}/{}: {}\n", kind.name, word.names.replace('|', ", "), word.meaning);
+    for (title, what) in [("arguments", word.grammar), ("default", word.default), ("stands in", kind.place)] {
+        if !what.is_empty() {
+            let _ = writeln!(text, "  {title:<10} {what}");
+        }
     }
     text
 }
@@ -109,10 +128,31 @@ fn support(keyword: &Keyword) -> String {
 
 /// Where a keyword is described: the RFC's section when it is the RFC's, and the part of the manual.
 fn described(block: &Block, keyword: &Keyword) -> String {
-    let manual = format!("keepalived.conf(5), {}", manual_part(block, keyword));
+    let is_ours = keyword.ours || OWN_BLOCKS.contains(&block.name);
+    let manual = if is_ours {
+        format!("{}; keepalived has no such keyword", own_page(block, keyword.name))
+    } else {
+        format!("keepalived.conf(5), {}", manual_part(block, keyword))
+    };
     match rfc(block, keyword.name) {
         Some(rfc) => format!("{rfc}; {manual}"),
         None => manual,
+    }
+}
+
+/// Blocks that keepalived does not have, with all that is in them.
+const OWN_BLOCKS: [&str; 3] = ["notify_webhook", "cloud_address", "token"];
+
+/// The page that has more about a keyword of our own.
+fn own_page(block: &Block, keyword: &str) -> &'static str {
+    if OWN_BLOCKS.contains(&block.name) || OWN_BLOCKS.contains(&keyword) || keyword.starts_with("smtp_") {
+        return "docs/notify.md";
+    }
+    match keyword {
+        "masquerade" => "docs/ipvs.md",
+        "virtual_server_forwarder" | "forwarder_threads" => "docs/forwarder.md",
+        _ if keyword.starts_with("proxy_") => "docs/forwarder.md",
+        _ => "README.md",
     }
 }
 
@@ -195,6 +235,7 @@ pub fn on_reload(block: &Block, keyword: &Keyword) -> &'static str {
         ("(root)", _) => "counts from then on",
         ("global_defs", "umask" | "tmp_config_directory" | "disable_local_igmp" | "nftables") => NEXT_START,
         ("global_defs", "control_directory" | "control_group" | "state_directory") => NEXT_START,
+        ("global_defs", "process_names" | "process_name" | "vrrp_process_name" | "checker_process_name") => NEXT_START,
         ("global_defs", "startup_script" | "startup_script_timeout") => "not run again",
         ("global_defs", "vrrp_startup_delay" | "vrrp_delay_after_boot") => "counts at the next start",
         ("global_defs", "vrrp_version") => ANEW,
@@ -259,6 +300,20 @@ pub fn reference_page() -> String {
             let _ = writeln!(page, "| {} |", cells.join(" | "));
         }
     }
+    page.push_str("\n## Words inside lines\n");
+    for kind in LINE_KINDS {
+        let _ = write!(
+            page,
+            "\n### `{}`\n\n{}\n\n| word | arguments | default | meaning |\n|---|---|---|---|\n",
+            kind.name, kind.place
+        );
+        for word in kind.words {
+            let names: Vec<String> = word.spellings().map(code).collect();
+            let cells = [names.join(", "), code(word.grammar), word.default.to_owned(), word.meaning.to_owned()];
+            let cells = cells.map(|cell| cell.replace('|', "\\|"));
+            let _ = writeln!(page, "| {} |", cells.join(" | "));
+        }
+    }
     page.push_str("\n## Findings of the linter\n\n| code | what | why | fix |\n|---|---|---|---|\n");
     for lint in lint::LINTS {
         let cells = [lint.title, lint.why, lint.fix].map(|cell| cell.replace('|', "\\|"));
@@ -288,6 +343,45 @@ mod tests {
         assert_eq!(one.matches("  arguments").count(), 1, "{one}");
         assert!(explain("root/vrrp_instance").unwrap().contains("virtual_router_id"), "a block tells its keywords");
         assert!(explain("weight-too-small").unwrap().contains("fix "));
+    }
+
+    #[test]
+    fn words_inside_lines_are_explained() {
+        assert!(explain("label").unwrap().contains("at most 15 characters"));
+        assert!(explain("peer/min_ttl").unwrap().starts_with("peer/min_ttl: "));
+        for name in ["include", "includea", "~SEQ", "@", "@^", "$NAME=", "_ENV", "brd", "reverse", "csum", "sup_pl"] {
+            assert!(explain(name).is_ok(), "{name}");
+        }
+        let weight = explain("weight").unwrap();
+        assert!(weight.contains("tracker/weight") && weight.contains("real_server/weight"), "{weight}");
+        assert!(explain("labell").unwrap_err().contains("did you mean `label`?"));
+        let words = |kind: &str| -> Vec<&str> {
+            let kind = LINE_KINDS.iter().find(|of| of.name == kind).unwrap();
+            kind.words.iter().flat_map(LineWord::spellings).collect()
+        };
+        use crate::conf::{address, routes, rules};
+        for (kind, expected) in
+            [("address", &address::OPTIONS[..]), ("route", routes::OPTIONS), ("rule", rules::OPTIONS)]
+        {
+            for option in expected {
+                assert!(words(kind).contains(option), "{kind}: {option} is not explained");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_ours_is_not_looked_for_in_the_manual_of_keepalived() {
+        for (name, page) in [
+            ("masquerade", "docs/ipvs.md"),
+            ("proxy_idle_timeout", "docs/forwarder.md"),
+            ("notify_webhook/url", "docs/notify.md"),
+            ("smtp_tls", "docs/notify.md"),
+            ("status_page", "README.md"),
+        ] {
+            let text = explain(name).unwrap();
+            assert!(text.contains(page) && !text.contains("keepalived.conf(5)"), "{text}");
+        }
+        assert!(explain("global_defs/smtp_server").unwrap().contains("keepalived.conf(5), Global definitions"));
     }
 
     #[test]

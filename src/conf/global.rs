@@ -106,6 +106,10 @@ pub fn globals(root: &Section<'_>, reporter: &mut Reporter) -> Globals {
 fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut Reporter) {
     let daemon = &mut globals.daemon;
     set_some(&mut daemon.router_id, text(section, "router_id"));
+    daemon.process_names |= section.flag("process_names");
+    set_some(&mut daemon.process_name, text(section, "process_name"));
+    set_some(&mut daemon.vrrp_process_name, text(section, "vrrp_process_name"));
+    set_some(&mut daemon.checker_process_name, text(section, "checker_process_name"));
     set_some(&mut daemon.script_user, section.words("script_user").and_then(run_as));
     daemon.script_security |= section.flag("enable_script_security");
     set_some(&mut daemon.startup_script, section.script("startup_script").cloned());

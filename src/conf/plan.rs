@@ -5,17 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::lines::{beyond_defaults, blocks};
 use super::config::Config;
 use crate::vrrp::config::{TrackerKey, renames};
 
 mod lines;
+mod notices;
+pub mod report;
 mod servers;
 
 /// What would become of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The blocks that differ, in the order of the language.
     pub blocks: Vec<BlockChange>,
@@ -26,7 +28,7 @@ pub struct Plan {
 }
 
 /// What would become of one block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockChange {
     /// Whether it comes, goes or stays.
     pub change: Change,
@@ -39,7 +41,7 @@ pub struct BlockChange {
 }
 
 /// What becomes of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Only in the new configuration.
@@ -51,7 +53,7 @@ pub enum Change {
 }
 
 /// One setting, or one entry of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineChange {
     /// The keyword.
     pub keyword: String,
@@ -194,7 +196,7 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
         (Block::Script | Block::File | Block::Process, Change::Added) => "watched from then on, if tracked".to_owned(),
         (Block::Script | Block::File | Block::Process, Change::Removed) => "no longer watched".to_owned(),
         (Block::StaticAddress, _) => "new addresses are put on, old ones taken off".to_owned(),
-        (Block::Globals, _) => match held(old, new) {
+        (Block::Globals, _) => match new.daemon.clone().hold(&old.daemon) {
             held if held.is_empty() => "counts from then on".to_owned(),
             held => format!("counts from then on; {} at the next start only", held.join(", ")),
         },
@@ -206,18 +208,6 @@ fn effect(block: Block, change: Change, name: &str, from: Option<&str>, old: &Co
     }
 }
 
-/// Settings that a reload does not change.
-fn held(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (old, new) = (&old.daemon, &new.daemon);
-    let held = [
-        ("net_namespace", old.net_namespace != new.net_namespace),
-        ("instance", old.instance != new.instance),
-        ("use_pid_dir", old.use_pid_dir != new.use_pid_dir),
-        ("umask", old.umask != new.umask),
-    ];
-    held.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
-}
-
 /// The instances that a change of a block concerns.
 fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &Config) -> Vec<String> {
     let tracking = |key: TrackerKey| -> Vec<String> {
@@ -225,13 +215,14 @@ fn touches(block: Block, name: &str, lines: &[LineChange], old: &Config, new: &C
         instances.filter(|(_, i)| i.tracks.iter().any(|t| t.tracker == key)).map(|(name, _)| name.clone()).collect()
     };
     let members = |config: &Config| config.vrrp.groups.get(name).map(|g| g.members.clone()).unwrap_or_default();
+    let tells = |line: &LineChange| {
+        line.keyword.starts_with("notify") || ["smtp_alert", "cloud_address"].contains(&line.keyword.as_str())
+    };
     match block {
         // Scripts that are told are no part of its life.
-        Block::Instance if lines.iter().all(|line| line.keyword.starts_with("notify")) && !lines.is_empty() => {
-            Vec::new()
-        }
+        Block::Instance if lines.iter().all(tells) && !lines.is_empty() => Vec::new(),
         Block::Instance => vec![name.to_owned()],
-        Block::Group if lines.iter().all(|line| line.keyword.starts_with("notify")) => Vec::new(),
+        Block::Group if lines.iter().all(tells) => Vec::new(),
         Block::Group => members(old).into_iter().chain(members(new)).collect(),
         Block::Script => tracking(TrackerKey::Script(name.to_owned())),
         Block::File => tracking(TrackerKey::File(name.to_owned())),

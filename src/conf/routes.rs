@@ -89,7 +89,7 @@ impl<'a> Words<'a> {
 }
 
 /// For "did you mean".
-const OPTIONS: &[&str] = &[
+pub(super) const OPTIONS: &[&str] = &[
     "src",
     "via",
     "from",

@@ -9,7 +9,7 @@ use crate::vrrp::routes::{Prefix, RuleAction, RuleConfig};
 use crate::vrrp::types::Family;
 
 /// For "did you mean".
-const OPTIONS: &[&str] = &[
+pub(super) const OPTIONS: &[&str] = &[
     "from",
     "to",
     "not",

@@ -110,6 +110,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
             let order = read::<RealServerOrder>(body).await?.unwrap_or_default();
             Request::RealServer { address: name, virtual_server: order.virtual_server, state }
         }
+        Endpoint::Plan => Request::Plan,
         Endpoint::Reload => Request::Reload,
         Endpoint::Stop => Request::Stop,
     };
@@ -117,6 +118,7 @@ async fn route(request: hyper::Request<Incoming>, caller: &Caller) -> Result<Res
         Answer::Status(status) => of(200, &*status),
         Answer::Events { events, .. } => of(200, &events),
         Answer::Why(record) => of(200, &*record),
+        Answer::Plan(report) => of(200, &*report),
         Answer::Outcome(outcome) => of_outcome(&outcome),
     })
 }

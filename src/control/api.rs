@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::plan::report::PlanReport;
 use crate::ipvs::event::AdminState;
 use crate::status::model::{self, Event, Outcome, Status};
 use crate::status::why::Record;
@@ -42,6 +43,8 @@ pub enum Request {
         /// From now on.
         state: AdminState,
     },
+    /// What would come of reading it again.
+    Plan,
     /// Read the configuration again.
     Reload,
     /// End.
@@ -94,6 +97,8 @@ pub enum Answer {
     },
     /// To [`Request::Why`].
     Why(Arc<Record>),
+    /// To [`Request::Plan`].
+    Plan(Box<PlanReport>),
     /// To a command.
     Outcome(Outcome),
 }
@@ -220,6 +225,8 @@ pub enum Endpoint {
     Maintenance,
     /// `/v1/real-servers/ADDRESS/…`.
     RealServer(AdminState),
+    /// `/v1/plan`.
+    Plan,
     /// `/v1/reload`.
     Reload,
     /// `/v1/stop`.
@@ -254,6 +261,7 @@ pub const ROUTES: &[Route] = &[
     route(Method::Post, "/v1/real-servers/{address}/drain", Endpoint::RealServer(AdminState::Drain)),
     route(Method::Post, "/v1/real-servers/{address}/maint", Endpoint::RealServer(AdminState::Maint)),
     route(Method::Post, "/v1/real-servers/{address}/enable", Endpoint::RealServer(AdminState::Up)),
+    route(Method::Post, "/v1/plan", Endpoint::Plan),
     route(Method::Post, "/v1/reload", Endpoint::Reload),
     route(Method::Post, "/v1/stop", Endpoint::Stop),
 ];

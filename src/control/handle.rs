@@ -87,7 +87,7 @@ impl Handle {
     /// # Errors
     /// It is busy, slow, or ending.
     pub async fn ask(&self, request: Request, by: String) -> Result<Answer, Unanswered> {
-        let limit = if matches!(request, Request::Reload) { RELOAD_LIMIT } else { LIMIT };
+        let limit = if matches!(request, Request::Reload | Request::Plan) { RELOAD_LIMIT } else { LIMIT };
         let (answer, answered) = oneshot::channel();
         self.to_main.try_send(Ask { request, by, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unanswered::Busy,

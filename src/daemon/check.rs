@@ -1,4 +1,4 @@
-//! `holdfast check` and `holdfast plan`: reading configurations for people and for scripts that deploy them.
+//! `holdfast check`: reading configurations for people and for scripts that deploy them.
 //!
 //! Shell: prints, and looks at the files of scripts. What is found is decided in `conf`.
 
@@ -8,24 +8,22 @@ use std::path::Path;
 use serde_json::json;
 
 use super::doctor::{self, Examination};
-use super::exec::{Policy, PrepareError, Runner};
+use super::exec::{Policy, PrepareError, Runner, resolve};
 use super::load;
 use super::script_path::PathProblem;
+use crate::cli::CheckArgs;
 use crate::cli::args::DEFAULT_FILE;
-use crate::cli::{CheckArgs, PlanArgs};
 use crate::command::Command;
 use crate::conf::compare::{Director, compare};
 use crate::conf::config::Config;
 use crate::conf::explain::explain;
 use crate::conf::lint::{Host, ScriptProblem};
-use crate::conf::plan::Plan;
+use crate::conf::plan::report::JSON_FORMAT;
 use crate::conf::{self, Checked, Diagnostics, Severity};
 use crate::ipvs::advice::Cluster;
 
-/// Of the shape of JSON output. It grows when a field changes its meaning or goes; new fields may come without.
-const JSON_FORMAT: u32 = 1;
 /// Exit code: something is wrong.
-const ERRORS: u8 = 2;
+pub(super) const ERRORS: u8 = 2;
 /// Exit code: something is unwise, under `--strict`.
 const WARNINGS: u8 = 1;
 
@@ -132,50 +130,19 @@ fn compare_two(first: &Checked, second: &Checked) -> Option<Diagnostics> {
 }
 
 /// Colour on a terminal, unless the user wants none (no-color.org).
-fn wants_color(out: &impl IsTerminal) -> bool {
+pub(super) fn wants_color(out: &impl IsTerminal) -> bool {
     out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// `holdfast plan`: 2 when a file has errors, so that a reload would be refused, else 0.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn plan(args: &PlanArgs) -> anyhow::Result<u8> {
-    let mut out = io::stdout().lock();
-    let options = load::options(args.config_id.as_deref(), false);
-    let now = conf::load(&args.against, &options);
-    let new = conf::load(&args.file, &options);
-    let color = wants_color(&out);
-    let refused = super::reload::KnownErrors::of(&now.diagnostics).first_new(&new.diagnostics).is_some();
-    let plan = match (&now.config, &new.config) {
-        (Some(now), Some(new)) if !refused => Some(Plan::between(now, new)),
+/// What to do about a user that is not there; anything else that is missing is in the message.
+fn remedy(command: &Command, config: &Config) -> Option<String> {
+    let user = command.user.as_ref().or(config.daemon.script_user.as_ref())?;
+    match resolve(user) {
+        Err(PrepareError::NoUser(name)) => {
+            Some(format!("`useradd --system --no-create-home {name}`, or name another user"))
+        }
+        Err(PrepareError::NoGroup(name)) => Some(format!("`groupadd --system {name}`, or name another group")),
         _ => None,
-    };
-    if args.json {
-        let report = json!({
-            "format": JSON_FORMAT,
-            "against": file_json(&args.against, &now.diagnostics),
-            "new": file_json(&args.file, &new.diagnostics),
-            "refused": plan.is_none(),
-            "plan": plan,
-        });
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
-        return Ok(if plan.is_none() { ERRORS } else { 0 });
-    }
-    match plan {
-        Some(plan) => {
-            write!(out, "{}", plan.render(color))?;
-            Ok(0)
-        }
-        None => {
-            if now.config.is_none() {
-                write!(out, "{}", now.diagnostics.render(color))?;
-            }
-            write!(out, "{}", new.diagnostics.render(color))?;
-            writeln!(out, "a reload would be refused, and nothing would change")?;
-            Ok(ERRORS)
-        }
     }
 }
 
@@ -186,14 +153,16 @@ impl Host for ThisMachine {
     fn judge(&self, command: &Command, config: &Config) -> Vec<ScriptProblem> {
         let policy =
             Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
-        let (code, text) = match Runner::new(policy, [command].into_iter()).prepare(command) {
-            Ok(prepared) => match prepared.remark {
-                Some(remark) => ("script-unsafe", remark),
-                None => return Vec::new(),
+        let runner = Runner::new(policy, [command].into_iter());
+        let (code, text) = match runner.prepare(command) {
+            Ok(prepared) => match (prepared.remark, runner.forbidden(command)) {
+                (Some(remark), _) => ("script-unsafe", remark),
+                (None, Some(problem)) => ("script-not-executable", problem.to_string()),
+                (None, None) => return Vec::new(),
             },
             Err(PrepareError::Path(problem)) => {
                 let code = match &problem {
-                    PathProblem::NotExecutable { .. } => "script-not-executable",
+                    PathProblem::NotExecutable { .. } | PathProblem::Forbidden { .. } => "script-not-executable",
                     PathProblem::ForeignOwner { .. } | PathProblem::WritableByOthers { .. } => "script-unsafe",
                     PathProblem::Missing { .. } | PathProblem::NotInPath { .. } | PathProblem::NotAFile(_) => {
                         "script-missing"
@@ -205,7 +174,7 @@ impl Host for ThisMachine {
         };
         let (message, help) = match text.split_once("; ") {
             Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (text, None),
+            None => (text, remedy(command, config)),
         };
         let message = if code == "script-unsafe" && config.daemon.script_security {
             format!("{message}: it is not run, because of `enable_script_security`")

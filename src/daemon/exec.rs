@@ -182,6 +182,16 @@ impl Runner {
         Ok(Prepared { program, args, identity, remark })
     }
 
+    /// What will keep this command from running as its user, as far as modes tell. It is tried all the same.
+    pub fn forbidden(&self, command: &Command) -> Option<PathProblem> {
+        let (uid, gid) = self.identity(command).ok()?.filter(|(uid, _)| !uid.is_root())?;
+        let CommandForm::Program(words) = &command.form else { return None };
+        let program = script_path::locate(words.first()?).ok()?;
+        let user = command.user.as_ref().or(self.policy.default_user.as_ref());
+        let user = user.map_or_else(|| "keepalived_script".to_owned(), |user| user.user.clone());
+        script_path::check_user_runs(&program, &user, uid.as_raw(), gid.as_raw()).err()
+    }
+
     fn identity(&self, command: &Command) -> Result<Option<(Uid, Gid)>, PrepareError> {
         let Some(user) = command.user.as_ref().or(self.policy.default_user.as_ref()) else {
             return Ok(self.default_identity());

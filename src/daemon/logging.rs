@@ -107,7 +107,9 @@ pub struct Logging {
 /// # Errors
 /// The log file cannot be opened, or a thread cannot be started.
 pub fn init(options: &LogOptions) -> std::io::Result<Logging> {
-    let queues = sinks(options)?.into_iter().map(start).collect::<std::io::Result<Vec<_>>>()?;
+    let sinks = sinks(options)?;
+    let alone = sinks.len() == 1;
+    let queues = sinks.into_iter().map(|sink| start(sink, alone)).collect::<std::io::Result<Vec<_>>>()?;
     let suffix: Arc<OnceLock<Arc<str>>> = Arc::default();
     if let Some(text) = &options.suffix {
         // Empty until now.
@@ -203,25 +205,39 @@ impl Queue {
     }
 }
 
-fn start(sink: Box<dyn Sink>) -> std::io::Result<Queue> {
+/// `alone`: lines go nowhere else.
+fn start(sink: Box<dyn Sink>, alone: bool) -> std::io::Result<Queue> {
     let (sender, receiver) = channel();
     let queue = Queue { sender, waiting: Arc::default(), dropped: Arc::default() };
     let (waiting, dropped) = (Arc::clone(&queue.waiting), Arc::clone(&queue.dropped));
     // Ends with the process: the subscriber holds the sender for ever.
     let thread = std::thread::Builder::new().name("log".to_owned()).stack_size(STACK);
-    thread.spawn(move || write_lines(sink, &receiver, &waiting, &dropped))?;
+    thread.spawn(move || write_lines(sink, alone, &receiver, &waiting, &dropped))?;
     Ok(queue)
 }
 
+/// A machine without syslog (a container) loses nothing as long as its lines go elsewhere.
+fn is_lost(error: &std::io::Error, alone: bool) -> bool {
+    alone || error.kind() != std::io::ErrorKind::NotFound
+}
+
 #[allow(clippy::disallowed_methods, reason = "a shell: stamps the notice of dropped lines")]
-fn write_lines(mut sink: Box<dyn Sink>, receiver: &Receiver<Item>, waiting: &AtomicUsize, dropped: &AtomicU64) {
+fn write_lines(
+    mut sink: Box<dyn Sink>,
+    alone: bool,
+    receiver: &Receiver<Item>,
+    waiting: &AtomicUsize,
+    dropped: &AtomicU64,
+) {
     while let Ok(item) = receiver.recv() {
         let json = match item {
             Item::Line(record) => {
                 waiting.fetch_sub(1, Ordering::Relaxed);
-                if sink.write(&record).is_err() {
+                if let Err(error) = sink.write(&record) {
                     dropped.fetch_add(1, Ordering::Relaxed);
-                    DROPPED.fetch_add(1, Ordering::Relaxed);
+                    if is_lost(&error, alone) {
+                        DROPPED.fetch_add(1, Ordering::Relaxed);
+                    }
                     continue;
                 }
                 record.fields.is_some()

@@ -15,7 +15,7 @@ mod page;
 mod tidy;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -29,6 +29,7 @@ use super::logging::{FLUSH_LIMIT, Logging};
 use super::notices::Notices;
 use super::orphan::end_orphan;
 use super::pidfile::{self, PidFile, PidFileError};
+use super::process_name::{ProcessNames, call_this_process};
 use super::reload::{KnownErrors, notify_with_departing};
 use super::reload_files::Schedule;
 use super::requests::Requests;
@@ -137,7 +138,9 @@ async fn start_and_serve(
     let vrrp_pid_path = pid_path(&args.vrrp_pid, "vrrp");
     let checkers_pid_path = pid_path(&args.checkers_pid, "checkers");
     let share_stderr = !args.detached;
-    let child = ChildCommand { argv, share_stderr, ident_suffix };
+    let names = ProcessNames::of(&config.daemon, argv.first().map_or(OsStr::new(env!("CARGO_PKG_NAME")), |name| name));
+    call_this_process(OsStr::new(&names.main));
+    let child = ChildCommand { argv, share_stderr, names, ident_suffix };
     let mut main = MainProcess::new(args, child, config, signals, vrrp_pid_path, checkers_pid_path)?;
     main.known_errors = KnownErrors::of(&diagnostics);
     main.processes.come_from(home);

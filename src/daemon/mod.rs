@@ -26,6 +26,8 @@ pub mod notices;
 pub mod notify_test;
 pub mod orphan;
 pub mod pidfile;
+pub mod plan;
+pub mod process_name;
 pub mod pulse;
 pub mod reload;
 pub mod reload_files;

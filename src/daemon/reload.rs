@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::conf::config::{Config, DaemonConfig};
+use crate::conf::config::Config;
 use crate::conf::{Diagnostic, Diagnostics, Kind, Severity};
 use crate::ipvs::diff::BalancerDiff;
 use crate::notify::config::{NotifyConfig, of_virtual_server, of_virtual_servers};
@@ -17,7 +17,7 @@ use crate::vrrp::config::{ConfigDiff, renames};
 ///
 /// A start goes on in spite of errors, as keepalived's does. Were every reload of such a file refused, the file could
 /// not be changed at all without a restart; so only an error that is new refuses.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownErrors {
     counts: BTreeMap<(Kind, String), usize>,
 }
@@ -136,40 +136,6 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Settings that hold until the next start. Keeps the old ones in `new` and names them.
-pub fn keep_unchangeable(old: &DaemonConfig, new: &mut DaemonConfig) -> Vec<&'static str> {
-    let mut kept = Vec::new();
-    if new.net_namespace != old.net_namespace {
-        new.net_namespace.clone_from(&old.net_namespace);
-        kept.push("net_namespace");
-    }
-    if new.instance != old.instance {
-        new.instance.clone_from(&old.instance);
-        kept.push("instance");
-    }
-    if new.use_pid_dir != old.use_pid_dir {
-        new.use_pid_dir = old.use_pid_dir;
-        kept.push("use_pid_dir");
-    }
-    if new.control_directory != old.control_directory {
-        new.control_directory.clone_from(&old.control_directory);
-        kept.push("control_directory");
-    }
-    if new.control_group != old.control_group {
-        new.control_group.clone_from(&old.control_group);
-        kept.push("control_group");
-    }
-    if new.state_directory != old.state_directory {
-        new.state_directory.clone_from(&old.state_directory);
-        kept.push("state_directory");
-    }
-    if new.umask != old.umask {
-        new.umask = old.umask;
-        kept.push("umask");
-    }
-    kept
-}
-
 /// Makes `config` the `new` one. What is the same stays where it lies: the new one was read into memory that is to be given
 /// back. The answer is whether so much is not the same that it should be packed.
 pub fn take_over(config: &mut Config, new: Config, vrrp: &ConfigDiff, balancer: &BalancerDiff) -> bool {
@@ -244,6 +210,7 @@ pub fn notify_with_departing(old: &Config, new: &Config, diff: &BalancerDiff) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::config::DaemonConfig;
     use crate::ipvs::types::SocketKey;
     use crate::notify::config::NotifyScripts;
     use crate::vrrp::config::{InstanceConfig, VrrpConfig};
@@ -336,7 +303,7 @@ mod tests {
     fn what_cannot_change_stays_and_is_named() {
         let old = DaemonConfig { net_namespace: Some("blue".into()), ..DaemonConfig::default() };
         let mut new = DaemonConfig { instance: Some("x".into()), script_security: true, ..DaemonConfig::default() };
-        assert_eq!(keep_unchangeable(&old, &mut new), ["net_namespace", "instance"]);
+        assert_eq!(new.hold(&old), ["net_namespace", "instance"]);
         assert_eq!(new, DaemonConfig { script_security: true, ..old });
     }
 

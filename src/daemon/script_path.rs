@@ -3,9 +3,11 @@
 //! Shell: looks at files, runs nothing.
 
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use rustix::io::Errno;
 
 /// Why a program cannot be run, or should not.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,20 @@ pub enum PathProblem {
         component: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// The user that it runs as may not pass a directory, or not run the file.
+    #[error("user {user} may not {deed} {0} (mode {mode:04o}); `chmod {remedy} {0}` mends it", component.display())]
+    Forbidden {
+        /// The user.
+        user: String,
+        /// `enter` or `run`.
+        deed: &'static str,
+        /// The component.
+        component: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What chmod is told.
+        remedy: &'static str,
     },
 }
 
@@ -109,6 +125,45 @@ pub fn check_only_root_writes(path: &Path) -> Result<(), PathProblem> {
     Ok(())
 }
 
+/// Whether a user other than root may run this file: pass every directory on the way to it, and, of a file that begins
+/// with `#!`, read it. By modes alone: a component with an access list is believed to be in order.
+///
+/// # Errors
+/// The first component that does not let it through.
+pub fn check_user_runs(path: &Path, user: &str, uid: u32, gid: u32) -> Result<(), PathProblem> {
+    let resolved = fs::canonicalize(path).map_err(|source| first_missing(path, source))?;
+    for component in prefixes(&resolved) {
+        let meta = fs::metadata(&component).map_err(|source| first_missing(&component, source))?;
+        let mode = meta.permissions().mode() & 0o7777;
+        let class = match (meta.uid() == uid, meta.gid() == gid) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let is_script = meta.is_file() && begins_as_script(&component);
+        let needed = if is_script { 0o5 } else { 0o1 };
+        if (mode >> class) & needed != needed && !has_access_list(&component) {
+            let (deed, remedy) = match (meta.is_dir(), is_script) {
+                (true, _) => ("enter", "a+x"),
+                (false, true) => ("run", "a+rx"),
+                (false, false) => ("run", "a+x"),
+            };
+            return Err(PathProblem::Forbidden { user: user.to_owned(), deed, component, mode, remedy });
+        }
+    }
+    Ok(())
+}
+
+fn begins_as_script(file: &Path) -> bool {
+    let mut start = [0; 2];
+    fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
+}
+
+fn has_access_list(path: &Path) -> bool {
+    let mut list = [0_u8; 1024];
+    !matches!(rustix::fs::getxattr(path, "system.posix_acl_access", &mut list), Err(Errno::NODATA | Errno::OPNOTSUPP))
+}
+
 fn check_component(component: PathBuf, meta: &Metadata) -> Result<(), PathProblem> {
     if meta.uid() != 0 {
         return Err(PathProblem::ForeignOwner { component, owner: meta.uid() });
@@ -164,6 +219,35 @@ mod tests {
         assert!(locate("sh").unwrap().is_absolute());
         script(dir.path(), "ok", 0o755);
         assert!(locate(&path("ok")).is_ok());
+    }
+
+    #[test]
+    fn what_its_user_may_not_run_is_named_with_the_remedy() {
+        if !crate::common::root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let may = |path: &Path, uid| check_user_runs(path, "ann", uid, 70_001).map_err(|problem| problem.to_string());
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        chmod(dir.path(), 0o755);
+        let sub = dir.path().join("sub");
+        fs::create_dir(&sub).unwrap();
+        chmod(&sub, 0o700);
+        let file = script(&sub, "s", 0o755);
+        let said = may(&file, 70_000).unwrap_err();
+        assert_eq!(said, format!("user ann may not enter {0} (mode 0700); `chmod a+x {0}` mends it", sub.display()));
+        chown(&sub, Some(70_000), None).unwrap();
+        assert_eq!(may(&file, 70_000), Ok(()), "its own directory");
+        chmod(&sub, 0o711);
+        chmod(&file, 0o711);
+        let said = may(&file, 70_002).unwrap_err();
+        assert_eq!(said, format!("user ann may not run {0} (mode 0711); `chmod a+rx {0}` mends it", file.display()));
+        chown(&file, None, Some(70_001)).unwrap();
+        chmod(&file, 0o750);
+        assert_eq!(may(&file, 70_002), Ok(()), "its group may");
+        fs::write(&file, "\x7fELF").unwrap();
+        chmod(&file, 0o711);
+        assert_eq!(may(&file, 70_002), Ok(()), "a program need not be readable");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
+use super::process_name::ProcessNames;
 use crate::ipc;
 use crate::ipvs::message::{FromBalancer, ToBalancer};
 use crate::vrrp::message::{FromVrrp, ToVrrp};
@@ -59,6 +60,8 @@ pub trait Kind {
     fn build(message: &Self::From) -> Option<&str>;
     /// Whether it says that it is up to its work.
     fn is_ready(message: &Self::From) -> bool;
+    /// Its own among the names of our processes.
+    fn process_name(names: &ProcessNames) -> &str;
 }
 
 /// The vrrp process.
@@ -81,6 +84,10 @@ impl Kind for Vrrp {
 
     fn is_ready(message: &FromVrrp) -> bool {
         matches!(message, FromVrrp::Ready)
+    }
+
+    fn process_name(names: &ProcessNames) -> &str {
+        &names.vrrp
     }
 }
 
@@ -105,6 +112,10 @@ impl Kind for Balancer {
     fn is_ready(message: &FromBalancer) -> bool {
         matches!(message, FromBalancer::Ready)
     }
+
+    fn process_name(names: &ProcessNames) -> &str {
+        &names.balancer
+    }
 }
 
 /// How a child is started.
@@ -114,6 +125,8 @@ pub struct ChildCommand {
     pub argv: Vec<OsString>,
     /// Lets the child write to our standard error stream. Not in the background: it may be a pipe that somebody waits for.
     pub share_stderr: bool,
+    /// What our processes are called.
+    pub names: ProcessNames,
     /// Appended to the child's name in the log.
     pub ident_suffix: String,
 }
@@ -233,6 +246,7 @@ impl<K: Kind> Supervisor<K> {
         let (name, args) = self.command.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0(name).args(args.iter().filter(|arg| *arg != "--detached")).args(["--child", K::OPTION]);
+        command.arg(format!("--process-name={}", K::process_name(&self.command.names)));
         if !self.command.ident_suffix.is_empty() {
             command.arg(format!("--ident-suffix={}", self.command.ident_suffix));
         }

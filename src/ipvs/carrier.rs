@@ -233,7 +233,13 @@ impl Carrier {
             }
         }
         let now_refused: BTreeSet<ServiceKey> = self.refused.keys().map(|(key, _)| *key).collect();
-        remarks.extend(before.difference(&now_refused).map(|key| Remark::Mended(*key)));
+        let is_mended = |key: &&ServiceKey| {
+            // Nothing is in order about a service that was never carried and is not wanted any more.
+            let mut refusals = old.range((**key, None)..).take_while(|((of, _), _)| of == *key);
+            self.desired.services.contains_key(*key)
+                || refusals.any(|(_, (operation, _))| !matches!(operation, Operation::AddService(..)))
+        };
+        remarks.extend(before.difference(&now_refused).filter(is_mended).map(|key| Remark::Mended(*key)));
         remarks.extend(self.dataplane.take_notes().into_iter().map(Remark::Note));
         if self.refused.values().any(|(_, error)| !error.lasting) {
             self.wait(now);

@@ -22,6 +22,17 @@ pub struct Snapshot {
     pub counters: BTreeMap<ServiceKey, ServiceCounters>,
     /// The services that the userspace forwarder has, as it has them; the others are the kernel's.
     pub forwarder: ServiceTable,
+    /// What a data plane refuses of our services, the first refusal of each.
+    pub refusals: BTreeMap<ServiceKey, RefusalSnapshot>,
+}
+
+/// Something that a data plane refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalSnapshot {
+    /// Nobody carries the service.
+    pub whole: bool,
+    /// What, and why.
+    pub reason: String,
 }
 
 impl Snapshot {

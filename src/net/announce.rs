@@ -81,7 +81,10 @@ impl Announcer {
                 continue;
             };
             match sys::send_frame(&self.socket, shot.interface, &frame) {
-                Ok(()) => self.counters.sent += 1,
+                Ok(()) => {
+                    self.counters.sent += 1;
+                    tell(shot.interface, shot.address, links);
+                }
                 Err(e) if is_full(&e) => {
                     if !self.queue.refused(now, shot) {
                         self.counters.dropped += 1;
@@ -128,6 +131,18 @@ impl Announcer {
         let forwards = setting.first().is_some_and(|b| *b != b'0');
         self.forwarding.insert(interface, (now, forwards));
         forwards
+    }
+}
+
+/// The words of keepalived's detailed log, which people look for when clients did not follow a takeover.
+fn tell(interface: IfIndex, address: IpAddr, links: &LinkTable) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let name = links.facts(interface).map_or("?", |link| link.name.as_str());
+    match address {
+        IpAddr::V4(_) => tracing::debug!("Sending gratuitous ARP on {name} for {address}"),
+        IpAddr::V6(_) => tracing::debug!("Sending unsolicited Neighbour Advert on {name} for {address}"),
     }
 }
 

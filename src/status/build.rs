@@ -230,7 +230,12 @@ fn carried(
         return;
     }
     let is_ours = |key| snapshot.forwarder.services.contains_key(key);
-    shown.carrier = Some(if server.services.iter().any(is_ours) { "userspace" } else { "kernel" }.to_owned());
+    let is_refused = |key| snapshot.refusals.get(key).is_some_and(|refusal| refusal.whole);
+    if !server.services.iter().all(is_refused) {
+        shown.carrier = Some(if server.services.iter().any(is_ours) { "userspace" } else { "kernel" }.to_owned());
+    }
+    let refusal = server.services.iter().find_map(|key| snapshot.refusals.get(key));
+    shown.refused = refusal.map(|refusal| refusal.reason.clone());
     let of = |address| snapshot.carried_by(server, address);
     for (real, config) in shown.real_servers.iter_mut().zip(&config.real_servers) {
         real.traffic = of(config.address).map(|carried| traffic(carried.total, [carried.active, carried.inactive]));

@@ -444,8 +444,10 @@ pub struct VirtualServer {
     pub scheduler: String,
     /// `lb_kind`: NAT, DR, TUN or PROXY.
     pub method: String,
-    /// What carries it: `kernel` or `userspace`.
+    /// What carries it: `kernel` or `userspace`; nothing when it rests, or is refused.
     pub carrier: Option<String>,
+    /// What the data plane refuses of it, and why.
+    pub refused: Option<String>,
     /// It can serve: it has its quorum and the data plane has it. What `track_virtual_server` looks at.
     pub able: Option<bool>,
     /// It is in the data plane: it follows no instance, or its instance is master.

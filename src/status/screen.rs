@@ -286,6 +286,9 @@ fn virtual_server(screen: &mut Screen, server: &VirtualServer) {
         let by = server.carrier.as_deref().unwrap_or("?");
         screen.plain("  ").put(Paint::Dim, &format!("{by}: ")).plain(&text).end();
     }
+    if let Some(refused) = &server.refused {
+        screen.plain("  ").put(Paint::Bad, refused).end();
+    }
     if server.panicking {
         screen.plain("  ").put(Paint::Bad, "nearly all real servers seem dead: this node suspects itself").end();
     }

@@ -101,6 +101,8 @@ pub struct Instance {
     synced: u64,
     /// Addresses that went while the latest generation was being written.
     gone_early: Vec<(IfIndex, IpAddr)>,
+    /// As master: addresses that wait for an interface, which was said.
+    waiting: Vec<IpAddr>,
     /// Flaws that people were told of, by peer and kind, and when.
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
@@ -143,6 +145,7 @@ impl Instance {
             generation: 0,
             synced: 0,
             gone_early: Vec::new(),
+            waiting: Vec::new(),
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
             peers: Peers::default(),

@@ -106,6 +106,10 @@ fn lines(event: &Event) -> Vec<Line> {
             if timed_out && *to == StateName::Master {
                 lines.push(line(false, instance, None, format!("({instance}) Receive advertisement timeout")));
             }
+            // Who was no master has nothing to give up, and keepalived has no word for it.
+            if *to == StateName::Stop && *from != StateName::Master {
+                return lines;
+            }
             let text = match to {
                 StateName::Stop => format!("({instance}) sent 0 priority"),
                 StateName::Deleted => format!("({instance}) removed"),
@@ -237,6 +241,8 @@ mod tests {
                 "(VI_1) Entering BACKUP STATE"
             ]
         );
+        assert_eq!(change(Master, StateName::Stop, Cause::Stopping), ["(VI_1) sent 0 priority"]);
+        assert_eq!(change(Backup, StateName::Stop, Cause::Stopping), Vec::<String>::new());
         let fault = Cause::Fault { reasons: Default::default() };
         assert_eq!(change(Master, Fault, fault), ["(VI_1) Entering FAULT STATE", "(VI_1) sent 0 priority"]);
     }

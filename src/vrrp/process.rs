@@ -408,7 +408,9 @@ impl Process {
         self.main.flush(&self.readiness);
         if self.lock_at.is_some_and(|at| at <= now) {
             self.lock_at = None;
+            // What only the start needed is not locked.
             sys::release_free_memory();
+            sys::release_program_pages();
             settings::lock_memory(self.engine.global(), &Default::default());
         }
         Ok(())

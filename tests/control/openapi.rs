@@ -111,6 +111,7 @@ fn what_a_daemon_says_is_as_described() {
     wait_state(rig.node(1), "VI_1", "BACKUP");
     let (a, b) = (rig.node(0), rig.node(1));
     wait_ready(a);
+    check("PlanReport", &ask(a, Method::Post, "/v1/plan", "").1);
     done(a, &["reload"]);
     done(a, &["failover", "VI_1", "--no-wait"]);
     done(a, &["maintenance", "on", "--for", "1h", "--reason", "x", "--force"]);

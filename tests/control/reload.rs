@@ -48,6 +48,44 @@ fn the_unit_s_reload_says_what_came_of_it() {
     assert_eq!((nobody.code, nobody.err.contains("4000000 cannot be told")), (3, true), "{nobody:?}");
 }
 
+/// The file was changed in place, as people do: what counts is what runs, not what the file says by now.
+#[test]
+fn a_plan_compares_the_file_with_what_runs() {
+    needs_root!();
+    let good = V.instance(0, 1, 150, "");
+    let rig = Rig::start(vec![Node::new("a", Make::Holdfast, good.clone())]);
+    let a = rig.node(0);
+    wait_state(a, "VI_1", "MASTER");
+    wait_ready(a);
+    let plan = |more: &[&str]| run(a, &[&[PROGRAM, "plan"], more].concat());
+    let said = plan(&[]);
+    assert_eq!((said.code, said.out.starts_with("no change: 1 instance")), (0, true), "{said:?}");
+    write(a, &good.replace("priority 150", "priority 140"));
+    for more in [&[][..], &[CONFIG]] {
+        let said = plan(more);
+        let told = said.out.contains("    - priority 150\n    + priority 140\n");
+        assert_eq!((said.code, told), (0, true), "{more:?}: {said:?}");
+    }
+    let said = plan(&["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&report["against"]["running"], &report["new"]["file"]), (&true.into(), &CONFIG.into()), "{report}");
+    // Another file is compared with the daemon's.
+    write(a, &good);
+    a.write_file(Path::new("/tmp/other.conf"), &good.replace("priority 150", "priority 130")).expect("a private file");
+    let said = plan(&["/tmp/other.conf"]);
+    assert_eq!((said.code, said.out.contains("+ priority 130")), (0, true), "{said:?}");
+    write(a, &good.replace("priority 150", "prioity 140"));
+    let said = plan(&[]);
+    assert_eq!((said.code, said.out.contains("did you mean `priority`?")), (2, true), "{said:?}");
+    write(a, "");
+    let said = plan(&[]);
+    assert_eq!((said.code, said.out.contains("says nothing at all")), (2, true), "{said:?}");
+    // Nothing of this has changed anything.
+    write(a, &good);
+    let said = run(a, &[PROGRAM, "reload"]);
+    assert!(said.out.starts_with("reload: 0 changed"), "{said:?}");
+}
+
 /// A daemon whose sockets are elsewhere is told by a signal, and by its sockets when they are found below.
 #[test]
 fn a_daemon_whose_sockets_are_elsewhere_reloads_too() {

@@ -412,6 +412,36 @@ fn a_main_that_is_stopped_is_told_and_no_reason_to_fail_over() {
 }
 
 #[test]
+fn processes_are_called_what_the_configuration_says() {
+    let Some(net) = Net::new("names") else { return };
+    let bench = Bench::new("");
+    let names = |more: &str| {
+        fs::write(bench.path("conf"), format!("global_defs {{\n {more} }}\n{}", conf(&bench, 51, ""))).unwrap();
+    };
+    let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    // The program is started as `keepalived`.
+    for (configured, main, vrrp) in [
+        ("", "keepalived\n", "keepalived\n"),
+        ("process_name director\n", "director\n", "director\n"),
+        ("process_names\n", "keepalived\n", "keepalived_vrrp\n"),
+        ("process_names\n vrrp_process_name elections_of_edge\n", "keepalived\n", "elections_of_ed\n"),
+    ] {
+        names(configured);
+        let daemon = bench.start(&["-s", &net.name]);
+        daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+        let child = fs::read_to_string(bench.path("vrrp.pid")).unwrap().trim().parse().unwrap();
+        assert_eq!((name(daemon.id()).as_str(), name(child).as_str()), (main, vrrp), "{configured}");
+        names("process_name other\n");
+        daemon.signal(libc::SIGHUP);
+        daemon.wait_for_log("reload: process_name holds until the next start and was not changed");
+        daemon.wait_for_log("reload: 0 changed");
+        assert_eq!(name(daemon.id()), main);
+        daemon.signal(libc::SIGTERM);
+        daemon.wait();
+    }
+}
+
+#[test]
 fn a_vrrp_process_that_is_left_without_its_main_is_ended_by_the_next() {
     let Some(net) = Net::new("orphan") else { return };
     let bench = Bench::new("");

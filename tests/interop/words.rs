@@ -33,6 +33,7 @@ fn story(make: Make) {
     };
     says(0, 0, &["VRRP_Script(t) succeeded", "(VI_1) Entering BACKUP STATE"]);
     says(0, 0, &["(VI_1) Receive advertisement timeout", "(VI_1) Entering MASTER STATE"]);
+    says(0, 0, &["Sending gratuitous ARP on eth0 for 10.9.0.100"]);
     says(1, 0, &["(VI_1) Entering BACKUP STATE (init)"]);
 
     rig.lan(0).partition("a", "eth0").expect("a port");

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::notices::notices;
 use super::servers;
 use super::{Block, Blocks, Lines};
 use crate::conf::config::Config;
@@ -29,12 +30,6 @@ pub(super) fn blocks(config: &Config) -> Blocks {
     put(Block::Globals, "", "", json(daemon));
     put(Block::Globals, "", "vrrp", json(&vrrp.global));
     put(Block::Globals, "", "lvs", json(&balancer.global));
-    if let Some(mail) = &notify.email {
-        put(Block::Globals, "", "smtp", json(mail));
-    }
-    notify.fifos.iter().for_each(|fifo| put(Block::Globals, "", &fifo.name(), json(fifo)));
-    // Their URLs and headers are secrets often enough.
-    notify.webhooks.iter().for_each(|(name, hook)| put(Block::Globals, "", &format!("{name}_secret"), json(hook)));
     if !vrrp.static_addresses.is_empty() {
         put(Block::StaticAddress, "", "address", json(&vrrp.static_addresses));
     }
@@ -46,6 +41,7 @@ pub(super) fn blocks(config: &Config) -> Blocks {
     // A group or instance without scripts has no entry there, and one with them has its block.
     notify.groups.iter().for_each(|(name, scripts)| put(Block::Group, name, "notify", json(scripts)));
     notify.instances.iter().for_each(|(name, scripts)| put(Block::Instance, name, "notify", json(scripts)));
+    notices(notify, &mut blocks);
     for (name, group) in &balancer.groups {
         blocks.insert((Block::ServerGroup, name.clone()), servers::group(group));
     }
@@ -83,7 +79,7 @@ pub(super) fn beyond_defaults(block: Block, lines: &Lines) -> Lines {
     lines.iter().filter(says).map(|(keyword, value)| (keyword.clone(), value.clone())).collect()
 }
 
-fn json<T: Serialize>(value: &T) -> Value {
+pub(super) fn json<T: Serialize>(value: &T) -> Value {
     // All of these are plain data; what has no JSON form at all shows as nothing rather than as a panic.
     let value = serde_json::to_value(value);
     debug_assert!(value.is_ok(), "{value:?}");
@@ -188,7 +184,7 @@ fn is_secret(path: &str) -> bool {
 }
 
 /// A password is shown as a number that tells two of them apart, no more.
-fn secret(value: &Value) -> Option<String> {
+pub(super) fn secret(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,
         Value::String(text) if text == "None" => return None,
@@ -331,6 +327,8 @@ fn keyword(block: Block, path: &str) -> &str {
         (Block::Process, "pattern_CommandLine_parameters") => "process (parameters)",
         (Block::Process, "pattern_CommandLine_matching") => "param_match",
         (Block::Globals, path) => match path {
+            "status_page_listen_Tcp" | "status_page_listen_Unix" => "status_page",
+            "status_page_token_file" => "status_page token_file",
             "script_security" => "enable_script_security",
             "child_wait" => "child_wait_time",
             "reload_check_log" => "reload_check_config",

@@ -10,7 +10,7 @@ use crate::checkers::config::{
     CheckerConfig, DnsProbe, FileProbe, HttpProbe, HttpVersion, MiscProbe, Probe, Schedule, SmtpProbe, Sni, Target,
     TlsConfig, UdpProbe, UrlConfig,
 };
-use crate::command::Command;
+use crate::command::{Command, RunAs};
 use crate::ipvs::config::{
     GroupConfig, GroupEntry, PanicAction, Persistence, ProxyConfig, ProxyProtocol, RealServerConfig, SorryServer,
     VirtualServerConfig,
@@ -380,15 +380,20 @@ fn socket(address: SocketKey) -> String {
     format!("{}{}", address.ip, port_word(address.port))
 }
 
-fn command(command: &Command) -> String {
-    let user = command.user.as_ref().map(|user| match &user.group {
-        Some(group) => format!(" {} {group}", user.user),
-        None => format!(" {}", user.user),
-    });
-    format!("\"{}\"{}", command.text, user.unwrap_or_default())
+pub(super) fn command(command: &Command) -> String {
+    format!("\"{}\"{}", command.text, user(command.user.as_ref()))
 }
 
-fn seconds(time: Duration) -> String {
+/// What follows a command, or the path of a FIFO.
+pub(super) fn user(user: Option<&RunAs>) -> String {
+    match user {
+        Some(RunAs { user, group: Some(group) }) => format!(" {user} {group}"),
+        Some(RunAs { user, group: None }) => format!(" {user}"),
+        None => String::new(),
+    }
+}
+
+pub(super) fn seconds(time: Duration) -> String {
     time.as_secs_f64().to_string()
 }
 

@@ -172,6 +172,24 @@ global_defs {
     forwarder_threads 2
     process_monitor_rcv_bufs 65536
     process_monitor_rcv_bufs_force
+    notification_email {
+        ops@example.org
+        night@example.org
+    }
+    notification_email_from director@example.org
+    smtp_server 192.0.2.9 26
+    smtp_helo_name me
+    smtp_tls starttls
+    smtp_user u
+    smtp_password file /etc/password
+    no_email_faults
+    vrrp_notify_fifo /run/fifo root
+    vrrp_notify_fifo_script /bin/reader
+    fifo_write_vrrp_states_on_reload
+    notify_webhook ops {
+        url https://hooks.example.org/hunter2
+    }
+    status_page 192.0.2.1:8410 token_file /etc/token
 }
 SSL {
     password hunter2
@@ -197,6 +215,11 @@ vrrp_instance A {
     virtual_router_id 1
     version 3
     advert_int 0.5
+    smtp_alert
+    notify_priority_changes
+    cloud_address aws {
+        url https://ec2.example.org/hunter2
+    }
     no_accept
     dont_track_primary
     unicast_src_ip 192.0.2.250
@@ -300,6 +323,20 @@ fn every_line_is_one_of_the_language() {
     }
     for part in [
         "+ umask 0022",
+        "+ notification_email night@example.org",
+        "+ notification_email_from director@example.org",
+        "+ smtp_server 192.0.2.9 26",
+        "+ smtp_tls starttls",
+        "+ smtp_password file /etc/password",
+        "+ vrrp_notify_fifo /run/fifo root",
+        "+ vrrp_notify_fifo_script \"/bin/reader\"",
+        "+ fifo_write_vrrp_states_on_reload",
+        "+ notify_webhook ops ****",
+        "+ status_page 192.0.2.1:8410",
+        "+ status_page token_file /etc/token",
+        "+ notify_priority_changes",
+        "+ smtp_alert",
+        "+ cloud_address aws ****",
         "+ script_user root root",
         "+ vrrp_cpu_affinity 0 1",
         "+ lvs_timeouts tcp 900 udp 300",

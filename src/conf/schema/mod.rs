@@ -13,6 +13,7 @@ mod notify;
 mod root;
 mod trackers;
 mod vrrp;
+pub mod words;
 
 pub use balancer::{REAL_SERVER, SSL, VIRTUAL_SERVER};
 pub use checkers::{

@@ -38,7 +38,7 @@ pub static VRRP_INSTANCE: Block = Block {
         keyword("virtual_router_id", Args::Int { min: 1, max: 255 }, "N", "", "1..255", "VRID"),
         keyword("unicast_ttl", Args::Int { min: 0, max: 255 }, "N", "255 (IPv4), kernel default (IPv6)", "0..255", "TTL/hop limit on unicast adverts"),
         keyword("version", Args::Int { min: 2, max: 3 }, "2|3", "vrrp_version", "2..3", "protocol version"),
-        keyword("priority", Args::Int { min: 1, max: 255 }, "N", "100", "1..255", "base priority"),
+        keyword("priority", Args::Int { min: 1, max: 255 }, "N", "100; 255 with `state MASTER`", "1..255", "base priority"),
         keyword("advert_int", Args::Seconds { min: 10_000, max: 255_000_000, whole: false }, "SECS", "1", "0.01..255 (v2 whole s, v3 10 ms steps <=40.95)", "advert interval"),
         keyword("virtual_ipaddress", Args::Lines, "{ address lines }", "", "", "VIPs placed in adverts").repeatable(),
         keyword("virtual_ipaddress_excluded", Args::Lines, "{ address lines }", "", "", "addresses moved with the instance but not in adverts, any family").repeatable(),

@@ -28,7 +28,7 @@ impl Sink for Gated {
 fn a_stalled_reader_holds_nobody_up_and_hears_how_much_it_missed() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (open, gate) = sync_channel(1);
-    let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) })).unwrap();
+    let queue = start(Box::new(Gated { gate, open: false, lines: Arc::clone(&lines) }), true).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     let subscriber = Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() };
     let started = Instant::now();
@@ -55,7 +55,7 @@ fn text_comes_first_and_says_nothing_twice() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (open, gate) = sync_channel(1);
     open.send(()).unwrap();
-    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
+    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) }), true).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     tracing::subscriber::with_default(
         Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() },
@@ -77,7 +77,8 @@ fn syslog_lines_survive_a_restart_of_syslog() {
     let path = dir.path().join("log");
     let mut sink = sink::Syslog::new(&path, "Keepalived_vrrp", 16);
     let record = Record::new(tracing::Level::WARN, SystemTime::UNIX_EPOCH, "hello".to_owned());
-    assert!(sink.write(&record).is_err(), "nobody listens yet");
+    let nobody = sink.write(&record).expect_err("nobody listens yet");
+    assert!(!is_lost(&nobody, false) && is_lost(&nobody, true), "{nobody}");
     for _ in 0..2 {
         let listener = UnixDatagram::bind(&path).unwrap();
         sink.write(&record).unwrap();
@@ -87,6 +88,7 @@ fn syslog_lines_survive_a_restart_of_syslog() {
         assert_eq!(std::str::from_utf8(&buffer[..n]).unwrap(), want);
         std::fs::remove_file(&path).unwrap();
     }
+    assert!(is_lost(&io::ErrorKind::WouldBlock.into(), false), "somebody who is too slow loses lines");
 }
 
 #[test]
@@ -143,7 +145,7 @@ fn one_event_is_one_json_object_on_one_line() {
             Ok(())
         }
     }
-    let queue = start(Box::new(Kept(Arc::clone(&lines)))).unwrap();
+    let queue = start(Box::new(Kept(Arc::clone(&lines))), true).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     let subscriber = Lines { level: LevelFilter::INFO, json: true, queues: vec![queue], suffix: Arc::default() };
     tracing::subscriber::with_default(subscriber, || {
@@ -176,7 +178,7 @@ fn one_event_is_one_json_object_on_one_line() {
 fn fields_for_programs_are_not_in_the_text() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (_open, gate) = sync_channel(1);
-    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) })).unwrap();
+    let queue = start(Box::new(Gated { gate, open: true, lines: Arc::clone(&lines) }), true).unwrap();
     let logging = Logging { queues: vec![queue.clone()], stderr: false, suffix: Arc::default() };
     let subscriber = Lines { level: LevelFilter::INFO, json: false, queues: vec![queue], suffix: Arc::default() };
     tracing::subscriber::with_default(subscriber, || tracing::info!(json.from = "BACKUP", n = 3, "x"));

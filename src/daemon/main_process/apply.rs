@@ -123,7 +123,7 @@ impl MainProcess {
     /// The result is what people are told.
     fn reconfigure(&mut self, mut new: Config, load_time: Duration) -> String {
         let started = Instant::now();
-        for name in reload::keep_unchangeable(&self.config.daemon, &mut new.daemon) {
+        for name in new.daemon.hold(&self.config.daemon) {
             warn!("reload: {name} holds until the next start and was not changed");
         }
         let diff = ConfigDiff::between(&self.config.vrrp, &new.vrrp);
@@ -200,6 +200,9 @@ impl MainProcess {
             if !tracked.contains(&TrackerKey::Script(name.clone())) {
                 continue;
             }
+            if let Some(problem) = self.runner.forbidden(&script.command) {
+                warn!("vrrp_script {name}: {problem}");
+            }
             // One that cannot be run is reported by its tracker.
             if let Ok(prepared) = self.runner.prepare(&script.command)
                 && let Some(remark) = prepared.remark
@@ -238,6 +241,9 @@ impl MainProcess {
         match self.runner.prepare(command) {
             Err(why) => error!("{what} of {name} cannot be run: {why}"),
             Ok(prepared) => {
+                if let Some(problem) = self.runner.forbidden(command) {
+                    warn!("{what} of {name}: {problem}");
+                }
                 if let Some(remark) = prepared.remark {
                     warn!("{what} of {name}: {remark}; with enable_script_security it would not be run");
                 }

@@ -4,6 +4,7 @@
 //! whatever has come within its limit is shown; what has not is said. Nobody waits for a child that stands still, and no
 //! child is asked again before it has answered. Rounds keep a distance, so that nobody can keep the children busy.
 
+mod foresee;
 mod maintenance;
 mod real_servers;
 mod round;
@@ -60,6 +61,8 @@ pub(super) struct Control {
     /// Whoever asked for the reload that is under way, and for the next one.
     reloading: Vec<oneshot::Sender<Answer>>,
     reload_next: Vec<oneshot::Sender<Answer>>,
+    /// Reads the file for somebody who wants to know what a reload would do.
+    foreseeing: Option<tokio::task::JoinHandle<()>>,
     pub reloads: model::Reloads,
     pub events_lost: u64,
     maintenance: Option<Record>,
@@ -146,6 +149,7 @@ impl Control {
             next_request: 0,
             reloading: Vec::new(),
             reload_next: Vec::new(),
+            foreseeing: None,
             reloads: model::Reloads::default(),
             events_lost: 0,
             maintenance: None,
@@ -293,6 +297,7 @@ impl MainProcess {
             Request::RealServer { address, virtual_server, state } => {
                 self.order_real_server(&address, virtual_server.as_deref(), state, &by)
             }
+            Request::Plan => return self.foresee(answer),
             Request::Reload => {
                 info!("a reload is asked for by {by}");
                 self.control.reload_next.push(answer);

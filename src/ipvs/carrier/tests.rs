@@ -163,6 +163,15 @@ fn a_lasting_refusal_is_not_tried_again_until_something_changes() {
 }
 
 #[test]
+fn nothing_is_in_order_about_a_refused_service_that_is_given_up() {
+    let (mut carrier, state, now) = carrier(Keeps::All);
+    state.borrow_mut().refuses.insert(key(1), true);
+    assert_eq!(carrier.sync(now, table(&[(1, &[10]), (2, &[20])])).len(), 1);
+    assert_eq!(carrier.sync(now, table(&[(2, &[20])])), []);
+    assert_eq!(carrier.refusals().count(), 0);
+}
+
+#[test]
 fn a_lasting_refusal_of_one_destination_leaves_the_others() {
     let (mut carrier, state, now) = carrier(Keeps::All);
     state.borrow_mut().refuses_destination.insert(at(10), true);

@@ -348,7 +348,6 @@ impl Userspace {
                  address (proxy_protocol or proxy_transparent tell it the client's)",
                 name(key)
             );
-            tracing::warn!("{note}");
             self.notes.push(note);
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::ipvs::forward::{Options, Userspace};
 use crate::ipvs::groups;
 use crate::ipvs::kernel::Kernel;
 use crate::ipvs::plan::Keeps;
-use crate::ipvs::snapshot::Snapshot;
+use crate::ipvs::snapshot::{RefusalSnapshot, Snapshot};
 use crate::ipvs::table::{Operation, ServiceTable};
 use crate::ipvs::types::ServiceKey;
 
@@ -180,6 +180,11 @@ impl Planes {
         if let Some(userspace) = &mut self.userspace {
             snapshot.counters.extend(userspace.counters());
             snapshot.forwarder.clone_from(userspace.applied());
+        }
+        for (operation, error) in self.carriers().flat_map(|carrier| carrier.refusals()) {
+            let whole = matches!(operation, Operation::AddService(..));
+            let refusal = || RefusalSnapshot { whole, reason: format!("cannot {operation}: {error}") };
+            snapshot.refusals.entry(operation.service()).or_insert_with(refusal);
         }
     }
 

@@ -191,6 +191,7 @@ fn what_was_carried_is_shown_with_what_carries_it() {
         forwarder: crate::ipvs::table::ServiceTable {
             services: plane.iter().map(|key| (*key, Default::default())).collect(),
         },
+        refusals: BTreeMap::new(),
     };
     let shown = |snapshot: BalancerSnapshot| virtual_servers(&config, &BTreeMap::new(), Some(&snapshot)).remove(0);
     let kernel = shown(snapshot(true, &[]));
@@ -203,6 +204,15 @@ fn what_was_carried_is_shown_with_what_carries_it() {
     assert_eq!(shown(snapshot(true, &keys)).carrier.as_deref(), Some("userspace"));
     let rests = shown(snapshot(false, &[]));
     assert_eq!((rests.carrier, rests.traffic), (None, None), "another node has it");
+    let refused = |whole, keys: &[ServiceKey]| {
+        let refusal = crate::ipvs::snapshot::RefusalSnapshot { whole, reason: "cannot add it: no".to_owned() };
+        let refusals = keys.iter().map(|key| (*key, refusal.clone())).collect();
+        let server = shown(BalancerSnapshot { refusals, ..snapshot(true, &[]) });
+        (server.carrier, server.refused.as_deref() == Some("cannot add it: no"))
+    };
+    assert_eq!(refused(true, &keys), (None, true), "nobody carries it");
+    assert_eq!(refused(true, &keys[..1]), (Some("kernel".to_owned()), true), "one of its services is carried");
+    assert_eq!(refused(false, &keys), (Some("kernel".to_owned()), true), "it lacks a real server");
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn example() -> Status {
         scheduler: "wlc".to_owned(),
         real_servers: vec![real, busy],
         carrier: Some("userspace".to_owned()),
+        refused: Some("cannot add service 192.0.2.100:81 tcp (wlc): the port is taken".to_owned()),
         traffic: Some(Traffic {
             connections: 1_234_567,
             active: 120,
@@ -120,6 +121,7 @@ VI_1               MASTER   3 h 12 min  150 of 100 eth0        51  192.0.2.100/2
 VIRTUAL SERVER                    STATE   QUORUM      METHOD  SCHEDULER
 [192.0.2.100]:tcp:80              DOWN    0 of 1      NAT     wlc
   userspace: 120 connections now, 1.2M in all, 9.9kB in, 81GB out
+  cannot add service 192.0.2.100:81 tcp (wlc): the port is taken
   192.0.2.8:80                    DOWN    weight 0 of 2 TCP: refused?[2J
   192.0.2.9:80                    up      weight 2      120 now; HTTP ok
 ";

@@ -3,6 +3,7 @@
 //! Pure.
 
 use super::*;
+use crate::vrrp::config::AddressConfig;
 
 impl Instance {
     /// One advert to the group or to each peer.
@@ -74,6 +75,30 @@ impl Instance {
             present,
             absent,
         });
+        self.tell_waiting(turn);
+    }
+
+    /// A master that lacks an address because its interface is not there is silent about that otherwise. Told once. Of the
+    /// instance's own interface FAULT tells.
+    fn tell_waiting(&mut self, turn: &mut Turn<'_>) {
+        let bound = &self.binding.addresses;
+        if !self.is_master() || bound.len() == self.config.all_addresses().count() {
+            self.waiting = Vec::new();
+            return;
+        }
+        let is_bound = |address: &AddressConfig| bound.iter().any(|bound| bound.config == *address);
+        let mut waiting = Vec::new();
+        for address in self.config.all_addresses().filter(|address| !is_bound(address)) {
+            let other = address.device.as_ref().filter(|device| self.config.interface.as_ref() != Some(device));
+            let Some(interface) = other else { continue };
+            waiting.push(address.address);
+            if !self.waiting.contains(&address.address) {
+                let (ip, length) = (address.address, address.prefix_len);
+                let message = format!("{ip}/{length} is not put on: interface {interface} does not exist");
+                turn.effects.push_back(Effect::Emit(Event::AddressFailed { instance: self.name.clone(), message }));
+            }
+        }
+        self.waiting = waiting;
     }
 
     pub(super) fn announce(&mut self, turn: &mut Turn<'_>, repeat: u32) {

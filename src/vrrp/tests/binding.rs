@@ -49,6 +49,28 @@ fn a_loopback_interface_carries_no_vrrp() {
     assert_eq!(host.snapshot("A").cause.to_string(), "eth0 is a loopback interface, which carries no VRRP");
 }
 
+/// A master says which of its addresses it lacks, once, and puts them on when their interface comes.
+#[test]
+fn an_address_whose_interface_is_not_there_is_told_of() {
+    let mut config = v3();
+    a(&mut config).excluded = vips(&["10.9.0.1"]);
+    a(&mut config).excluded[0].device = Some("eth7".to_owned());
+    let mut host = Host::start(config);
+    host.invariants.links_move = true;
+    let told =
+        |host: &Host| host.said.iter().filter(|line| line.contains("address failed")).cloned().collect::<Vec<_>>();
+    assert_eq!(told(&host), Vec::<String>::new(), "a backup needs none");
+    host.play("wait 4000; readdress; down eth1");
+    let sentence = "address failed: 10.9.0.1/32 is not put on: interface eth7 does not exist";
+    assert_eq!(told(&host), [sentence]);
+    host.forget();
+    host.input(Input::Link(link(8)));
+    let line = host.said.iter().find(|line| line.contains("10.9.0.1")).expect("it is put on");
+    assert!(!line.contains("failed"), "{line}");
+    host.input(Input::LinkGone(IfIndex(8)));
+    assert_eq!(told(&host), [sentence], "again when it goes");
+}
+
 fn sockets(config: VrrpConfig) -> Vec<(SocketKey, SocketSpec)> {
     let now = Host::start(v3()).now;
     let mut engine = VrrpEngine::new(now, config, &[]);

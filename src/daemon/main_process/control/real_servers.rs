@@ -51,7 +51,7 @@ impl MainProcess {
         let mut lines = Vec::new();
         for (id, address, _) in chosen {
             let what = match state {
-                AdminState::Up => "its health decides again",
+                AdminState::Up => "is judged by its health again",
                 AdminState::Drain => "takes no new connections; those that there are go on",
                 AdminState::Maint => "is out of service, whatever its health",
             };

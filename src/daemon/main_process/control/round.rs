@@ -147,7 +147,10 @@ impl MainProcess {
                 build: crate::BUILD_ID.to_owned(),
                 started: control.started,
                 uptime_ms: build::millis(control.started_at.elapsed()),
-                config_file: self.args.file.display().to_string(),
+                config_file: std::path::absolute(&self.args.file)
+                    .unwrap_or_else(|_| self.args.file.clone())
+                    .display()
+                    .to_string(),
                 reloads: control.reloads.clone(),
                 processes: self.processes_shown(round),
                 events_lost: control.events_lost,
