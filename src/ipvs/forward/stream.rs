@@ -14,14 +14,10 @@ use super::worker::Core;
 
 /// Reads of one stream before others get their turn.
 const READS: usize = 16;
-/// A read of at least this much is bulk.
+/// A read of at least this much is bulk; two in a row, and the stream is spliced.
 const BULK: usize = 32 << 10;
-/// So many of these in a row, and the stream is spliced.
-const SPLICED: u8 = 2;
-/// Less than this is a trickle. The last packet of what a sender has written at once may be one, in the largest stream.
+/// A splice of less than this, and the stream is copied again.
 const TRICKLE: usize = 4 << 10;
-/// So many of these in a row, and the stream is copied again.
-const TRICKLES: u8 = 8;
 /// A stream whose reader is slow reads no more than this at a time, or all of its buffer would end up in memory.
 const SLOW: u32 = 4 << 10;
 /// When so much waits in memory, all streams of the thread are taken for slow.
@@ -33,7 +29,7 @@ pub(super) struct Stream {
     pub(super) held: Option<Box<Held>>,
     /// How much to read at a time.
     limit: u32,
-    /// Large reads in a row, and from [`SPLICED`] on also how many trickles in a row are still to come until it is less.
+    /// Large reads in a row.
     bulk: u8,
     pub(super) state: State,
     /// The receiver was told that it is over.
@@ -93,20 +89,6 @@ impl Ready {
 }
 
 impl Stream {
-    fn is_spliced(&self) -> bool {
-        self.bulk >= SPLICED
-    }
-
-    /// So much was read, to be copied.
-    fn copied(&mut self, count: usize) {
-        self.bulk = if count >= BULK { self.bulk + 1 } else { 0 };
-    }
-
-    /// So much was spliced.
-    fn spliced(&mut self, count: usize) {
-        self.bulk = if count >= TRICKLE { SPLICED - 1 + TRICKLES } else { self.bulk.saturating_sub(1) };
-    }
-
     /// Nothing more goes this way.
     pub(super) fn abandon(&mut self, core: &mut Core) {
         self.state = State::Done;
@@ -139,7 +121,7 @@ impl Pump<'_> {
         for _ in 0..READS {
             let step = self.flush(core).and_then(|()| match self.stream.state {
                 State::Open if !self.from_ready.readable => Err(Pumped::Waiting),
-                State::Open if self.stream.is_spliced() => self.splice(core),
+                State::Open if self.stream.bulk >= 2 => self.splice(core),
                 State::Open => self.copy(core),
                 State::Ended | State::Done => {
                     self.stream.state = State::Done;
@@ -183,7 +165,7 @@ impl Pump<'_> {
         if last {
             self.stream.state = State::Ended;
         }
-        self.stream.copied(count);
+        self.stream.bulk = if count >= BULK { self.stream.bulk.saturating_add(1) } else { 0 };
         self.reads += 1;
         self.bytes += count as u64;
         if count < TRICKLE {
@@ -229,7 +211,9 @@ impl Pump<'_> {
             Ok(length) => {
                 self.reads += 1;
                 self.bytes += length as u64;
-                self.stream.spliced(length);
+                if length < TRICKLE {
+                    self.stream.bulk = 0;
+                }
                 core.gathering.moved(length);
                 self.before_write();
                 self.stream.held = Some(Box::new(Held::Spliced { pipe, length }));
@@ -307,30 +291,5 @@ impl Pump<'_> {
             }
             **writes = writes.saturating_add(1).min(2);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BULK, Stream, TRICKLE, TRICKLES};
-
-    #[test]
-    fn a_large_stream_is_spliced_until_it_trickles() {
-        let mut stream = Stream::default();
-        stream.copied(BULK);
-        stream.copied(BULK - 1);
-        stream.copied(BULK);
-        assert!(!stream.is_spliced(), "two in a row");
-        stream.copied(BULK);
-        assert!(stream.is_spliced());
-        for _ in 0..3 {
-            stream.spliced(TRICKLE);
-            for _ in 1..TRICKLES {
-                stream.spliced(TRICKLE - 1);
-                assert!(stream.is_spliced());
-            }
-        }
-        stream.spliced(1);
-        assert!(!stream.is_spliced());
     }
 }
