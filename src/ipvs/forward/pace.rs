@@ -96,7 +96,7 @@ impl Patience {
         let new = counted.since(self.seen);
         (self.looked_at, self.seen) = (now, counted);
         // Not back and forth for a little more or less.
-        let busy = new.ran >= passed / if self.on { 8 } else { 4 };
+        let busy = new.ran >= passed / if self.on { 16 } else { 8 };
         if self.on && new.waited > new.turns.saturating_mul(LONG_WAIT) {
             self.not_before = now + RETREAT;
         }
@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn a_busy_thread_is_patient_and_an_idle_one_is_not() {
         let mut story = Story { now: 0, counted: Counted::default(), patience: Patience::default() };
-        assert_eq!(story.look(PERIOD, 24, 0), None);
-        assert_eq!(story.look(PERIOD, 25, 0), Some(true));
+        assert_eq!(story.look(PERIOD, 12, 0), None);
+        assert_eq!(story.look(PERIOD, 13, 0), Some(true));
         assert!(!story.patience.is_due(story.now + PERIOD - 1));
-        assert_eq!(story.look(PERIOD, 13, 0), None, "a little less");
-        assert_eq!(story.look(PERIOD, 12, 0), Some(false));
+        assert_eq!(story.look(PERIOD, 7, 0), None, "a little less");
+        assert_eq!(story.look(PERIOD, 6, 0), Some(false));
         assert_eq!(story.look(PERIOD, 99, 0), Some(true));
         assert_eq!(story.look(5000, 1, 0), Some(false), "it was woken after a while");
     }
