@@ -11,8 +11,9 @@ const ALONE: u64 = 10;
 const PERIOD: u64 = 20;
 /// Nanoseconds that a turn may have been waited for, on average: more, and others run on for long.
 const LONG_WAIT: u64 = 1_000_000;
-/// Milliseconds until it is tried again after that.
-const RETREAT: u64 = 5000;
+/// Milliseconds until it is tried again after that: twice as many each time, half as many after each look in between at
+/// which all was well.
+const RETREAT: std::ops::RangeInclusive<u64> = 100..=5000;
 
 /// Whether to nap before waiting. A thread that carries nothing but large streams lets data gather, as network cards hold
 /// back their interrupts: each wake-up costs as much as a packet does, its own and that of whoever sends and receives.
@@ -82,6 +83,7 @@ pub struct Patience {
     seen: Counted,
     /// Until then others have run for long.
     not_before: u64,
+    retreat: u64,
 }
 
 impl Patience {
@@ -98,7 +100,10 @@ impl Patience {
         // Not back and forth for a little more or less.
         let busy = new.ran >= passed / if self.on { 16 } else { 8 };
         if self.on && new.waited > new.turns.saturating_mul(LONG_WAIT) {
-            self.not_before = now + RETREAT;
+            self.retreat = (self.retreat * 2).clamp(*RETREAT.start(), *RETREAT.end());
+            self.not_before = now + self.retreat;
+        } else if self.on {
+            self.retreat /= 2;
         }
         let on = busy && now >= self.not_before;
         let changed = on != self.on;
@@ -171,11 +176,15 @@ mod tests {
         let mut story = Story { now: 0, counted: Counted::default(), patience: Patience::default() };
         assert_eq!(story.look(PERIOD, 50, 4 * LONG_WAIT), Some(true), "that was before, and says nothing");
         assert_eq!(story.look(PERIOD, 50, LONG_WAIT), None);
-        assert_eq!(story.look(PERIOD, 50, LONG_WAIT + 1), Some(false));
-        let until = story.now + RETREAT;
-        while story.now + PERIOD < until {
-            assert_eq!(story.look(PERIOD, 50, 0), None);
-        }
-        assert_eq!(story.look(PERIOD, 50, 0), Some(true), "perhaps they have gone");
+        // Looks until it is tried again.
+        let retreat = |story: &mut Story| {
+            assert_eq!(story.look(PERIOD, 50, LONG_WAIT + 1), Some(false));
+            (1..).find(|_| story.look(PERIOD, 50, 4 * LONG_WAIT) == Some(true)).unwrap() * PERIOD
+        };
+        let times: Vec<u64> = (0..8).map(|_| retreat(&mut story)).collect();
+        assert_eq!(times, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(story.look(PERIOD, 50, 0), None, "perhaps they have gone");
+        assert_eq!(story.look(PERIOD, 50, 0), None);
+        assert_eq!(retreat(&mut story), 2500);
     }
 }
