@@ -3,6 +3,7 @@
 //! Pure. `script`, `notify*`, `misc_path` and the rest share it. keepalived 2 disables a shell line and goes on as if it
 //! were healthy; keepalived 1 ran it through a shell, and half the Internet still writes it so. We run it.
 
+use std::fmt;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -33,13 +34,41 @@ pub enum CommandForm {
     },
 }
 
-/// `USER [GROUP]`, names or numbers, resolved when it is run.
+/// `USER [[:]GROUP]`, names or numbers, resolved when it is run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunAs {
     /// User name or number.
     pub user: String,
     /// Group name or number; `None` is the user's primary group.
     pub group: Option<String>,
+    /// The groups that the user is a member of besides (`:GROUP`).
+    pub supplementary: bool,
+}
+
+impl RunAs {
+    /// From the words of a line: `USER`, `USER GROUP`, or `USER :GROUP`.
+    pub fn new(user: &str, group: Option<&str>) -> Self {
+        let stripped = group.and_then(|group| group.strip_prefix(':'));
+        Self {
+            user: user.to_owned(),
+            group: stripped.or(group).filter(|group| !group.is_empty()).map(str::to_owned),
+            supplementary: stripped.is_some(),
+        }
+    }
+}
+
+impl fmt::Display for RunAs {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.user)?;
+        match (&self.group, self.supplementary) {
+            (None, false) => Ok(()),
+            (group, supplementary) => {
+                let colon = if supplementary { ":" } else { "" };
+                write!(f, " {colon}{}", group.as_deref().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// Why a script line is no command.

@@ -73,6 +73,8 @@ pub struct DaemonConfig {
     pub router_id: Option<String>,
     /// Default user of scripts (`script_user`).
     pub script_user: Option<RunAs>,
+    /// Scripts get all groups of their user (`set_supplementary_groups`).
+    pub supplementary_groups: bool,
     /// Refuse scripts that a user other than root could change (`enable_script_security`).
     pub script_security: bool,
     /// How long main waits for its children at stop (`child_wait_time`).
@@ -176,6 +178,7 @@ impl Default for DaemonConfig {
         Self {
             router_id: None,
             script_user: None,
+            supplementary_groups: false,
             script_security: false,
             child_wait: Duration::from_secs(5),
             use_pid_dir: false,

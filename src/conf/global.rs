@@ -111,6 +111,7 @@ fn daemon_settings(section: &Section<'_>, globals: &mut Globals, reporter: &mut 
     set_some(&mut daemon.vrrp_process_name, text(section, "vrrp_process_name"));
     set_some(&mut daemon.checker_process_name, text(section, "checker_process_name"));
     set_some(&mut daemon.script_user, section.words("script_user").and_then(run_as));
+    set(&mut daemon.supplementary_groups, section.bool("set_supplementary_groups"));
     daemon.script_security |= section.flag("enable_script_security");
     set_some(&mut daemon.startup_script, section.script("startup_script").cloned());
     set(&mut daemon.startup_script_timeout, section.duration("startup_script_timeout"));
@@ -284,8 +285,7 @@ pub fn group(word: &Word<'_>, family: Option<Family>, reporter: &mut Reporter) -
 
 /// `USER [GROUP]`.
 pub fn run_as(words: &[Word<'_>]) -> Option<RunAs> {
-    let group = words.get(1).map(|word| word.text.trim_start_matches(':').to_owned());
-    words.first().map(|word| RunAs { user: word.text.to_string(), group })
+    words.first().map(|user| RunAs::new(user.text, words.get(1).map(|group| group.text)))
 }
 
 /// A SCHED_RR priority; one that the kernel does not have becomes the nearest, as in keepalived.

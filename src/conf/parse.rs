@@ -415,8 +415,7 @@ impl Parser<'_> {
                     let message = format!("`{user}` is the user who runs `{text}`, not an argument, as in keepalived");
                     self.reporter.warning(span, message).help(ONE_PAIR);
                 }
-                let group = group.first().map(|group| group.trim_start_matches(':').to_owned());
-                (text, Some(RunAs { user: user.clone(), group }))
+                (text, Some(RunAs::new(user, group.first().map(String::as_str))))
             }
         };
         match Command::parse(&text, user) {

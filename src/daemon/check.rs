@@ -137,7 +137,7 @@ pub(super) fn wants_color(out: &impl IsTerminal) -> bool {
 /// What to do about a user that is not there; anything else that is missing is in the message.
 fn remedy(command: &Command, config: &Config) -> Option<String> {
     let user = command.user.as_ref().or(config.daemon.script_user.as_ref())?;
-    match resolve(user) {
+    match resolve(user, false) {
         Err(PrepareError::NoUser(name)) => {
             Some(format!("`useradd --system --no-create-home {name}`, or name another user"))
         }
@@ -151,8 +151,7 @@ struct ThisMachine;
 
 impl Host for ThisMachine {
     fn judge(&self, command: &Command, config: &Config) -> Vec<ScriptProblem> {
-        let policy =
-            Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+        let policy = Policy::of(&config.daemon);
         let runner = Runner::new(policy, [command].into_iter());
         let (code, text) = match runner.prepare(command) {
             Ok(prepared) => match (prepared.remark, runner.forbidden(command)) {

@@ -6,6 +6,7 @@
 //! its CPUs, so that there is nothing to put back.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 use super::script_path::{self, PathProblem};
 use crate::command::{Command, CommandForm, RunAs};
+use crate::conf::config::DaemonConfig;
 
 /// Between TERM and KILL for a command that overran its deadline.
 pub const KILL_AFTER: Duration = Duration::from_secs(2);
@@ -37,6 +39,30 @@ pub struct Policy {
     pub default_user: Option<RunAs>,
     /// `enable_script_security`.
     pub security: bool,
+    /// `set_supplementary_groups`.
+    pub supplementary_groups: bool,
+}
+
+impl Policy {
+    /// What a configuration says.
+    pub fn of(config: &DaemonConfig) -> Self {
+        Self {
+            default_user: config.script_user.clone(),
+            security: config.script_security,
+            supplementary_groups: config.supplementary_groups,
+        }
+    }
+}
+
+/// Who a command runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: Uid,
+    /// The group.
+    pub gid: Gid,
+    /// The groups besides, when they are asked for.
+    pub supplementary: Vec<Gid>,
 }
 
 /// Why a command cannot be run at all.
@@ -65,7 +91,7 @@ pub struct Prepared {
     program: PathBuf,
     args: Vec<String>,
     /// `None`: as main itself.
-    identity: Option<(Uid, Gid)>,
+    identity: Option<Identity>,
     /// Something that keepalived would warn of too, when security is off.
     pub remark: Option<String>,
 }
@@ -107,17 +133,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// User and group as they are configured.
-type Account = (String, Option<String>);
-
 /// The accounts of this machine, looked up once per configuration: a name service may be slow or hang, and it must
 /// not do so for each run of a script.
 #[derive(Debug, Clone)]
 pub struct Runner {
     policy: Policy,
     /// Looked up with the others if a command needs it: without one there is no need to load a name service.
-    default_identity: Arc<OnceLock<Option<(Uid, Gid)>>>,
-    accounts: Arc<BTreeMap<Account, (Uid, Gid)>>,
+    default_identity: Arc<OnceLock<Option<Identity>>>,
+    accounts: Arc<BTreeMap<RunAs, Identity>>,
 }
 
 impl Runner {
@@ -125,8 +148,8 @@ impl Runner {
     pub fn new<'a>(policy: Policy, commands: impl Iterator<Item = &'a Command> + Clone) -> Self {
         let needs_default = commands.clone().any(|c| c.user.is_none());
         let wanted = commands.filter_map(|c| c.user.as_ref()).chain(policy.default_user.as_ref());
-        let accounts =
-            wanted.filter_map(|user| Some(((user.user.clone(), user.group.clone()), resolve(user).ok()?))).collect();
+        let groups = policy.supplementary_groups;
+        let accounts = wanted.filter_map(|user| Some((user.clone(), resolve(user, groups).ok()?))).collect();
         let runner = Self { policy, default_identity: Arc::default(), accounts: Arc::new(accounts) };
         if needs_default && runner.policy.default_user.is_none() {
             runner.default_identity();
@@ -134,9 +157,9 @@ impl Runner {
         runner
     }
 
-    fn default_identity(&self) -> Option<(Uid, Gid)> {
-        let look_up = || User::from_name(DEFAULT_USER).ok().flatten().map(|user| (user.uid, user.gid));
-        *self.default_identity.get_or_init(look_up)
+    fn default_identity(&self) -> Option<&Identity> {
+        let look_up = || resolve(&RunAs::new(DEFAULT_USER, None), self.policy.supplementary_groups).ok();
+        self.default_identity.get_or_init(look_up).as_ref()
     }
 
     /// The rules that it was made for.
@@ -146,11 +169,11 @@ impl Runner {
 
     /// Who a command runs as, `None` for main itself, without asking a name service again; without a command the
     /// default.
-    pub fn known_identity(&self, command: Option<&Command>) -> Option<(Uid, Gid)> {
+    pub fn known_identity(&self, command: Option<&Command>) -> Option<&Identity> {
         let user = command.and_then(|command| command.user.as_ref()).or(self.policy.default_user.as_ref());
         match user {
-            Some(user) => self.accounts.get(&(user.user.clone(), user.group.clone())).copied(),
-            None => self.default_identity.get().copied().flatten(),
+            Some(user) => self.accounts.get(user),
+            None => self.default_identity.get().and_then(Option::as_ref),
         }
     }
 
@@ -169,7 +192,8 @@ impl Runner {
             CommandForm::Shell { line, needs_bash } => (shell(*needs_bash)?, vec!["-c".to_owned(), line.clone()]),
         };
         let mut remark = None;
-        if identity.is_none_or(|(uid, gid)| uid.is_root() || gid.as_raw() == 0) && nix::unistd::geteuid().is_root() {
+        let is_root = |identity: &Identity| identity.uid.is_root() || identity.gid.as_raw() == 0;
+        if identity.as_ref().is_none_or(is_root) && nix::unistd::geteuid().is_root() {
             match files_to_guard(&program, &command.form)
                 .iter()
                 .try_for_each(|f| script_path::check_only_root_writes(f))
@@ -184,40 +208,40 @@ impl Runner {
 
     /// What will keep this command from running as its user, as far as modes tell. It is tried all the same.
     pub fn forbidden(&self, command: &Command) -> Option<PathProblem> {
-        let (uid, gid) = self.identity(command).ok()?.filter(|(uid, _)| !uid.is_root())?;
+        let identity = self.identity(command).ok()?.filter(|identity| !identity.uid.is_root())?;
         let CommandForm::Program(words) = &command.form else { return None };
         let program = script_path::locate(words.first()?).ok()?;
         let user = command.user.as_ref().or(self.policy.default_user.as_ref());
         let user = user.map_or_else(|| "keepalived_script".to_owned(), |user| user.user.clone());
-        script_path::check_user_runs(&program, &user, uid.as_raw(), gid.as_raw()).err()
+        script_path::check_user_runs(&program, &user, &identity).err()
     }
 
-    fn identity(&self, command: &Command) -> Result<Option<(Uid, Gid)>, PrepareError> {
+    fn identity(&self, command: &Command) -> Result<Option<Identity>, PrepareError> {
         let Some(user) = command.user.as_ref().or(self.policy.default_user.as_ref()) else {
-            return Ok(self.default_identity());
+            return Ok(self.default_identity().cloned());
         };
-        match self.accounts.get(&(user.user.clone(), user.group.clone())) {
-            Some(identity) => Ok(Some(*identity)),
-            None => resolve(user).map(Some),
+        match self.accounts.get(user) {
+            Some(identity) => Ok(Some(identity.clone())),
+            None => resolve(user, self.policy.supplementary_groups).map(Some),
         }
     }
 }
 
-/// The user and group on this machine.
+/// The user and group on this machine; `all_groups`: with those that it is a member of, whether or not it says so itself.
 ///
 /// # Errors
 /// There is no such user or group.
-pub fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
-    let (uid, primary) = match user.user.parse::<u32>() {
-        Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number)).ok().flatten().map(|u| u.gid)),
+pub fn resolve(user: &RunAs, all_groups: bool) -> Result<Identity, PrepareError> {
+    let no_user = || PrepareError::NoUser(user.user.clone());
+    let (uid, found) = match user.user.parse::<u32>() {
+        Ok(number) => (Uid::from_raw(number), User::from_uid(Uid::from_raw(number)).ok().flatten()),
         Err(_) => {
-            let found = User::from_name(&user.user).ok().flatten();
-            let found = found.ok_or_else(|| PrepareError::NoUser(user.user.clone()))?;
-            (found.uid, Some(found.gid))
+            let found = User::from_name(&user.user).ok().flatten().ok_or_else(no_user)?;
+            (found.uid, Some(found))
         }
     };
     let gid = match &user.group {
-        None => primary.ok_or_else(|| PrepareError::NoUser(user.user.clone()))?,
+        None => found.as_ref().ok_or_else(no_user)?.gid,
         Some(group) => match group.parse::<u32>() {
             Ok(number) => Gid::from_raw(number),
             Err(_) => {
@@ -226,7 +250,16 @@ pub fn resolve(user: &RunAs) -> Result<(Uid, Gid), PrepareError> {
             }
         },
     };
-    Ok((uid, gid))
+    let supplementary = match found {
+        Some(account) if user.supplementary || all_groups => groups_of(&account.name, gid),
+        _ => Vec::new(),
+    };
+    Ok(Identity { uid, gid, supplementary })
+}
+
+fn groups_of(account: &str, gid: Gid) -> Vec<Gid> {
+    let name = CString::new(account).ok();
+    name.and_then(|name| nix::unistd::getgrouplist(&name, gid).ok()).unwrap_or_default()
 }
 
 fn shell(needs_bash: bool) -> Result<PathBuf, PrepareError> {
@@ -331,14 +364,34 @@ fn spawn(command: &Prepared, more_args: &[String]) -> std::io::Result<Child> {
     for name in REMOVED_ENVIRONMENT {
         process.env_remove(name);
     }
-    if let Some((uid, gid)) = command.identity
-        && (uid, gid) != (nix::unistd::geteuid(), nix::unistd::getegid())
-    {
-        // Setting a user as root also drops the supplementary groups.
-        process.uid(uid.as_raw()).gid(gid.as_raw());
+    if let Some(identity) = &command.identity {
+        run_as(&mut process, identity);
     }
+    // The kernel forgets it when the user changes.
     end_with_parent(&mut process);
     process.spawn()
+}
+
+#[allow(unsafe_code)]
+fn run_as(process: &mut Process, identity: &Identity) {
+    let (uid, gid) = (identity.uid, identity.gid);
+    if identity.supplementary.is_empty() {
+        if (uid, gid) != (nix::unistd::geteuid(), nix::unistd::getegid()) {
+            // Setting a user as root also drops the supplementary groups.
+            process.uid(uid.as_raw()).gid(gid.as_raw());
+        }
+        return;
+    }
+    let groups = identity.supplementary.clone();
+    // SAFETY: the closure runs between fork and exec and makes three system calls, which are async-signal-safe; it
+    // allocates nothing and takes no lock.
+    unsafe {
+        process.pre_exec(move || {
+            nix::unistd::setgroups(&groups)?;
+            nix::unistd::setgid(gid)?;
+            Ok(nix::unistd::setuid(uid)?)
+        });
+    }
 }
 
 /// The command gets TERM when the thread that starts it ends: main's only thread, which lives as long as main.

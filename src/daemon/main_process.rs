@@ -666,7 +666,7 @@ impl MainProcess {
 }
 
 fn runner_for(config: &Config) -> Runner {
-    let policy = Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+    let policy = Policy::of(&config.daemon);
     Runner::new(policy, trackers::commands(config).into_iter())
 }
 

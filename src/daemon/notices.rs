@@ -187,8 +187,8 @@ impl Notices {
             return;
         }
         let name = config.name();
-        let owner = match config.owner.as_ref().map(exec::resolve).transpose() {
-            Ok(owner) => owner,
+        let owner = match config.owner.as_ref().map(|owner| exec::resolve(owner, false)).transpose() {
+            Ok(owner) => owner.map(|owner| (owner.uid, owner.gid)),
             Err(why) => return error!("{name}: {why}: no events are written to it"),
         };
         let file = match Fifo::prepare(&config.path, owner) {

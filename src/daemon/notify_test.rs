@@ -93,7 +93,7 @@ async fn test(config: &Config) -> anyhow::Result<u8> {
         };
         say(&fifo.name(), result)?;
     }
-    let policy = Policy { default_user: config.daemon.script_user.clone(), security: config.daemon.script_security };
+    let policy = Policy::of(&config.daemon);
     let runner = Runner::new(policy, trackers::commands(config).into_iter());
     for (name, command) in scripts(notify, config) {
         targets += 1;

@@ -7,7 +7,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::unistd::Gid;
 use rustix::io::Errno;
+
+use super::exec::Identity;
 
 /// Why a program cannot be run, or should not.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +133,14 @@ pub fn check_only_root_writes(path: &Path) -> Result<(), PathProblem> {
 ///
 /// # Errors
 /// The first component that does not let it through.
-pub fn check_user_runs(path: &Path, user: &str, uid: u32, gid: u32) -> Result<(), PathProblem> {
+pub fn check_user_runs(path: &Path, user: &str, identity: &Identity) -> Result<(), PathProblem> {
     let resolved = fs::canonicalize(path).map_err(|source| first_missing(path, source))?;
     for component in prefixes(&resolved) {
         let meta = fs::metadata(&component).map_err(|source| first_missing(&component, source))?;
         let mode = meta.permissions().mode() & 0o7777;
-        let class = match (meta.uid() == uid, meta.gid() == gid) {
+        let is_member = |group: &Gid| group.as_raw() == meta.gid();
+        let in_group = is_member(&identity.gid) || identity.supplementary.iter().any(is_member);
+        let class = match (meta.uid() == identity.uid.as_raw(), in_group) {
             (true, _) => 6,
             (false, true) => 3,
             (false, false) => 0,
@@ -193,6 +198,8 @@ fn prefixes(path: &Path) -> Vec<PathBuf> {
 mod tests {
     use std::os::unix::fs::{chown, symlink};
 
+    use nix::unistd::Uid;
+
     use super::*;
 
     fn script(dir: &Path, name: &str, mode: u32) -> PathBuf {
@@ -227,7 +234,14 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let may = |path: &Path, uid| check_user_runs(path, "ann", uid, 70_001).map_err(|problem| problem.to_string());
+        let identity = |uid, supplementary: &[u32]| Identity {
+            uid: Uid::from_raw(uid),
+            gid: Gid::from_raw(70_001),
+            supplementary: supplementary.iter().copied().map(Gid::from_raw).collect(),
+        };
+        let may_as =
+            |path: &Path, who: Identity| check_user_runs(path, "ann", &who).map_err(|problem| problem.to_string());
+        let may = |path: &Path, uid| may_as(path, identity(uid, &[]));
         let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         chmod(dir.path(), 0o755);
         let sub = dir.path().join("sub");
@@ -245,6 +259,9 @@ mod tests {
         chown(&file, None, Some(70_001)).unwrap();
         chmod(&file, 0o750);
         assert_eq!(may(&file, 70_002), Ok(()), "its group may");
+        chown(&file, None, Some(70_005)).unwrap();
+        assert!(may(&file, 70_002).is_err());
+        assert_eq!(may_as(&file, identity(70_002, &[70_001, 70_005])), Ok(()), "a group besides");
         fs::write(&file, "\x7fELF").unwrap();
         chmod(&file, 0o711);
         assert_eq!(may(&file, 70_002), Ok(()), "a program need not be readable");

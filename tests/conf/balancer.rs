@@ -358,10 +358,7 @@ virtual_server fwmark 0x10 {
     assert!(vs.smtp_alert && vs.omega);
     assert_eq!((vs.quorum, vs.hysteresis), (3, 1));
     let up = vs.quorum_up.as_ref().expect("a script");
-    assert_eq!(
-        (up.text.as_str(), up.user.clone()),
-        ("/bin/up now", Some(RunAs { user: "nobody".to_owned(), group: None }))
-    );
+    assert_eq!((up.text.as_str(), up.user.clone()), ("/bin/up now", Some(RunAs::new("nobody", None))));
     assert_eq!(vs.quorum_down.as_ref().map(|command| command.text.as_str()), Some("/bin/down"));
     assert_eq!((vs.panic_threshold, vs.panic_action), (30, PanicAction::SendToAll));
     assert_eq!(vs.slow_start, Duration::from_millis(12_500));
@@ -546,7 +543,7 @@ virtual_server 192.0.2.1 80 {
     assert_eq!(checkers[4].probe, Probe::Udp(udp.into()));
     let Probe::Misc(misc) = &checkers[5].probe else { panic!("{checkers:?}") };
     assert_eq!((misc.timeout, misc.dynamic), (seconds(3), true));
-    assert_eq!(misc.command.user, Some(RunAs { user: "nobody".to_owned(), group: Some("daemon".to_owned()) }));
+    assert_eq!(misc.command.user, Some(RunAs::new("nobody", Some("daemon"))));
 }
 
 #[test]

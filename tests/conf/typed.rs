@@ -105,8 +105,8 @@ vrrp_instance V {
     assert_eq!((v.excluded[1].prefix_len, v.excluded[1].preferred_lifetime), (64, None));
     let notify = config.notify.instances["V"].any.clone().expect("a script");
     assert_eq!(notify.form, CommandForm::Program(vec!["/bin/notify".to_owned(), "all".to_owned()]));
-    assert_eq!(notify.user, Some(RunAs { user: "daemon".to_owned(), group: Some("adm".to_owned()) }));
-    assert_eq!(config.daemon.script_user, Some(RunAs { user: "nobody".to_owned(), group: None }));
+    assert_eq!(notify.user, Some(RunAs::new("daemon", Some(":adm"))));
+    assert_eq!(config.daemon.script_user, Some(RunAs::new("nobody", None)));
 }
 
 /// As keepalived 2.2.7 dumps them: delay and repeat of a new master, and after a lower-priority advert.
@@ -263,7 +263,7 @@ vrrp_sync_group G { group { MEMBER }
     assert_eq!(config.vrrp.trackers, [script("s"), script("plain"), file].into());
     let s = &config.scripts["s"];
     assert_eq!((s.interval, s.timeout, s.fall, s.init_fail), (Duration::from_millis(500), s.interval, 3, true));
-    assert_eq!(s.command.user, Some(RunAs { user: "nobody".to_owned(), group: Some("nogroup".to_owned()) }));
+    assert_eq!(s.command.user, Some(RunAs::new("nobody", Some("nogroup"))));
     assert_eq!(config.files["f"].path, PathBuf::from("/run/f"));
     assert_eq!(config.files["f"].init, Some(FileInit { value: 7, overwrite: true }));
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::notices::notices;
 use super::servers;
 use super::{Block, Blocks, Lines};
+use crate::command::RunAs;
 use crate::conf::config::Config;
 use crate::conf::not_built::NotBuilt;
 use crate::conf::places::service_words;
@@ -214,8 +215,10 @@ fn leaf(fields: &Map<String, Value>) -> Option<String> {
         let user = fields.get("user").filter(|user| !user.is_null()).map(|user| format!(" {}", text(user)));
         return Some(format!("\"{command}\"{}", user.unwrap_or_default()));
     }
-    if let (Some(user), true, 2) = (string("user"), has(&["group"]), fields.len()) {
-        return Some(string("group").map_or_else(|| user.to_owned(), |group| format!("{user} {group}")));
+    if let (Some(user), true, 3) = (string("user"), has(&["group", "supplementary"]), fields.len()) {
+        let supplementary = fields.get("supplementary") == Some(&Value::Bool(true));
+        let (user, group) = (user.to_owned(), string("group").map(str::to_owned));
+        return Some(RunAs { user, group, supplementary }.to_string());
     }
     if let (Some(address), Some(length)) = (string("address"), number("prefix_len")) {
         return Some(format!("{address}/{length}{}", address_options(without(&["address", "prefix_len"]))));
@@ -330,6 +333,7 @@ fn keyword(block: Block, path: &str) -> &str {
             "status_page_listen_Tcp" | "status_page_listen_Unix" => "status_page",
             "status_page_token_file" => "status_page token_file",
             "script_security" => "enable_script_security",
+            "supplementary_groups" => "set_supplementary_groups",
             "child_wait" => "child_wait_time",
             "reload_check_log" => "reload_check_config",
             "reload_file_At" => "reload_file",

@@ -386,11 +386,7 @@ pub(super) fn command(command: &Command) -> String {
 
 /// What follows a command, or the path of a FIFO.
 pub(super) fn user(user: Option<&RunAs>) -> String {
-    match user {
-        Some(RunAs { user, group: Some(group) }) => format!(" {user} {group}"),
-        Some(RunAs { user, group: None }) => format!(" {user}"),
-        None => String::new(),
-    }
+    user.map(|user| format!(" {user}")).unwrap_or_default()
 }
 
 pub(super) fn seconds(time: Duration) -> String {

@@ -148,7 +148,7 @@ fn the_order_of_addresses_counts_and_shows() {
 /// A file that says nearly everything, in two versions.
 const EVERYTHING: &str = "\
 global_defs {
-    script_user root root
+    script_user root :root
     umask 022
     reload_file
     vrrp_cpu_affinity 0 1
@@ -337,7 +337,7 @@ fn every_line_is_one_of_the_language() {
         "+ notify_priority_changes",
         "+ smtp_alert",
         "+ cloud_address aws ****",
-        "+ script_user root root",
+        "+ script_user root :root",
         "+ vrrp_cpu_affinity 0 1",
         "+ lvs_timeouts tcp 900 udp 300",
         "+ lvs_flush_on_stop VS",

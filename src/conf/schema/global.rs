@@ -19,7 +19,7 @@ pub static GLOBAL_DEFS: Block = Block {
         keyword("lvs_process_name", Args::Word, "NAME", "", "", "old name for checker_process_name").alias_of("checker_process_name"),
         keyword("bfd_process_name", Args::Word, "NAME", "parent name", "15 chars", "BFD process name").not_built_warn("there is no BFD yet"),
         keyword("use_symlink_paths", Args::Bool, "[BOOL]", "false", "", "keep symlinks in script paths instead of resolving to real path").not_built_warn("scripts run by the path that is written"),
-        keyword("set_supplementary_groups", Args::Bool, "[BOOL]", "false", "", "give scripts the supplementary groups of their user").not_built_warn("scripts get their user's primary group only"),
+        keyword("set_supplementary_groups", Args::Bool, "[BOOL]", "false", "", "give scripts the supplementary groups of their user"),
         keyword("router_id", Args::Word, "STRING", "local canonical host name", "", "identity used in mail subjects and SNMP"),
         keyword("notification_email_from", Args::Words { min: 1, max: usize::MAX }, "ADDR [text...]", "login@local-host-name", "", "From / MAIL FROM address, may be display form \"Name <a@b>\""),
         keyword("smtp_server", Args::Words { min: 1, max: 2 }, "HOST [PORT]", "none", "PORT 1-65535 default 25", "alert mail relay, literal IP tried first then DNS name"),

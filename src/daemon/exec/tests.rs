@@ -19,7 +19,7 @@ fn program(words: &[&str]) -> Command {
 }
 
 fn runner(security: bool) -> Runner {
-    Runner::new(Policy { default_user: None, security }, std::iter::empty())
+    Runner::new(Policy { security, ..Policy::default() }, std::iter::empty())
 }
 
 async fn run_line(line: &str, limit: Duration) -> Outcome {
@@ -105,18 +105,49 @@ async fn a_script_runs_as_its_user() {
         return;
     }
     let mut command = shell_line("test \"$(id -u):$(id -g):$(id -G)\" = 65534:65534:65534");
-    command.user = Some(RunAs { user: "65534".into(), group: Some("65534".into()) });
+    command.user = Some(RunAs::new("65534", Some("65534")));
     let prepared = runner(true).prepare(&command).unwrap();
     let outcome = run(&prepared, &[], LONG).await;
     assert!(outcome.is_success(), "{outcome}");
 }
 
 #[test]
+fn a_script_gets_the_groups_of_its_user_where_that_is_asked_for() {
+    if !crate::common::root() {
+        return;
+    }
+    // A thread of its own, which sees a group of ours in /etc/group.
+    let thread = std::thread::spawn(|| {
+        use nix::mount::{MsFlags, mount};
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        mount::<str, str, str, str>(None, "/", None, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None).unwrap();
+        let groups = tempfile::NamedTempFile::new().unwrap();
+        let text = fs::read_to_string("/etc/group").unwrap();
+        fs::write(groups.path(), format!("{text}hf-more:x:70123:nobody\n")).unwrap();
+        mount::<Path, str, str, str>(Some(groups.path()), "/etc/group", None, MsFlags::MS_BIND, None).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let gid = nix::unistd::User::from_name("nobody").unwrap().unwrap().gid;
+        let (one, all) = (format!("{gid}"), format!("{gid} 70123"));
+        for (group, every, expected) in
+            [(None, false, &one), (Some(":nogroup"), false, &all), (None, true, &all), (Some(""), true, &all)]
+        {
+            let mut command = shell_line(&format!("test \"$(id -un) $(id -G)\" = \"nobody {expected}\""));
+            command.user = Some(RunAs::new("nobody", group));
+            let policy = Policy { supplementary_groups: every, ..Policy::default() };
+            let prepared = Runner::new(policy, std::iter::once(&command)).prepare(&command).unwrap();
+            let outcome = runtime.block_on(run(&prepared, &[], LONG));
+            assert!(outcome.is_success(), "{group:?} {every}: {outcome}");
+        }
+    });
+    thread.join().unwrap();
+}
+
+#[test]
 fn what_cannot_run_says_why() {
     let mut unknown_user = shell_line("true");
-    unknown_user.user = Some(RunAs { user: "no-such-user".into(), group: None });
+    unknown_user.user = Some(RunAs::new("no-such-user", None));
     let mut unknown_group = shell_line("true");
-    unknown_group.user = Some(RunAs { user: "0".into(), group: Some("no-such-group".into()) });
+    unknown_group.user = Some(RunAs::new("0", Some("no-such-group")));
     for (command, words) in [
         (program(&["/no-such-dir/x", "-a"]), "/no-such-dir: No such file"),
         (unknown_user, "no user `no-such-user`"),
@@ -144,6 +175,6 @@ fn security_refuses_what_others_could_change() {
         assert!(runner(false).prepare(&command).unwrap().remark.is_some(), "{command:?}");
     }
     let mut other_user = program(&[&path]);
-    other_user.user = Some(RunAs { user: "65534".into(), group: Some("65534".into()) });
+    other_user.user = Some(RunAs::new("65534", Some("65534")));
     assert!(runner(true).prepare(&other_user).is_ok(), "the rules protect root only");
 }

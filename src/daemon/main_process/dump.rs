@@ -186,7 +186,8 @@ impl MainProcess {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let namespace = namespace(&self.args, &self.config);
         let identity = |command: Option<&Command>| {
-            let (uid, gid) = self.runner.known_identity(command).unwrap_or((Uid::effective(), Gid::effective()));
+            let known = self.runner.known_identity(command).map(|identity| (identity.uid, identity.gid));
+            let (uid, gid) = known.unwrap_or((Uid::effective(), Gid::effective()));
             (uid.as_raw(), gid.as_raw())
         };
         render(
