@@ -114,7 +114,7 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALONE, Counted, Gathering, LARGE, LONG_WAIT, PERIOD, Patience, RETREAT};
+    use super::{ALONE, Counted, Gathering, LARGE, LONG_WAIT, PERIOD, Patience};
 
     #[test]
     fn only_large_streams_alone_are_left_to_gather() {
