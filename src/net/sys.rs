@@ -213,6 +213,23 @@ pub fn set_round_robin(priority: u8) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &raw const parameters) })
 }
 
+/// The calling thread interrupts nobody when it is woken (`SCHED_BATCH`), or does so as threads usually do.
+///
+/// # Errors
+/// It has a policy that somebody else has given it, and keeps that.
+#[allow(unsafe_code)]
+pub fn set_patient(patient: bool) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    if !matches!(policy, libc::SCHED_OTHER | libc::SCHED_BATCH) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let policy = if patient { libc::SCHED_BATCH } else { libc::SCHED_OTHER };
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a local value that the kernel only reads.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) })
+}
+
 /// The nice value of this process.
 ///
 /// # Errors
@@ -364,6 +381,26 @@ pub fn release_free_memory() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_patient_and_then_as_others_are() {
+        // The 41st field is the policy (proc_pid_stat(5)); the second one is the name, which may have spaces.
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, rest) = stat.rsplit_once(") ").unwrap();
+            rest.split(' ').nth(38).unwrap().parse::<i32>().unwrap()
+        };
+        let thread = std::thread::spawn(move || {
+            if policy() != libc::SCHED_OTHER {
+                return println!("skipped: the tests run with another policy");
+            }
+            for (patient, expected) in [(true, libc::SCHED_BATCH), (false, libc::SCHED_OTHER)] {
+                set_patient(patient).unwrap();
+                assert_eq!(policy(), expected);
+            }
+        });
+        thread.join().unwrap();
+    }
 
     #[test]
     fn only_what_is_as_in_its_file_is_let_go() {

@@ -167,3 +167,24 @@ fn the_table_is_bounded_and_recent_flows_stay() {
     assert_eq!(rig.counters().total.connections, 301, "the busy one was opened once");
     assert!(others.iter().all(|other| ask_udp(other, "x").is_some()), "whoever had to go may come back");
 }
+
+#[test]
+fn no_thread_lets_in_one_too_many() {
+    let to = server();
+    // Both threads are asked at the same moment, again and again.
+    for round in 0..40 {
+        let mut rig = rig(&proxy(|proxy| proxy.max_connections = 1), &[to]);
+        let clients: Vec<_> = (0..16).map(|_| client(rig.address)).collect();
+        for socket in &clients {
+            socket.send(b"x").unwrap();
+        }
+        // Refused ones are counted too: by then each has been looked at.
+        wait(|| "all to be looked at".to_owned(), || rig.counters().total.connections == 16);
+        assert_eq!(rig.plane.open_connections(), 1, "round {round}");
+        let answered = |socket: &&UdpSocket| {
+            socket.set_nonblocking(true).unwrap();
+            socket.recv(&mut [0; 64]).is_ok()
+        };
+        assert!(clients.iter().filter(answered).count() <= 1, "round {round}");
+    }
+}

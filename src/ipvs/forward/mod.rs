@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`service`] | what both sides share |
 //! | `worker`, `tcp`, `stream`, `udp`, `choose` | a thread: its loop, connections and flows, and where these go |
-//! | [`slab`], [`wheel`], [`header`] | pure: places, deadlines, the PROXY protocol |
+//! | [`slab`], [`wheel`], [`header`], [`pace`] | pure: places, deadlines, the PROXY protocol, naps and patience |
 //! | [`socket`], [`pipes`], [`datagrams`] | the kernel's side |
 //! | [`tproxy`] | rules for services without a port of their own |
 //! | [`holder`] | who has a port that we want |
@@ -30,6 +30,7 @@
 pub mod datagrams;
 pub mod header;
 pub mod holder;
+pub mod pace;
 pub mod pipes;
 pub mod service;
 pub mod slab;

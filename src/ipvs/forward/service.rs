@@ -99,7 +99,7 @@ impl Service {
         shards.iter().filter(|shard| lock(shard).expire(now)).count() > 0
     }
 
-    /// Counts a connection that is about to begin; `false`, and nothing is counted, when it is beyond
+    /// Counts a connection or flow that is about to begin; `false`, and nothing is counted, when it is beyond
     /// `proxy_max_connections`. Threads that look first and count later would let one too many in each.
     pub fn enter(&self) -> bool {
         let limit = self.view.load().settings.proxy.max_connections;
@@ -107,15 +107,9 @@ impl Service {
         self.open.fetch_update(Relaxed, Relaxed, one_more).is_ok()
     }
 
-    /// A connection that was counted is over, or did not come about.
+    /// A connection or flow that was counted is over, or did not come about.
     pub fn leave(&self) {
         self.open.fetch_sub(1, Relaxed);
-    }
-
-    /// Whether another flow is beyond `proxy_max_connections`.
-    pub fn is_full(&self) -> bool {
-        let limit = self.view.load().settings.proxy.max_connections;
-        limit != 0 && self.open.load(Relaxed) >= limit
     }
 }
 

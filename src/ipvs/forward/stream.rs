@@ -18,8 +18,6 @@ const READS: usize = 16;
 const BULK: usize = 32 << 10;
 /// A splice of less than this, and the stream is copied again.
 const TRICKLE: usize = 4 << 10;
-/// A portion of at least this much came so fast that as much comes again while the thread naps.
-const RUSH: usize = 128 << 10;
 /// A stream whose reader is slow reads no more than this at a time, or all of its buffer would end up in memory.
 const SLOW: u32 = 4 << 10;
 /// When so much waits in memory, all streams of the thread are taken for slow.
@@ -171,7 +169,7 @@ impl Pump<'_> {
         self.reads += 1;
         self.bytes += count as u64;
         if count < TRICKLE {
-            core.others_at = core.now;
+            core.gathering.other(core.now);
         }
         self.before_write();
         let bytes = core.buffer.get(..count).unwrap_or_default();
@@ -216,7 +214,7 @@ impl Pump<'_> {
                 if length < TRICKLE {
                     self.stream.bulk = 0;
                 }
-                core.rush |= length >= RUSH;
+                core.gathering.moved(length);
                 self.before_write();
                 self.stream.held = Some(Box::new(Held::Spliced { pipe, length }));
                 Ok(())

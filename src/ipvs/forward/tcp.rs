@@ -101,6 +101,19 @@ impl Connections {
         self.slab.len()
     }
 
+    /// Connections that have their real server.
+    #[cfg(test)]
+    pub(super) fn established(&mut self) -> usize {
+        let tags = self.slab.tags();
+        tags.into_iter().filter(|tag| self.slab.get_mut(*tag).is_some_and(|one| one.attempt.is_none())).count()
+    }
+
+    /// Whether a client has yet to say its first word, and the real server is to wait for that.
+    #[cfg(test)]
+    pub(super) fn waits_for_first_word(&self) -> bool {
+        !self.silent.is_empty()
+    }
+
     pub(super) fn has_more(&self) -> bool {
         !self.again.is_empty()
     }

@@ -116,7 +116,7 @@ impl Flows {
                 // What ICMP has reported about a client; the next call brings datagrams.
                 Err(_) => continue,
             };
-            core.others_at = core.now;
+            core.gathering.other(core.now);
             let mut flows = [None; BATCH];
             for (index, flow) in flows.iter_mut().enumerate().take(count) {
                 *flow = self.flow_of(core, listening, index);
@@ -214,7 +214,7 @@ impl Flows {
             choice.release(core, service);
             return Some(*tag);
         }
-        if service.is_full() {
+        if !service.enter() {
             choice.release(core, service);
             return None;
         }
@@ -233,10 +233,10 @@ impl Flows {
             Err(error) => {
                 tracing::debug!("forwarder: {:?}: no flow to {}: {error}", service.key, choice.backend.key);
                 choice.release(core, service);
+                service.leave();
                 return None;
             }
         };
-        service.open.fetch_add(1, Relaxed);
         let active_at = core.now;
         let service = Arc::clone(service);
         let joined = *self.can_join.get_or_insert_with(|| datagrams::can_join(&socket));
@@ -302,7 +302,7 @@ impl Flows {
                 // It refused: the next datagram of this client finds another one.
                 Err(_) => return self.end(core, tag),
             };
-            core.others_at = core.now;
+            core.gathering.other(core.now);
             flow.active_at = core.now;
             flow.used = true;
             let mut left = indices.get(..count).unwrap_or_default();
@@ -385,7 +385,7 @@ impl Flows {
         let Some(flow) = self.slab.remove(tag) else { return };
         self.by_key.remove(&flow.key);
         flow.choice.release(core, &flow.service);
-        flow.service.open.fetch_sub(1, Relaxed);
+        flow.service.leave();
     }
 }
 

@@ -3,15 +3,14 @@
 //! Shell. Nothing here waits but the loop itself, and no thread needs another. Everything is registered once and
 //! edge-triggered; closing a descriptor takes it out of the set. What used up its turn is served again after everybody
 //! else had theirs.
-//!
-//! A thread that carries nothing but large streams lets data gather, as network cards hold back their interrupts:
-//! instead of being woken by the next packet it sleeps for a fraction of a millisecond, and moves more at once. Each
-//! wake-up costs as much as a packet does, its own and that of whoever sends and receives.
+//! When it naps, and when it lets others finish first, is in [`super::pace`].
 #![allow(clippy::disallowed_methods)] // Shell: reads the clock once per turn.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
+use super::pace::{Counted, Gathering, Patience};
 use super::pipes::Pipes;
 use super::service::{Backend, Service};
 use super::slab::Tag;
@@ -27,6 +27,7 @@ use super::socket::Reach;
 use super::tcp::Connections;
 use super::udp::Flows;
 use crate::ipvs::types::Protocol;
+use crate::net::sys;
 
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS: usize = 64;
@@ -41,8 +42,6 @@ const HOUSEKEEPING: u64 = 5000;
 const RUSH: usize = 1 << 20;
 /// How long data of large streams gathers.
 const NAP: Duration = Duration::from_micros(600);
-/// Milliseconds since anybody else was served, so that nobody else waits, but for the first after such a pause.
-const ALONE: u64 = 10;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const FLOW: u64 = 1 << 63;
 
@@ -98,10 +97,7 @@ pub(super) struct Core {
     pub(super) held: usize,
     /// The most of these since memory was given back.
     pub(super) held_peak: usize,
-    /// A large portion was spliced since the thread last waited.
-    pub(super) rush: bool,
-    /// When something that is no large stream last moved.
-    pub(super) others_at: u64,
+    pub(super) gathering: Gathering,
     dice: u64,
     /// Given up when descriptors run out, so that what was accepted already can still be served.
     reserve: Option<OwnedFd>,
@@ -121,8 +117,7 @@ impl Core {
             pipes: Pipes::default(),
             held: 0,
             held_peak: 0,
-            rush: false,
-            others_at: 0,
+            gathering: Gathering::default(),
             dice: seed | 1,
             reserve: None,
         };
@@ -154,12 +149,6 @@ impl Core {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Whether to sleep before waiting: after a large portion, with nothing left to do, and nobody else to serve.
-    fn gathers(&mut self, idle: bool) -> bool {
-        let alone = self.now.saturating_sub(self.others_at) >= ALONE;
-        idle && std::mem::take(&mut self.rush) && alone
     }
 
     /// Frees a descriptor for what was begun already. `false` when that was done before.
@@ -219,6 +208,11 @@ pub(super) struct Worker {
     paused: BTreeSet<u32>,
     resume_at: u64,
     housekeeping_at: u64,
+    patience: Patience,
+    /// What the scheduler counts of this thread; `None` where that cannot be read, or nothing follows from it.
+    counted: Option<File>,
+    /// How often it napped.
+    naps: u64,
 }
 
 impl Worker {
@@ -245,6 +239,9 @@ impl Worker {
             paused: BTreeSet::new(),
             resume_at: 0,
             housekeeping_at: HOUSEKEEPING,
+            patience: Patience::default(),
+            counted: File::open("/proc/thread-self/schedstat").ok(),
+            naps: 0,
         })
     }
 
@@ -254,41 +251,47 @@ impl Worker {
     /// The epoll set broke.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
-        loop {
-            events.clear();
-            self.wait(&mut events)?;
-            self.core.now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            for event in &events {
-                let (data, flags) = (event.data.u64(), event.flags);
-                let tag = tag_of(data);
-                if tag.generation == 0 {
-                    match tag.index {
-                        0 => {
-                            if self.handle_commands() {
-                                return Ok(());
-                            }
+        while self.turn(&mut events)? {}
+        Ok(())
+    }
+
+    /// Waits once, and serves whoever has something. Answers whether it may go on.
+    fn turn(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<bool> {
+        events.clear();
+        self.wait(events)?;
+        self.core.now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for event in &*events {
+            let (data, flags) = (event.data.u64(), event.flags);
+            let tag = tag_of(data);
+            if tag.generation == 0 {
+                match tag.index {
+                    0 => {
+                        if self.handle_commands() {
+                            return Ok(false);
                         }
-                        id => self.serve(id),
                     }
-                } else if data & FLOW != 0 {
-                    self.flows.handle_reply(&mut self.core, tag);
-                } else {
-                    let server = tag.index & 1 == 1;
-                    let tag = Tag { index: tag.index >> 1, ..tag };
-                    self.connections.handle_event(&mut self.core, tag, server, flags);
+                    id => self.serve(id),
                 }
+            } else if data & FLOW != 0 {
+                self.flows.handle_reply(&mut self.core, tag);
+            } else {
+                let server = tag.index & 1 == 1;
+                let tag = Tag { index: tag.index >> 1, ..tag };
+                self.connections.handle_event(&mut self.core, tag, server, flags);
             }
-            self.go_on();
         }
+        self.go_on();
+        Ok(true)
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         let timeout = self.timeout();
-        if self.core.gathers(timeout != Some(NOW)) {
+        if self.core.gathering.naps(self.core.now, timeout != Some(NOW)) {
             self.core.poll(events, Some(&NOW))?;
             if !events.is_empty() {
                 return Ok(());
             }
+            self.naps += 1;
             std::thread::sleep(NAP);
         }
         self.core.poll(events, timeout.as_ref())
@@ -326,6 +329,25 @@ impl Worker {
         if self.core.now >= self.housekeeping_at {
             self.keep_house();
         }
+        if self.patience.is_due(self.core.now) {
+            self.look_at_scheduler();
+        }
+    }
+
+    /// Is patient from now on, or no longer.
+    fn look_at_scheduler(&mut self) {
+        let Some(file) = &self.counted else { return };
+        let mut line = [0; 64];
+        let length = file.read_at(&mut line, 0).unwrap_or(0);
+        let line = std::str::from_utf8(line.get(..length).unwrap_or_default()).unwrap_or_default();
+        // Where nothing is counted, or the thread has a policy of somebody else, that will be so the next time too.
+        let Some(counted) = Counted::parse(line) else {
+            self.counted = None;
+            return;
+        };
+        if self.patience.look(self.core.now, counted).is_some_and(|patient| sys::set_patient(patient).is_err()) {
+            self.counted = None;
+        }
     }
 
     fn keep_house(&mut self) {
@@ -338,7 +360,7 @@ impl Worker {
         let held_rush = self.core.held_peak > RUSH && self.core.held < self.core.held_peak / 2;
         if self.connections.take_rush_is_over() || held_rush {
             self.core.held_peak = self.core.held;
-            crate::net::sys::release_free_memory();
+            sys::release_free_memory();
         }
         self.housekeeping_at = self.core.now + if soon { PAUSE } else { HOUSEKEEPING };
     }
@@ -436,21 +458,4 @@ fn accept(core: &mut Core, connections: &mut Connections, listening: &Listening)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{ALONE, Core};
-
-    #[test]
-    fn only_large_streams_alone_are_left_to_gather() {
-        let mut core = Core::new(0).unwrap();
-        let gathers = |rush: bool, others_at: u64, idle: bool, core: &mut Core| {
-            (core.now, core.rush, core.others_at) = (1000, rush, others_at);
-            core.gathers(idle)
-        };
-        assert!(gathers(true, 1000 - ALONE, true, &mut core));
-        assert!(!core.gathers(true), "once for each portion");
-        assert!(!gathers(false, 0, true, &mut core), "no large portion: the next event is waited for");
-        assert!(!gathers(true, 1000 - ALONE + 1, true, &mut core), "somebody else may ask again soon");
-        assert!(!gathers(true, 0, false, &mut core), "there is more to do");
-        assert!(core.gathers(true), "when that is done, the portion still counts");
-    }
-}
+mod tests;
