@@ -117,6 +117,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 pub struct Server {
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
+    listener: TcpListener,
     listening: Option<JoinHandle<()>>,
 }
 
@@ -129,17 +130,17 @@ impl Server {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stopped, accepting) = (Arc::clone(&stop), listener.try_clone().unwrap());
         let listening = std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for stream in accepting.incoming() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let serve = serve.clone();
+                let (Ok(stream), serve) = (stream, serve.clone()) else { continue };
                 std::thread::spawn(move || serve(stream));
             }
         });
-        Self { address, stop, listening: Some(listening) }
+        Self { address, stop, listener, listening: Some(listening) }
     }
 
     /// Sends back what it gets, and its end after the client's.
@@ -170,10 +171,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Whoever asks from now on is refused.
-        if TcpStream::connect(self.address).is_ok()
-            && let Some(listening) = self.listening.take()
-        {
+        // Whoever asks from now on is refused, and the thread stops waiting for more: wherever this thread is by now, which
+        // may have left the server's namespace.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
     }
