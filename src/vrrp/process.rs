@@ -344,21 +344,26 @@ impl Process {
     }
 
     /// `late`: how much later than it was to be.
-    fn turn(&mut self, now: Instant, late: Duration) -> io::Result<()> {
+    ///
+    /// This process may be stopped between any two of these lines. Deadlines are judged by when the turn began, because all
+    /// adverts that came before have been read then; what is heard counts from when it was read, or it would be as old
+    /// as the stop is long, and a master-down interval that begins with it over.
+    fn turn(&mut self, begun: Instant, late: Duration) -> io::Result<()> {
         self.sockets.begin_turn();
         let wall = wall_clock();
-        self.receive_clock.begin_turn(now, wall);
+        self.receive_clock.begin_turn(begun, wall);
         self.black_box.begin_turn(wall);
         if late >= STALL {
             self.black_box.note(&Note::Stall { late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) });
         }
         while let Some(packet) = self.sockets.receive() {
+            let now = Instant::now();
             let received = Received {
                 socket: packet.socket,
                 source: packet.source,
                 destination: packet.destination,
                 ttl: packet.ttl,
-                at: self.receive_clock.received_at(packet.waited),
+                at: self.receive_clock.received_at(now, packet.waited),
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
@@ -366,7 +371,9 @@ impl Process {
                 self.black_box.received(&received, verdict);
             }
         }
-        for socket in self.sockets.take_overflown() {
+        let overflown = self.sockets.take_overflown();
+        let now = Instant::now();
+        for socket in overflown {
             self.black_box.note(&Note::AdvertsLost);
             self.input(now, Input::AdvertsLost(socket));
         }
@@ -388,7 +395,7 @@ impl Process {
             tracing::error!("main is gone: giving up mastership");
             self.stop(now, Input::Stop);
         }
-        self.engine.handle_timeout(now);
+        self.engine.handle_timeout(begun);
         self.settle();
         if self.listener.is_some() {
             self.listen_for_successors();

@@ -34,9 +34,10 @@ impl ReceiveClock {
         self.wall = wall;
     }
 
-    /// When a packet came in that waited so long by its stamp.
-    pub fn received_at(&self, waited: Duration) -> Instant {
-        self.now.checked_sub(waited.min(self.longest)).unwrap_or(self.now)
+    /// When a packet came in that was read now and waited so long by its stamp. `now` may be much later than the turn's
+    /// beginning: the process may have been stopped in between.
+    pub fn received_at(&self, now: Instant, waited: Duration) -> Instant {
+        now.checked_sub(waited.min(self.longest)).unwrap_or(now)
     }
 }
 
@@ -66,7 +67,9 @@ mod tests {
             let now = start + ms(passed);
             let moved = Duration::from_millis(by_the_wall.unsigned_abs());
             clock.begin_turn(now, if by_the_wall < 0 { wall - moved } else { wall + moved });
-            assert_eq!(now - clock.received_at(ms(stamp)), ms(believed), "{passed} {by_the_wall} {stamp}");
+            assert_eq!(now - clock.received_at(now, ms(stamp)), ms(believed), "{passed} {by_the_wall} {stamp}");
+            let late = now + ms(7000);
+            assert_eq!(late - clock.received_at(late, ms(stamp)), ms(believed), "stopped before it was read");
         }
     }
 }

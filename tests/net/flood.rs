@@ -194,7 +194,10 @@ fn adverts_without_room_are_as_good_as_heard() {
         _ => None,
     });
     assert!(told.contains("adverts were lost"), "{told}");
-    let counted = snapshot(&mut main, &mut seen).counters.advert_rcvd;
+    let begun = Instant::now();
+    let shot = snapshot(&mut main, &mut seen);
+    let counted = shot.counters.advert_rcvd;
     assert!(counted < 5000, "{counted} found room");
+    assert_eq!(shot.state, StateName::Backup, "after {:?}: {seen:?}", begun.elapsed());
     main.until_master();
 }

@@ -1,5 +1,6 @@
 //! The whole vrrp process, as a child of these tests in the part of main.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
@@ -76,23 +77,33 @@ impl FakeMain {
     }
 
     pub fn hear(&mut self) -> FromVrrp {
+        self.try_hear().expect("the child speaks")
+    }
+
+    fn try_hear(&mut self) -> std::io::Result<FromVrrp> {
         let stream = self.stream.as_mut().expect("open");
         let mut length = [0; 4];
-        stream.read_exact(&mut length).expect("the child speaks");
+        stream.read_exact(&mut length)?;
         let mut frame = vec![0; usize::try_from(u32::from_le_bytes(length)).expect("small")];
-        stream.read_exact(&mut frame).expect("whole frames");
-        postcard::from_bytes(&frame).expect("a message")
+        stream.read_exact(&mut frame)?;
+        Ok(postcard::from_bytes(&frame).expect("a message"))
     }
 
     /// Hears until something is as wanted.
     pub fn until<T>(&mut self, mut wanted: impl FnMut(&FromVrrp) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
+        let mut others = VecDeque::new();
         loop {
-            let message = self.hear();
+            let message = match self.try_hear() {
+                Ok(message) => message,
+                Err(error) => panic!("{error}; heard only {others:?}"),
+            };
             if let Some(found) = wanted(&message) {
                 return found;
             }
-            assert!(Instant::now() < end, "heard only {message:?}");
+            assert!(Instant::now() < end, "heard only {others:?}");
+            others.truncate(9);
+            others.push_front(message);
         }
     }
 

@@ -96,7 +96,7 @@ impl World {
         }
         while let Some(waiting) = self.process(host).and_then(|p| p.inbox.pop_front()) {
             let waited = wall.saturating_sub(waiting.stamp);
-            let at = self.process(host).map_or(now, |process| process.receive_clock.received_at(waited));
+            let at = self.process(host).map_or(now, |process| process.receive_clock.received_at(now, waited));
             let Some(name) = self.meant(host, &waiting) else { continue };
             let book = self.oracle.book(host, &name);
             let (state, ours) = (book.state, book.priority);
