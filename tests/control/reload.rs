@@ -26,15 +26,21 @@ fn write(node: &Director, text: &str) {
     node.write_file(Path::new(CONFIG), text).expect("a private file");
 }
 
+/// A node alone, which is master and ready.
+fn master(config: &str) -> Rig {
+    let rig = Rig::start(vec![Node::new("a", Make::Holdfast, config.to_owned())]);
+    wait_state(rig.node(0), "VI_1", "MASTER");
+    wait_ready(rig.node(0));
+    rig
+}
+
 /// It succeeds when the file is in force, and fails with the reason when the file is refused.
 #[test]
 fn the_unit_s_reload_says_what_came_of_it() {
     needs_root!();
     let good = V.instance(0, 1, 150, "");
-    let rig = Rig::start(vec![Node::new("a", Make::Holdfast, good.clone())]);
+    let rig = master(&good);
     let a = rig.node(0);
-    wait_state(a, "VI_1", "MASTER");
-    wait_ready(a);
     let said = exec_reload(a, &[]);
     assert_eq!((said.code, said.out.starts_with("reload: 0 changed")), (0, true), "{said:?}");
     write(a, &good.replace("priority 150", "priority 140\nno_such_word"));
@@ -53,10 +59,8 @@ fn the_unit_s_reload_says_what_came_of_it() {
 fn a_plan_compares_the_file_with_what_runs() {
     needs_root!();
     let good = V.instance(0, 1, 150, "");
-    let rig = Rig::start(vec![Node::new("a", Make::Holdfast, good.clone())]);
+    let rig = master(&good);
     let a = rig.node(0);
-    wait_state(a, "VI_1", "MASTER");
-    wait_ready(a);
     let plan = |more: &[&str]| run(a, &[&[PROGRAM, "plan"], more].concat());
     let said = plan(&[]);
     assert_eq!((said.code, said.out.starts_with("no change: the instance")), (0, true), "{said:?}");
