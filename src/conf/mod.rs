@@ -13,6 +13,7 @@ mod checkers;
 pub mod compare;
 pub mod config;
 pub mod diagnostic;
+mod draft;
 pub mod enclosing;
 mod expand;
 pub mod explain;

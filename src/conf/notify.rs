@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::{Kind, Reporter};
+use super::draft::InstanceBlock;
 use super::global::{run_as, set, set_some};
 use super::lex;
 use super::section::Section;
 use super::source::Span;
 use super::tree::Word;
-use super::vrrp::InstanceBlock;
 use super::webhook::{has_webhooks, webhooks};
 use crate::notify::address;
 use crate::notify::config::{EmailConfig, FifoConfig, FifoScope, NotifyConfig, Secret, SmtpTls};

@@ -8,6 +8,7 @@ use super::Later;
 use super::address::address;
 use super::config::{Config, FileOrder};
 use super::diagnostic::Reporter;
+use super::draft::{Draft, InstanceBlock, own_tracks};
 use super::global::{self, Globals};
 use super::lvs;
 use super::not_built::{self, NotBuilt};
@@ -17,7 +18,7 @@ use super::source::Span;
 use super::trackers::{self, TrackLine, Trackers, tracks, unique};
 use super::virtual_server::{Surroundings, VirtualServers};
 use super::virtual_server_group;
-use super::vrrp::{self, Draft, InstanceBlock};
+use super::vrrp;
 use crate::checkers::config::Probe;
 use crate::ipvs::config::{BalancerConfig, SyncDaemonConfig, VirtualServerId};
 use crate::notify::config::{NotifyConfig, NotifyScripts};
@@ -186,7 +187,7 @@ impl Instances {
         let mut known: BTreeMap<Span, _> = known.map(|(draft, config)| (draft.span, (draft, config))).collect();
         for section in root.sections("vrrp_instance").filter(|section| section.flag("track_virtual_server")) {
             if let Some((draft, config)) = known.get_mut(&section.span) {
-                draft.tracks = vrrp::own_tracks(section, config, trackers, reporter);
+                draft.tracks = own_tracks(section, config, trackers, reporter);
             }
         }
     }

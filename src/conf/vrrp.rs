@@ -9,60 +9,18 @@ use std::time::Duration;
 
 use super::address::{self, address};
 use super::diagnostic::Reporter;
+use super::draft::{Draft, own_tracks};
 use super::global::{self, GarpSettings, Globals, InstanceDefaults};
 use super::lex;
 use super::section::{Entry, Section};
-use super::source::Span;
-use super::trackers::{TrackLine, Trackers, tracks};
+use super::trackers::Trackers;
 use super::tree::{Node, Word};
 use crate::notify::config::NotifyScripts;
-use crate::vrrp::config::{
-    AddressConfig, Auth, GarpConfig, InitialState, InstanceConfig, TrackerKey, Transport, UnicastPeer,
-};
+use crate::vrrp::config::{AddressConfig, Auth, GarpConfig, InitialState, InstanceConfig, Transport, UnicastPeer};
 use crate::vrrp::types::{AdvertInterval, Family, Priority, Version, Vrid, default_group};
 
 /// An advert counts its addresses in one byte.
 const MAX_ADDRESSES: usize = 255;
-
-/// What is known of an instance beside its configuration, before groups are known.
-#[derive(Debug)]
-pub struct Draft {
-    /// Its name.
-    pub name: String,
-    /// Its own `track_*` lines.
-    pub tracks: Vec<TrackLine>,
-    /// Its notify scripts, when it has any.
-    pub notify: Option<Box<NotifyScripts>>,
-    /// Its first line.
-    pub span: Span,
-    /// Its `virtual_router_id` line.
-    pub vrid_span: Span,
-}
-
-/// What the block of an instance says to others than the instance.
-#[derive(Debug)]
-pub struct InstanceBlock {
-    /// Its name, which it may have in common with another one.
-    pub name: String,
-    /// `virtual_router_id`.
-    pub vrid: Option<u8>,
-    /// `smtp_alert`.
-    pub alerts: Option<bool>,
-    /// `notify_priority_changes`.
-    pub priority_changes: Option<bool>,
-}
-
-impl InstanceBlock {
-    /// Of a block that has a name.
-    pub fn of(section: &Section<'_>) -> Option<Self> {
-        Some(Self {
-            name: section.name?.text.to_owned(),
-            vrid: section.int("virtual_router_id"),
-            alerts: section.bool("smtp_alert"),
-            priority_changes: section.bool("notify_priority_changes"),
-        })
-    }
-}
 
 /// Reads an instance, whose configuration comes without tracks; `None` when it has no virtual router id, which is
 /// reported. An instance that tracks virtual servers, which are read after it, has none in its draft either.
@@ -89,27 +47,6 @@ pub fn instance(
     let scripts = notify(section, true);
     let notify = (scripts != NotifyScripts::default()).then(|| Box::new(scripts));
     Some((config, Draft { name: name.to_owned(), tracks, notify, span: section.span, vrid_span }))
-}
-
-/// The `track_*` lines of an instance.
-pub fn own_tracks(
-    section: &Section<'_>,
-    config: &InstanceConfig,
-    trackers: &Trackers,
-    reporter: &mut Reporter,
-) -> Vec<TrackLine> {
-    let mut tracks = tracks(section, trackers, reporter);
-    let own = config.interface.as_ref().filter(|_| config.track_primary).cloned().map(TrackerKey::Interface);
-    tracks.retain(|line| {
-        let redundant = own.as_ref() == Some(&line.track.tracker);
-        if redundant {
-            let message =
-                format!("{} is the instance's own, which counts anyway: the line is left out", line.track.tracker);
-            reporter.warning(line.span, message);
-        }
-        !redundant
-    });
-    tracks
 }
 
 /// The scripts of an instance or group.
