@@ -1,5 +1,5 @@
-//! Gives each build an identity of its own, so that a main process never talks to a child of another build; and packs the
-//! relocations of the program where the C library can read them so.
+//! Gives each build an identity of its own, so that a main process never talks to a child of another build; and has the
+//! program linked so that its processes take little memory.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,9 +14,27 @@ fn main() {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(|_| "0".to_owned(), |t| t.as_secs().to_string())
     });
     println!("cargo:rustc-env=HOLDFAST_BUILD={build}");
-    if packs_relocations() {
-        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    if links_as_usual() {
+        if packs_relocations() {
+            println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        }
+        // A debug build has other functions, and nobody counts its pages.
+        if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+            println!("cargo:rustc-link-arg-bins=-T{}/{STEADY_TEXT}", env!("CARGO_MANIFEST_DIR"));
+        }
     }
+    println!("cargo:rerun-if-changed={STEADY_TEXT}");
+}
+
+/// The functions that run once the program has started, side by side: half a megabyte of them would keep four in memory
+/// otherwise (packaging/record-steady-text). A function that a build does not have, or calls otherwise, does no harm.
+const STEADY_TEXT: &str = "packaging/steady-text.ld";
+
+/// Whether the compiler's own choice of a linker is kept: LLVM's and GNU ld take these options, not every other one does.
+fn links_as_usual() -> bool {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let is_linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    is_linux && std::env::var_os("RUSTC_LINKER").is_none() && !flags.contains("link")
 }
 
 /// Whether programs for the C library of this machine may have their relative relocations packed (DT_RELR: a bit each
