@@ -5,7 +5,8 @@
 //!
 //! Contract: one input ([`VrrpEngine::handle_input`] or [`VrrpEngine::handle_timeout`]), then
 //! [`VrrpEngine::poll_effect`] until `None`, carrying each effect out in order, then wait until
-//! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged.
+//! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged, and
+//! [`VrrpEngine::listen_from`] ends the turn: the process may be stopped at any point of it.
 
 mod command;
 mod configure;
@@ -62,6 +63,8 @@ pub struct VrrpEngine {
     listeners: BTreeMap<(SocketKey, Vrid), Vec<InstanceId>>,
     sockets: BTreeMap<SocketKey, SocketSpec>,
     timers: Timers,
+    /// Backups that began to wait in this turn.
+    new_backups: BTreeSet<InstanceId>,
     effects: VecDeque<Effect>,
     flight: BTreeMap<String, Option<Instant>>,
     unknown_vrid: u64,
@@ -113,6 +116,7 @@ impl VrrpEngine {
             listeners: BTreeMap::new(),
             sockets: BTreeMap::new(),
             timers: Timers::default(),
+            new_backups: BTreeSet::new(),
             effects: VecDeque::new(),
             flight: BTreeMap::new(),
             unknown_vrid: 0,
@@ -240,6 +244,15 @@ impl VrrpEngine {
             Phase::Starting { .. } | Phase::Running | Phase::Stopped => {
                 self.settle_groups_of(now, &due, &Cause::Started);
             }
+        }
+    }
+
+    /// Everything of a turn was handed in and carried out, and what is heard from `now` on waits in its socket: who began
+    /// to wait for a master in this turn does so from now on. It was told an earlier time, and if the process was stopped
+    /// since, nobody listened meanwhile: a socket was not open yet, or what it gave was for nobody.
+    pub fn listen_from(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.new_backups) {
+            self.with(now, id, |instance, _| instance.listen_from(now));
         }
     }
 
@@ -404,6 +417,9 @@ impl VrrpEngine {
     fn note(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         self.timers.arm(id, instance.deadline());
+        if instance.is_new_backup() {
+            self.new_backups.insert(id);
+        }
         let next_advert_at = match &instance.state {
             State::Master(master) => Some(master.next_advert_at),
             State::Init | State::Fault { .. } | State::Backup(_) | State::Leaving(_) => None,

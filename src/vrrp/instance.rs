@@ -99,8 +99,6 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
-    /// Addresses that went while the latest generation was being written.
-    gone_early: Vec<(IfIndex, IpAddr)>,
     /// As master: addresses that wait for an interface, which was said.
     waiting: Vec<IpAddr>,
     /// Flaws that people were told of, by peer and kind, and when.
@@ -144,7 +142,6 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
-            gone_early: Vec::new(),
             waiting: Vec::new(),
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
@@ -181,6 +178,18 @@ impl Instance {
     /// Whether it began to listen in this very turn and has heard nobody.
     pub fn is_fresh_backup(&self, now: Instant) -> bool {
         matches!(&self.state, State::Backup(Backup { master: None, timer: DownTimer::Running { since, .. }, .. }) if *since == now)
+    }
+
+    /// Whether it is a backup that is told when it listens: [`Self::listen_from`].
+    pub fn is_new_backup(&self) -> bool {
+        matches!(&self.state, State::Backup(Backup { is_new: true, .. }))
+    }
+
+    /// What it began to wait for in this turn it waits for from now on.
+    pub fn listen_from(&mut self, now: Instant) {
+        if let State::Backup(backup) = &mut self.state {
+            backup.listen_from(now);
+        }
     }
 
     /// The interval of the adverts on its wire: a backup's is its master's.
@@ -326,12 +335,12 @@ impl Instance {
         }
     }
 
-    /// The kernel has what this generation says. Returns what went meanwhile: if it is not there again, somebody
-    /// removed it.
+    /// The kernel has carried out what this generation says. Returns what it must have then.
     #[must_use]
     pub fn on_synced(&mut self, generation: u64) -> Vec<(IfIndex, IpAddr)> {
         self.synced = self.synced.max(generation);
-        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { Vec::new() }
+        let held = self.binding.addresses.iter().filter(|_| self.is_master() && self.synced == self.generation);
+        held.map(|address| (address.interface, address.config.address)).collect()
     }
 
     /// Somebody removed one of its addresses.
@@ -342,9 +351,6 @@ impl Instance {
         }
         // Before that it may be our own removal of a moment ago that we hear of, and the address is on its way.
         if self.synced != self.generation {
-            if !self.gone_early.contains(&(interface, address)) {
-                self.gone_early.push((interface, address));
-            }
             return;
         }
         let State::Master(master) = &mut self.state else { return };
@@ -386,6 +392,7 @@ impl Instance {
                 InitialState::Backup => Wait::MasterDown,
             };
             backup.timer = DownTimer::Running { since: now, wait };
+            backup.is_new = true;
         }
     }
 
@@ -440,14 +447,18 @@ impl Instance {
     }
 
     /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
-    pub fn on_config(&mut self, now: Instant, config: InstanceConfig) {
+    pub fn on_config(&mut self, turn: &mut Turn<'_>, config: InstanceConfig) {
+        // A predecessor that was killed may have left some that it will not know any more when it starts.
+        if self.state == State::Init && !config.all_addresses().eq(self.config.all_addresses()) {
+            self.sync_addresses(turn, &[]);
+        }
         let old = std::mem::replace(&mut self.config, config);
         // An address may leave the adverts and stay on its link (`virtual_ipaddress_excluded`).
         self.advertised = self.fitting_addresses();
         if let State::Master(master) = &mut self.state
             && old.garp.refresh != self.config.garp.refresh
         {
-            master.garp.on_refresh_changed(now, &self.config.garp);
+            master.garp.on_refresh_changed(turn.now, &self.config.garp);
         }
         if old.advert_interval == self.config.advert_interval {
             return;
@@ -463,7 +474,7 @@ impl Instance {
                 }
             }
             State::Master(master) => {
-                master.next_advert_at = master.next_advert_at.min(now + interval.duration());
+                master.next_advert_at = master.next_advert_at.min(turn.now + interval.duration());
             }
         }
     }

@@ -71,6 +71,8 @@ pub struct Backup {
     pub rejected_at: Option<Instant>,
     /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
     pub excused: bool,
+    /// It began to wait in this turn of the process, which may be stopped before it listens ([`Self::listen_from`]).
+    pub is_new: bool,
     /// End of `preempt_delay`, or of the hold, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
     /// It handed over on command: a lower-priority master is left alone for this long.
@@ -117,9 +119,20 @@ impl Backup {
             rejected: None,
             rejected_at: None,
             excused: false,
+            is_new: master.is_none(),
             preempt_at: None,
             hold: Duration::ZERO,
             handover: None,
+        }
+    }
+
+    /// A new wait begins now, and not when it was decided.
+    pub fn listen_from(&mut self, now: Instant) {
+        let is_new = std::mem::take(&mut self.is_new);
+        if let DownTimer::Running { since, wait: Wait::MasterDown | Wait::InitialMaster } = &mut self.timer
+            && is_new
+        {
+            *since = now.max(*since);
         }
     }
 

@@ -82,9 +82,10 @@ impl VrrpEngine {
     }
 
     pub(super) fn on_synced(&mut self, now: Instant, id: InstanceId, generation: u64, failures: Vec<String>) {
-        let gone = self.instances.get_mut(&id).map(|instance| instance.on_synced(generation)).unwrap_or_default();
-        for (link, address) in gone {
-            if !self.links.has_address(link, address) {
+        let held = self.instances.get_mut(&id).map(|instance| instance.on_synced(generation)).unwrap_or_default();
+        // One that was removed again before we heard that it is there shows itself only here.
+        for (link, address) in held {
+            if failures.is_empty() && !self.links.has_address(link, address) {
                 self.with(now, id, |instance, turn| instance.on_address_gone(turn, link, address));
             }
         }

@@ -26,7 +26,8 @@ pub enum Input<'a> {
     },
     /// A reload.
     Reconfigure(ConfigDiff),
-    /// The address writer finished a [`Effect::SyncAddresses`].
+    /// The address writer finished a [`Effect::SyncAddresses`]. What the kernel tells of its links because of that, or did
+    /// before, has been handed in: an address that is not there now was removed by somebody else.
     AddressesSynced {
         /// The instance of that effect.
         instance: InstanceId,

@@ -50,6 +50,7 @@ impl Instance {
             && !std::mem::replace(&mut backup.excused, true)
         {
             *since = turn.now;
+            backup.is_new = true;
             turn.effects.push_back(Effect::Emit(Event::Warning {
                 instance: self.name.clone(),
                 message: "adverts were lost while this process was held up: waiting once more for the master"
@@ -91,6 +92,7 @@ impl Instance {
             if !sooner && !expired {
                 backup.master_adver_interval = heard.interval;
                 backup.timer = DownTimer::Running { since: at, wait: Wait::Skew };
+                backup.is_new = false;
             }
             backup.master = Some(heard);
             if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
@@ -110,6 +112,7 @@ impl Instance {
         if !preempt || heard.priority >= priority.value() || delayed {
             backup.timer = DownTimer::Running { since: at, wait: Wait::MasterDown };
             backup.excused = false;
+            backup.is_new = false;
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
@@ -129,6 +132,7 @@ impl Instance {
         let (Some(heard), Some(since)) = (backup.rejected, backup.rejected_at) else { return };
         if !preempt || heard.priority >= ours {
             backup.timer = DownTimer::Running { since, wait: Wait::MasterDown };
+            backup.is_new = false;
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
