@@ -449,8 +449,11 @@ impl Instance {
     /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
     pub fn on_config(&mut self, turn: &mut Turn<'_>, config: InstanceConfig) {
         // A predecessor that was killed may have left some that it will not know any more when it starts.
-        if self.state == State::Init && !config.all_addresses().eq(self.config.all_addresses()) {
-            self.sync_addresses(turn, &[]);
+        if self.state == State::Init {
+            let kept: BTreeSet<_> = config.all_addresses().map(|a| (a.device.as_deref(), a.address)).collect();
+            if self.config.all_addresses().any(|a| !kept.contains(&(a.device.as_deref(), a.address))) {
+                self.sync_addresses(turn, &[]);
+            }
         }
         let old = std::mem::replace(&mut self.config, config);
         // An address may leave the adverts and stay on its link (`virtual_ipaddress_excluded`).
