@@ -356,9 +356,9 @@ impl Instance {
         }));
     }
 
-    /// The carrier of a link came back while it is master there, or a port of the bridge that the link is.
-    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
-        if self.binding.addresses.iter().any(|address| address.interface == link) {
+    /// The carrier of these links came back while it is master there, or a port of the bridge that one of them is.
+    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, links: &BTreeSet<IfIndex>) {
+        if self.binding.addresses.iter().any(|address| links.contains(&address.interface)) {
             self.announce_in_doubt(turn, self.config.garp.repeat);
         }
     }
