@@ -12,6 +12,7 @@ impl Instance {
         if matches!(self.state, State::Init) {
             return None;
         }
+        self.notice_stall(turn);
         let situation = Situation {
             config: &self.config,
             source: self.binding.source,
@@ -40,6 +41,18 @@ impl Instance {
         let rivals::Sight { verdict, news } = sight?;
         self.tell_peers(turn, news);
         Some(verdict)
+    }
+
+    /// A master that hears somebody when its own advert has been due for longer than an interval was held up. It is told
+    /// here, because our answer sets that timer anew; and who was master meanwhile had every right to be.
+    fn notice_stall(&mut self, turn: &mut Turn<'_>) {
+        let State::Master(master) = &mut self.state else { return };
+        let late = turn.now.saturating_duration_since(master.next_advert_at);
+        if late > self.config.advert_interval.duration() {
+            master.next_advert_at = turn.now;
+            self.peers.begin_contests_anew();
+            self.tell_late(turn, late);
+        }
     }
 
     /// Adverts came and found no room. A backup does not take silence for granted then: it waits once more, but only once,

@@ -87,6 +87,34 @@ fn a_contest_is_no_second_master() {
     }
 }
 
+/// Its adverts waited for us all the time: it became master by right while we stood still, and yields now.
+#[test]
+fn a_stall_of_ours_makes_no_second_master() {
+    // What happens after it became master.
+    let rows = [
+        (
+            "the whole machine stood still",
+            "late 9000; hear 50 ago 5000; hear 50 ago 4000; hear 50 ago 3000; hear 50 ago 1; timeout",
+        ),
+        (
+            "in a contest that had begun",
+            "hear 50; wait 1000; hear 50; late 9000; hear 50 ago 2000; hear 50 ago 1; timeout",
+        ),
+    ];
+    for (what, steps) in rows {
+        let mut host = Host::start(v3());
+        host.play("wait 4000");
+        host.forget();
+        host.play(steps);
+        assert_eq!(news(&host), [""; 0], "{what}");
+        let late = host.said.iter().filter(|line| line.starts_with("late by")).count();
+        assert_eq!(late, 1, "{what}: {:?}", host.said);
+        // One that goes on is one.
+        others(&mut host, 5);
+        assert_eq!(news(&host).len(), 1, "{what}");
+    }
+}
+
 type Given = fn(&mut VrrpConfig);
 /// What, the configuration, what differs from it and from its adverts, and the reason that is told.
 type Refusal = (&'static str, fn() -> VrrpConfig, Given, fn(&mut Wire), &'static str);

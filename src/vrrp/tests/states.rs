@@ -69,7 +69,14 @@ fn every_state_and_input() {
               "BACKUP -> MASTER: no advert from any master for 7109 ms, our timer was 3500 ms late"],
             &["MASTER 100, 1000 ms", "late by 5209.375 ms", "advert 100", "announce 10.0.0.100 x5"]]),
         // A process that was held up takes in what it missed before it judges its deadlines.
-        Line("late 6109.375; hear 200; timeout", as_is, [IN_INIT, IN_FAULT, &["BACKUP 100, 3609.375 ms"], YIELD_200]),
+        Line("late 6109.375; hear 200; timeout", as_is, [IN_INIT, IN_FAULT, &["BACKUP 100, 3609.375 ms"],
+            &["BACKUP 100, 3609.375 ms", "late by 5209.375 ms", "advert 100", "lacks 10.0.0.100",
+              "MASTER -> BACKUP: 10.0.0.3 (priority 200) is better than ours, 100"]]),
+        Line("late 6109.375; hear 50; hear 50; timeout", as_is, [IN_INIT, IN_FAULT,
+            &["MASTER 100, 1000 ms", "late by 3500 ms", "advert 100", "has 10.0.0.100", "announce 10.0.0.100 x5",
+              "BACKUP -> MASTER: preempting 10.0.0.3 (priority 50) with priority 100, our timer was 3500 ms late"],
+            &["MASTER 100, 1000 ms", "late by 5209.375 ms", "advert 100", "announce 10.0.0.100 x5",
+              "lower priority 50 from 10.0.0.3", "announce 10.0.0.100 x5"]]),
         Line("down", as_is, [
             &["FAULT 100, waits for nothing", "lacks 10.0.0.100", "INIT -> FAULT: interface eth0 is down"],
             IN_FAULT,
