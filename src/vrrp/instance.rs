@@ -10,7 +10,7 @@ mod handover;
 mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::accept::{self, AdvertError, Situation};
@@ -27,6 +27,9 @@ use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Versio
 const MAX_TOLD_FLAWS: usize = 64;
 /// A flaw of one peer is told no more often than this.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// What stands for adverts that were lost among the flaws of which people were told: no peer has this address, and no flaw
+/// this number.
+const ADVERTS_LOST: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), u8::MAX);
 /// A worse master that was silent for this long is a new contest when it is heard again.
 const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 

@@ -63,12 +63,21 @@ impl Instance {
             && !std::mem::replace(&mut backup.excused, true)
         {
             *since = turn.now;
-            turn.effects.push_back(Effect::Emit(Event::Warning {
-                instance: self.name.clone(),
-                message: "adverts were lost while this process was held up: waiting once more for the master"
-                    .to_owned(),
-            }));
+            self.tell_loss(turn);
         }
+    }
+
+    /// A flood goes on for as long as it likes, with good adverts between: people are told of it once a minute.
+    fn tell_loss(&mut self, turn: &mut Turn<'_>) {
+        let told_lately = |at: &Instant| turn.now.saturating_duration_since(*at) < TOLD_AGAIN;
+        if self.told.get(&ADVERTS_LOST).is_some_and(told_lately) {
+            return;
+        }
+        self.told.insert(ADVERTS_LOST, turn.now);
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.clone(),
+            message: "adverts were lost for want of room in the socket: waiting once more for the master".to_owned(),
+        }));
     }
 
     /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.

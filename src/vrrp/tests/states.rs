@@ -30,7 +30,7 @@ const YIELD_200: &[&str] = &[
     "MASTER -> BACKUP: 10.0.0.3 (priority 200) is better than ours, 100",
 ];
 
-const LOST: &str = "warning: adverts were lost while this process was held up: waiting once more for the master";
+const LOST: &str = "warning: adverts were lost for want of room in the socket: waiting once more for the master";
 
 type Cell = &'static [&'static str];
 
