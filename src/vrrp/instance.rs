@@ -427,6 +427,11 @@ impl Instance {
             return;
         }
         let old = std::mem::replace(&mut self.binding, binding);
+        // Without an address to send from it goes to FAULT, and could not say so any more: from the one that it had, which the
+        // socket still takes, the backups learn that they need not wait.
+        if self.is_master() && binding.source.is_none() && binding.socket == self.binding.socket {
+            self.send_advert(turn, 0);
+        }
         self.advertised = self.fitting_addresses();
         if old.addresses == self.binding.addresses {
             return;
