@@ -351,11 +351,12 @@ impl Instance {
             return;
         }
         let State::Master(master) = &mut self.state else { return };
-        master.losses.on_loss(turn.now);
+        let wait = master.losses.on_loss(turn.now);
         self.counters.address_lost += 1;
+        let when = if wait.is_zero() { String::new() } else { format!(" in {} ms", wait.as_millis()) };
         turn.effects.push_back(Effect::Emit(Event::Warning {
             instance: self.name.clone(),
-            message: format!("{address} was removed by somebody else: it is put back"),
+            message: format!("{address} was removed by somebody else: it is put back{when}"),
         }));
     }
 
@@ -426,12 +427,12 @@ impl Instance {
         if self.binding == binding {
             return;
         }
-        let old = std::mem::replace(&mut self.binding, binding);
         // Without an address to send from it goes to FAULT, and could not say so any more: from the one that it had, which the
         // socket still takes, the backups learn that they need not wait.
         if self.is_master() && binding.source.is_none() && binding.socket == self.binding.socket {
             self.send_advert(turn, 0);
         }
+        let old = std::mem::replace(&mut self.binding, binding);
         self.advertised = self.fitting_addresses();
         if old.addresses == self.binding.addresses {
             return;
