@@ -162,6 +162,9 @@ impl Instance {
     /// RFC 9568 §6.4.3 (700)–(770), RFC 3768 §6.4.3.
     fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         let ours = self.health.priority.value();
+        if heard.priority == ours && self.health.priority.is_owner() {
+            self.tell_second_owner(turn, heard.address);
+        }
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
             // have told clients that the addresses are there, in a partition or while we were stalled.
@@ -183,6 +186,21 @@ impl Instance {
         } else {
             self.on_lower_priority(turn, heard);
         }
+    }
+
+    /// Two owners settle it by their addresses like others, but one of the files is wrong (keepalived: a rogue owner).
+    fn tell_second_owner(&mut self, turn: &mut Turn<'_>, peer: IpAddr) {
+        if !self.is_news_of_rival(turn.now, peer) {
+            return;
+        }
+        // It is news for the line about a worse master as well.
+        self.rivals.remove(&peer);
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.clone(),
+            message: format!(
+                "{peer} has priority 255 too: only one router can own the addresses, the other needs less"
+            ),
+        }));
     }
 
     /// RFC 9568 §6.4.3: "discard the Advertisement, send an Advertisement immediately to assert the state to the
