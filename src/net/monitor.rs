@@ -27,6 +27,8 @@ pub struct Monitor {
     dump: Option<Dump>,
     /// Ask again when the socket is empty: the kernel was still busy with a dump that was given up.
     again: bool,
+    /// Nothing more waited when the socket was read last.
+    is_empty: bool,
     sequence: u32,
 }
 
@@ -52,7 +54,8 @@ impl Monitor {
     pub fn open() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
         let socket = NetlinkSocket::open(groups.cast_unsigned(), RECEIVE_BUFFER)?;
-        let mut monitor = Self { socket, table: LinkTable::default(), dump: None, again: false, sequence: 0 };
+        let mut monitor =
+            Self { socket, table: LinkTable::default(), dump: None, again: false, is_empty: true, sequence: 0 };
         monitor.begin_dump(0)?;
         Ok(monitor)
     }
@@ -84,19 +87,28 @@ impl Monitor {
         Ok(self.table.poll_changes())
     }
 
+    /// Whether the last look left nothing unread: then the table has all that the kernel had told by then.
+    pub fn is_current(&self) -> bool {
+        self.is_empty && self.dump.is_none() && !self.again
+    }
+
     /// What is known.
     pub fn table(&self) -> &LinkTable {
         &self.table
     }
 
     fn read_some(&mut self) -> io::Result<()> {
+        self.is_empty = false;
         for _ in 0..PER_TURN {
             match self.socket.read()? {
                 Read::Nothing if self.again => {
                     self.again = false;
                     self.begin_dump(0)?;
                 }
-                Read::Nothing => break,
+                Read::Nothing => {
+                    self.is_empty = true;
+                    break;
+                }
                 Read::Overrun => {
                     tracing::debug!("lost link notifications, asking the kernel for all links and addresses");
                     // The kernel does one dump at a time for each socket, and its refusal may be lost as well.

@@ -3,13 +3,11 @@
 //! Shell: owns them, decides nothing. IPv4 goes out with our own header (the kernel would set DF and choose its own
 //! TOS); IPv6 with source and hop limit as ancillary data. A socket that cannot be opened is logged once and tried
 //! again when a link changes; it never takes the others down.
-#![allow(clippy::disallowed_methods)] // Shell: compares the kernel's time of receipt with now.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -86,8 +84,8 @@ pub struct Packet {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: Option<u8>,
-    /// How long it waited in the socket until it was read.
-    pub waited: Duration,
+    /// CLOCK_REALTIME since the epoch when the kernel had it.
+    pub stamp: Option<Duration>,
     /// The VRRP PDU.
     pub pdu: Vec<u8>,
 }
@@ -410,11 +408,6 @@ impl Ancillary {
         }
         found
     }
-
-    fn waited(&self) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.received.map_or(Duration::ZERO, |received| now.saturating_sub(received))
-    }
 }
 
 /// One packet; none if it is no VRRP datagram.
@@ -435,14 +428,13 @@ fn receive(socket: &Socket, key: SocketKey, buffer: &mut [u8], control: &mut [u8
 }
 
 fn packet(key: SocketKey, bytes: &[u8], source: Option<Ipv6Addr>, ancillary: &Ancillary) -> Option<Packet> {
-    let waited = ancillary.waited();
     match key.family {
         Family::V4 => ip::strip_v4(bytes).map(|p| Packet {
             socket: key,
             source: p.source.into(),
             destination: p.destination.into(),
             ttl: Some(p.ttl),
-            waited,
+            stamp: ancillary.received,
             pdu: p.payload.to_vec(),
         }),
         Family::V6 => Some(Packet {
@@ -450,7 +442,7 @@ fn packet(key: SocketKey, bytes: &[u8], source: Option<Ipv6Addr>, ancillary: &An
             source: source?.into(),
             destination: ancillary.destination?.into(),
             ttl: ancillary.hops,
-            waited,
+            stamp: ancillary.received,
             pdu: bytes.to_vec(),
         }),
     }

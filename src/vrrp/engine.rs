@@ -5,7 +5,8 @@
 //!
 //! Contract: one input ([`VrrpEngine::handle_input`] or [`VrrpEngine::handle_timeout`]), then
 //! [`VrrpEngine::poll_effect`] until `None`, carrying each effect out in order, then wait until
-//! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged.
+//! [`VrrpEngine::poll_timeout`] or the next input. Waiting adverts are handed in *before* a timeout is judged, and
+//! [`VrrpEngine::listen_from`] ends the turn: the process may be stopped at any point of it.
 
 mod command;
 mod configure;
@@ -34,7 +35,7 @@ use super::track::{TrackTable, effective_priority};
 use super::types::{Family, IfIndex, InstanceId, Link, Priority, Vrid};
 
 pub use command::FailoverRefusal;
-pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit};
+pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, LinkNews, Received, SocketKey, SocketSpec, Transmit};
 use timers::Timers;
 
 /// All virtual routers of this host.
@@ -62,6 +63,8 @@ pub struct VrrpEngine {
     listeners: BTreeMap<(SocketKey, Vrid), Vec<InstanceId>>,
     sockets: BTreeMap<SocketKey, SocketSpec>,
     timers: Timers,
+    /// Backups that began to wait in this turn.
+    new_backups: BTreeSet<InstanceId>,
     effects: VecDeque<Effect>,
     flight: BTreeMap<String, Option<Instant>>,
     unknown_vrid: u64,
@@ -113,6 +116,7 @@ impl VrrpEngine {
             listeners: BTreeMap::new(),
             sockets: BTreeMap::new(),
             timers: Timers::default(),
+            new_backups: BTreeSet::new(),
             effects: VecDeque::new(),
             flight: BTreeMap::new(),
             unknown_vrid: 0,
@@ -146,36 +150,10 @@ impl VrrpEngine {
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
             Input::AdvertsLost(socket) => self.on_adverts_lost(now, socket),
-            Input::Link(link) => {
-                let name = link.name.clone();
-                let after = self.essence(&link);
-                let index = link.index;
-                let present: BTreeSet<IpAddr> = link.addresses.iter().map(|a| a.address).collect();
-                let old = self.links.set(link);
-                let before = old.as_ref().map(|old| self.essence(old));
-                // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
-                if before.as_ref() != Some(&after) {
-                    // A link that was renamed is gone under its old name.
-                    if let Some(old) = before.filter(|old| old.name != name) {
-                        self.on_links(now, &old.name);
-                    }
-                    self.on_links(now, &name);
-                }
-                if let Some(old) = old {
-                    let gone = old.addresses.iter().map(|a| a.address).filter(|a| !present.contains(a));
-                    self.on_addresses_gone(now, index, gone.collect());
-                    // Or another MAC address, of which nobody knows.
-                    if (!old.is_usable() || old.hardware != after.hardware) && after.is_usable() {
-                        self.on_carrier(now, index);
-                    }
-                }
-            }
-            Input::LinkGone(index) => {
-                if let Some(link) = self.links.remove(index) {
-                    self.on_links(now, &link.name);
-                }
-            }
-            Input::PortForwards(bridge) => self.on_carrier(now, bridge),
+            Input::Link(link) => self.on_link_news(now, vec![LinkNews::Present(link)]),
+            Input::LinkGone(index) => self.on_link_news(now, vec![LinkNews::Gone(index)]),
+            Input::Links(news) => self.on_link_news(now, news),
+            Input::PortForwards(bridge) => self.on_carrier(now, &BTreeSet::from([bridge])),
             Input::Tracker { key, status } => {
                 if self.tracks.set(key.clone(), status) {
                     let cause = Cause::Tracker { tracker: key.clone(), status };
@@ -211,6 +189,7 @@ impl VrrpEngine {
             Input::AdvertsLost(_)
             | Input::Link(_)
             | Input::LinkGone(_)
+            | Input::Links(_)
             | Input::PortForwards(_)
             | Input::Tracker { .. }
             | Input::Reconfigure(_)
@@ -230,6 +209,7 @@ impl VrrpEngine {
             }
             Phase::Starting { .. } | Phase::Running | Phase::Stopping | Phase::Stopped => {}
         }
+        self.open_surveys(now);
         self.end_surveys(now);
         let due = self.timers.take_due(now);
         for id in &due {
@@ -240,6 +220,15 @@ impl VrrpEngine {
             Phase::Starting { .. } | Phase::Running | Phase::Stopped => {
                 self.settle_groups_of(now, &due, &Cause::Started);
             }
+        }
+    }
+
+    /// Everything of a turn was handed in and carried out, and what is heard from `now` on waits in its socket: who began
+    /// to wait for a master in this turn does so from now on. It was told an earlier time, and if the process was stopped
+    /// since, nobody listened meanwhile: a socket was not open yet, or what it gave was for nobody.
+    pub fn listen_from(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.new_backups) {
+            self.with(now, id, |instance, _| instance.listen_from(now));
         }
     }
 
@@ -259,7 +248,7 @@ impl VrrpEngine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Starting { until } => Some(until),
-            Phase::Running | Phase::Stopping => self.timers.next().into_iter().chain(self.surveys.next()).min(),
+            Phase::Running | Phase::Stopping => self.timers.next().into_iter().chain(self.surveys.next(self.now)).min(),
             Phase::Stopped => None,
         }
     }
@@ -404,6 +393,9 @@ impl VrrpEngine {
     fn note(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         self.timers.arm(id, instance.deadline());
+        if instance.is_new_backup() {
+            self.new_backups.insert(id);
+        }
         let next_advert_at = match &instance.state {
             State::Master(master) => Some(master.next_advert_at),
             State::Init | State::Fault { .. } | State::Backup(_) | State::Leaving(_) => None,

@@ -10,7 +10,7 @@ mod handover;
 mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::accept::{self, AdvertError, Situation};
@@ -27,6 +27,9 @@ use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Versio
 const MAX_TOLD_FLAWS: usize = 64;
 /// A flaw of one peer is told no more often than this.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// What stands for adverts that were lost among the flaws of which people were told: no peer has this address, and no flaw
+/// this number.
+const ADVERTS_LOST: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), u8::MAX);
 /// A worse master that was silent for this long is a new contest when it is heard again.
 const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 
@@ -99,8 +102,6 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
-    /// Addresses that went while the latest generation was being written.
-    gone_early: Vec<(IfIndex, IpAddr)>,
     /// As master: addresses that wait for an interface, which was said.
     waiting: Vec<IpAddr>,
     /// Flaws that people were told of, by peer and kind, and when.
@@ -144,7 +145,6 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
-            gone_early: Vec::new(),
             waiting: Vec::new(),
             told: BTreeMap::new(),
             rivals: BTreeMap::new(),
@@ -181,6 +181,18 @@ impl Instance {
     /// Whether it began to listen in this very turn and has heard nobody.
     pub fn is_fresh_backup(&self, now: Instant) -> bool {
         matches!(&self.state, State::Backup(Backup { master: None, timer: DownTimer::Running { since, .. }, .. }) if *since == now)
+    }
+
+    /// Whether it is a backup that is told when it listens: [`Self::listen_from`].
+    pub fn is_new_backup(&self) -> bool {
+        matches!(&self.state, State::Backup(Backup { is_new: true, .. }))
+    }
+
+    /// What it began to wait for in this turn it waits for from now on.
+    pub fn listen_from(&mut self, now: Instant) {
+        if let State::Backup(backup) = &mut self.state {
+            backup.listen_from(now);
+        }
     }
 
     /// The interval of the adverts on its wire: a backup's is its master's.
@@ -326,12 +338,12 @@ impl Instance {
         }
     }
 
-    /// The kernel has what this generation says. Returns what went meanwhile: if it is not there again, somebody
-    /// removed it.
+    /// The kernel has carried out what this generation says. Returns what it must have then.
     #[must_use]
     pub fn on_synced(&mut self, generation: u64) -> Vec<(IfIndex, IpAddr)> {
         self.synced = self.synced.max(generation);
-        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { Vec::new() }
+        let held = self.binding.addresses.iter().filter(|_| self.is_master() && self.synced == self.generation);
+        held.map(|address| (address.interface, address.config.address)).collect()
     }
 
     /// Somebody removed one of its addresses.
@@ -342,23 +354,21 @@ impl Instance {
         }
         // Before that it may be our own removal of a moment ago that we hear of, and the address is on its way.
         if self.synced != self.generation {
-            if !self.gone_early.contains(&(interface, address)) {
-                self.gone_early.push((interface, address));
-            }
             return;
         }
         let State::Master(master) = &mut self.state else { return };
-        master.losses.on_loss(turn.now);
+        let wait = master.losses.on_loss(turn.now);
         self.counters.address_lost += 1;
+        let when = if wait.is_zero() { String::new() } else { format!(" in {} ms", wait.as_millis()) };
         turn.effects.push_back(Effect::Emit(Event::Warning {
             instance: self.name.clone(),
-            message: format!("{address} was removed by somebody else: it is put back"),
+            message: format!("{address} was removed by somebody else: it is put back{when}"),
         }));
     }
 
-    /// The carrier of a link came back while it is master there, or a port of the bridge that the link is.
-    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
-        if self.binding.addresses.iter().any(|address| address.interface == link) {
+    /// The carrier of these links came back while it is master there, or a port of the bridge that one of them is.
+    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, links: &BTreeSet<IfIndex>) {
+        if self.binding.addresses.iter().any(|address| links.contains(&address.interface)) {
             self.announce_in_doubt(turn, self.config.garp.repeat);
         }
     }
@@ -386,6 +396,7 @@ impl Instance {
                 InitialState::Backup => Wait::MasterDown,
             };
             backup.timer = DownTimer::Running { since: now, wait };
+            backup.is_new = true;
         }
     }
 
@@ -423,6 +434,11 @@ impl Instance {
         if self.binding == binding {
             return;
         }
+        // Without an address to send from it goes to FAULT, and could not say so any more: from the one that it had, which the
+        // socket still takes, the backups learn that they need not wait.
+        if self.is_master() && binding.source.is_none() && binding.socket == self.binding.socket {
+            self.send_advert(turn, 0);
+        }
         let old = std::mem::replace(&mut self.binding, binding);
         self.advertised = self.fitting_addresses();
         if old.addresses == self.binding.addresses {
@@ -440,14 +456,21 @@ impl Instance {
     }
 
     /// Takes up a configuration that leaves its identity alone. State, deadlines and counters survive.
-    pub fn on_config(&mut self, now: Instant, config: InstanceConfig) {
+    pub fn on_config(&mut self, turn: &mut Turn<'_>, config: InstanceConfig) {
+        // A predecessor that was killed may have left some that it will not know any more when it starts.
+        if self.state == State::Init {
+            let kept: BTreeSet<_> = config.all_addresses().map(|a| (a.device.as_deref(), a.address)).collect();
+            if self.config.all_addresses().any(|a| !kept.contains(&(a.device.as_deref(), a.address))) {
+                self.sync_addresses(turn, &[]);
+            }
+        }
         let old = std::mem::replace(&mut self.config, config);
         // An address may leave the adverts and stay on its link (`virtual_ipaddress_excluded`).
         self.advertised = self.fitting_addresses();
         if let State::Master(master) = &mut self.state
             && old.garp.refresh != self.config.garp.refresh
         {
-            master.garp.on_refresh_changed(now, &self.config.garp);
+            master.garp.on_refresh_changed(turn.now, &self.config.garp);
         }
         if old.advert_interval == self.config.advert_interval {
             return;
@@ -463,7 +486,7 @@ impl Instance {
                 }
             }
             State::Master(master) => {
-                master.next_advert_at = master.next_advert_at.min(now + interval.duration());
+                master.next_advert_at = master.next_advert_at.min(turn.now + interval.duration());
             }
         }
     }

@@ -45,7 +45,7 @@ use crate::net::write_queue::{Change, Owner};
 
 use super::blackbox::{BlackBox, Note};
 use super::config::{InstanceConfig, TrackerKey, VrrpConfig};
-use super::engine::{Input, Received, VrrpEngine};
+use super::engine::{Input, LinkNews, Received, VrrpEngine};
 use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::former::FormerAddress;
@@ -54,7 +54,7 @@ use super::log::log_event;
 use super::message::{FromVrrp, ToVrrp};
 use super::receive_clock::ReceiveClock;
 use super::timing;
-use super::types::IfIndex;
+use super::types::{IfIndex, InstanceId};
 use main_link::MainLink;
 use main_watch::{MainNews, MainWatch};
 use statics::StaticAddresses;
@@ -185,6 +185,8 @@ struct Process {
     sockets: AdvertSockets,
     writer: AddressWriter,
     announcer: Announcer,
+    /// What the writer has come to, until the monitor has told of it.
+    synced: Vec<(InstanceId, u64, Vec<String>)>,
     /// Hears the successor's announcements while we linger.
     listener: Option<AnnouncementListener>,
     /// Hears who else claims the addresses of which we are master; open since we first were.
@@ -242,6 +244,7 @@ impl Process {
             sockets: AdvertSockets::default(),
             writer,
             announcer,
+            synced: Vec::new(),
             listener: None,
             claims: None,
             recorder,
@@ -345,9 +348,10 @@ impl Process {
 
     /// `late`: how much later than it was to be.
     ///
-    /// This process may be stopped between any two of these lines. Deadlines are judged by when the turn began, because all
-    /// adverts that came before have been read then; what is heard counts from when it was read, or it would be as old
-    /// as the stop is long, and a master-down interval that begins with it over.
+    /// This process may be stopped between any two of these lines, and the wall clock set. Deadlines are judged by when the
+    /// turn began, because all adverts that came before have been read then. What is heard counts from when it was read,
+    /// less the time that it waited: reckoned from the beginning it would be as old as the stop is long, and the
+    /// master-down interval that begins with it over. Who begins to wait in this turn begins at its end.
     fn turn(&mut self, begun: Instant, late: Duration) -> io::Result<()> {
         self.sockets.begin_turn();
         let wall = wall_clock();
@@ -357,13 +361,14 @@ impl Process {
             self.black_box.note(&Note::Stall { late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX) });
         }
         while let Some(packet) = self.sockets.receive() {
+            let wall = wall_clock();
             let now = Instant::now();
             let received = Received {
                 socket: packet.socket,
                 source: packet.source,
                 destination: packet.destination,
                 ttl: packet.ttl,
-                at: self.receive_clock.received_at(now, packet.waited),
+                at: self.receive_clock.received_at(now, wall, packet.stamp),
                 pdu: &packet.pdu,
             };
             self.input(now, Input::Advert(received));
@@ -401,6 +406,7 @@ impl Process {
             self.listen_for_successors();
         }
         self.write_addresses(now)?;
+        self.engine.listen_from(Instant::now());
         if self.unsettled > 0 && self.writer.is_idle() {
             self.main.push(FromVrrp::Settled(std::mem::take(&mut self.unsettled)));
         }
@@ -442,20 +448,25 @@ impl Process {
             return;
         }
         let mut appeared = false;
+        let (mut news, mut forwarding) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
                 LinkChange::Present(link) => {
                     self.black_box.link(&link);
                     appeared |= self.known_links.insert(link.index);
-                    self.input(now, Input::Link(link));
+                    news.push(LinkNews::Present(link));
                 }
                 LinkChange::Gone(index) => {
                     self.black_box.link_gone(index);
                     self.known_links.remove(&index);
-                    self.input(now, Input::LinkGone(index));
+                    news.push(LinkNews::Gone(index));
                 }
-                LinkChange::PortForwards(bridge) => self.input(now, Input::PortForwards(bridge)),
+                LinkChange::PortForwards(bridge) => forwarding.push(bridge),
             }
+        }
+        self.input(now, Input::Links(news));
+        for bridge in forwarding {
+            self.input(now, Input::PortForwards(bridge));
         }
         if self.stop_by.is_some() {
             return;

@@ -1,43 +1,50 @@
-//! When an advert came in, from how long it waited in its socket.
+//! When an advert came in, from the time that the kernel stamped it with.
 //!
 //! Pure: time is passed in. The kernel stamps packets with the wall clock, which people and NTP set, and which jumps after
-//! a suspend; deadlines are of the monotonic clock. A packet did not wait longer than since we last looked; and where the
-//! two clocks moved apart since then the stamps mean nothing, and it came now: a takeover that is late does less harm than
-//! one that should not be.
+//! a suspend; deadlines are of the monotonic clock. So both clocks are compared whenever a packet is read: where they moved
+//! apart since packets were last looked for, the stamp means nothing, and the packet came now: a takeover that is late does
+//! less harm than one that should not be. Nor did a packet wait longer than since then.
 
 use std::time::{Duration, Instant};
 
 /// Both clocks differ in their rate by less than that between two turns: half a millisecond a second at the worst.
 const TOLERANCE: Duration = Duration::from_millis(5);
 
-/// Turns waiting times into times of receipt.
+/// Turns stamps into times of receipt.
 #[derive(Debug, Clone)]
 pub struct ReceiveClock {
+    /// The turn before: packets that came earlier have been read in it.
+    before: Look,
+    /// This turn.
+    latest: Look,
+}
+
+/// A look at both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Look {
     now: Instant,
     wall: Duration,
-    /// The longest time that a packet read in this turn can have waited.
-    longest: Duration,
 }
 
 impl ReceiveClock {
     /// At the first look; `wall` is CLOCK_REALTIME since the epoch.
     pub fn new(now: Instant, wall: Duration) -> Self {
-        Self { now, wall, longest: Duration::ZERO }
+        Self { before: Look { now, wall }, latest: Look { now, wall } }
     }
 
-    /// A turn begins: packets are read that came since the last one.
+    /// A turn begins: packets are read that came since the last one began.
     pub fn begin_turn(&mut self, now: Instant, wall: Duration) {
-        let passed = now.saturating_duration_since(self.now);
-        let believed = wall.checked_sub(self.wall).is_some_and(|by| by.abs_diff(passed) <= TOLERANCE);
-        self.longest = if believed { passed } else { Duration::ZERO };
-        self.now = now;
-        self.wall = wall;
+        self.before = std::mem::replace(&mut self.latest, Look { now, wall });
     }
 
-    /// When a packet came in that was read now and waited so long by its stamp. `now` may be much later than the turn's
-    /// beginning: the process may have been stopped in between.
-    pub fn received_at(&self, now: Instant, waited: Duration) -> Instant {
-        now.checked_sub(waited.min(self.longest)).unwrap_or(now)
+    /// When a packet came in that was read `now`. That may be much later than the turn's beginning, and `wall` may have been
+    /// set since: the process may have been stopped in between.
+    pub fn received_at(&self, now: Instant, wall: Duration, stamp: Option<Duration>) -> Instant {
+        let passed = now.saturating_duration_since(self.before.now);
+        let by_the_wall = wall.checked_sub(self.before.wall);
+        let believed = by_the_wall.is_some_and(|by| by.abs_diff(passed) <= TOLERANCE);
+        let waited = stamp.filter(|_| believed).map_or(Duration::ZERO, |stamp| wall.saturating_sub(stamp).min(passed));
+        now.checked_sub(waited).unwrap_or(now)
     }
 }
 
@@ -50,26 +57,35 @@ mod tests {
     fn a_clock_that_is_set_moves_no_deadline() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        let wall = Duration::from_secs(1_000_000);
-        // what the monotonic and the wall clock say after the last turn, what the stamp says -> what is believed
+        let wall = |ms: i64| Duration::from_millis((1_000_000_000 + ms).unsigned_abs());
+        // when it is read by the monotonic clock, and by the wall clock, what the stamp says -> when it came in;
+        // all by the beginning of the last turn
         let rows = [
-            (1000, 1000_i64, 300, 300),
-            (1000, 1000, 5000, 1000),
-            (1000, 1004, 300, 300),
-            (1000, 996, 300, 300),
-            (1000, 1006, 300, 0),
-            (1000, 3_601_000, 3_600_300, 0),
-            (1000, -3_599_000, 0, 0),
-            (5000, 5000, 4900, 4900),
+            (1000, 1000, Some(700), 700),
+            (1000, 1000, Some(-4000), 0),
+            (1000, 1000, Some(1200), 1000),
+            (1000, 1000, None, 1000),
+            (1000, 1004, Some(704), 700),
+            (1000, 996, Some(696), 700),
+            (1000, 1006, Some(706), 1000),
+            (1000, 3_601_000, Some(700), 1000),
+            (1000, -3_599_000, Some(700), 1000),
+            (9000, 9000, Some(8900), 8900),
         ];
-        for (passed, by_the_wall, stamp, believed) in rows {
-            let mut clock = ReceiveClock::new(start, wall);
-            let now = start + ms(passed);
-            let moved = Duration::from_millis(by_the_wall.unsigned_abs());
-            clock.begin_turn(now, if by_the_wall < 0 { wall - moved } else { wall + moved });
-            assert_eq!(now - clock.received_at(now, ms(stamp)), ms(believed), "{passed} {by_the_wall} {stamp}");
-            let late = now + ms(7000);
-            assert_eq!(late - clock.received_at(late, ms(stamp)), ms(believed), "stopped before it was read");
+        for (now, by_the_wall, stamp, came) in rows {
+            // In a turn that began just now, and in one in which we were stopped, or the clock was set, since it began.
+            for begun in [now, 300.min(now)] {
+                let mut clock = ReceiveClock::new(start, wall(0));
+                let wall_at_begin = if begun == now { by_the_wall } else { i64::try_from(begun).expect("small") };
+                clock.begin_turn(start + ms(begun), wall(wall_at_begin));
+                let at = clock.received_at(start + ms(now), wall(by_the_wall), stamp.map(wall));
+                assert_eq!(at - start, ms(came), "{now} {by_the_wall} {stamp:?} {begun}");
+                // The next turn looks back to the beginning of this one.
+                clock.begin_turn(start + ms(now), wall(by_the_wall));
+                let at = clock.received_at(start + ms(now), wall(by_the_wall), Some(wall(-4000)));
+                let is_believed = begun == now || (by_the_wall - i64::try_from(now).expect("small")).abs() <= 5;
+                assert_eq!(at - start, ms(if is_believed { begun } else { now }), "{now} {by_the_wall} {begun}");
+            }
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct Backup {
     pub rejected_at: Option<Instant>,
     /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
     pub excused: bool,
+    /// It began to wait in this turn of the process, which may be stopped before it listens ([`Self::listen_from`]).
+    pub is_new: bool,
     /// End of `preempt_delay`, or of the hold, running since the first lower-priority advert.
     pub preempt_at: Option<Instant>,
     /// It handed over on command: a lower-priority master is left alone for this long.
@@ -117,9 +119,20 @@ impl Backup {
             rejected: None,
             rejected_at: None,
             excused: false,
+            is_new: master.is_none(),
             preempt_at: None,
             hold: Duration::ZERO,
             handover: None,
+        }
+    }
+
+    /// A new wait begins now, and not when it was decided.
+    pub fn listen_from(&mut self, now: Instant) {
+        let is_new = std::mem::take(&mut self.is_new);
+        if let DownTimer::Running { since, wait: Wait::MasterDown | Wait::InitialMaster } = &mut self.timer
+            && is_new
+        {
+            *since = now.max(*since);
         }
     }
 
@@ -187,10 +200,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Losses {
-    /// An address is gone. Those that go before it is put back are one loss with it.
-    pub fn on_loss(&mut self, now: Instant) {
-        if self.restore_at.is_some() {
-            return;
+    /// An address is gone. Those that go before it is put back are one loss with it. Returns how long that takes.
+    pub fn on_loss(&mut self, now: Instant) -> Duration {
+        if let Some(at) = self.restore_at {
+            return at.saturating_duration_since(now);
         }
         let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
         self.in_a_row = if calm { 0 } else { self.in_a_row.saturating_add(1) };
@@ -200,6 +213,7 @@ impl Losses {
             n => FIRST_WAIT.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_WAIT),
         };
         self.restore_at = Some(now + wait);
+        wait
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Pure.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::{ConfigDiff, VrrpConfig};
 use holdfast::vrrp::engine::{Input, VrrpEngine};
-use holdfast::vrrp::receive_clock::ReceiveClock;
 use holdfast::vrrp::snapshot::FlightRecord;
 
 use crate::host::{Message, Process, segment};
@@ -29,6 +29,7 @@ impl World {
             Fault::Unblock(pairs) => self.network.blocked.retain(|pair| !pairs.contains(pair)),
             Fault::Carrier(host, segment, up) => self.set_carrier(host, segment, up),
             Fault::Pause(host, time) => self.pause(host, time),
+            Fault::Within(host, steps, fault) => self.ambushes[host].push_back((steps, *fault)),
             Fault::Crash(host) => {
                 self.end_process(host);
                 self.hosts[host].restarting = false;
@@ -78,6 +79,8 @@ impl World {
         self.tell(|| "all faults end".to_owned());
         self.network.heal();
         for host in 0..self.hosts.len() {
+            self.ambushes[host].clear();
+            self.resume(host);
             for segment in 0..self.scenario.segments {
                 self.set_carrier(host, segment, true);
             }
@@ -111,6 +114,14 @@ impl World {
         let Some(process) = self.hosts[host].process.as_mut().filter(|process| !process.paused) else { return };
         process.paused = true;
         self.plan(time, Happening::Resume { host, incarnation });
+    }
+
+    pub fn resume(&mut self, host: HostId) {
+        let Some(process) = self.hosts[host].process.as_mut().filter(|process| process.paused) else { return };
+        process.paused = false;
+        self.disturb(host);
+        self.tell(|| format!("host {host} goes on"));
+        self.turn(host);
     }
 
     pub fn kill(&mut self, host: HostId, time: Duration) {
@@ -223,7 +234,7 @@ impl World {
         if !hasty {
             engine.hold_until(held_until);
         }
-        host.process = Some(Process::new(engine, &records, ReceiveClock::new(now, wall), held_until));
+        host.process = Some(Process::new(engine, &records, (now, wall), held_until));
         if !adopt {
             host.former.forget();
         }
@@ -231,9 +242,9 @@ impl World {
         self.queue_removal(id, &former);
         self.oracle.forget(id);
         self.disturb(id);
-        self.settle(id);
+        let mut begin = VecDeque::new();
         if self.hosts[id].maintenance && self.bug != Some(Bug::MaintenanceForgotten) {
-            self.input(id, Input::Maintenance(true));
+            begin.push_back(Input::Maintenance(true));
         }
         let status = self.hosts[id].tracker;
         match self.hosts[id].slow_tracker.filter(|_| !adopt) {
@@ -242,11 +253,11 @@ impl World {
                 self.plan(time, Happening::Tracked { host: id, incarnation });
             }
             // Main tells a restarted process what it knows.
-            None => self.input(id, Input::Tracker { key: tracker(), status }),
+            None => begin.push_back(Input::Tracker { key: tracker(), status }),
         }
-        for segment in 0..self.scenario.segments {
-            let link = self.hosts[id].link(segment);
-            self.input(id, Input::Link(link));
+        begin.extend((0..self.scenario.segments).map(|segment| Input::Link(self.hosts[id].link(segment))));
+        if let Some(process) = self.process(id) {
+            process.begin = begin;
         }
         self.turn(id);
         if let Some(config) = self.hosts[id].postponed.take() {

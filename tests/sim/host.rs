@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::net::write_queue::{Change, Owner, WriteQueue};
 use holdfast::vrrp::config::{ConfigDiff, InstanceConfig, VrrpConfig};
-use holdfast::vrrp::engine::{BoundAddress, Received, SocketKey, SocketSpec, VrrpEngine};
+use holdfast::vrrp::engine::{BoundAddress, Input, Received, SocketKey, SocketSpec, VrrpEngine};
 use holdfast::vrrp::event::TrackerStatus;
 use holdfast::vrrp::former::FormerAddresses;
 use holdfast::vrrp::receive_clock::ReceiveClock;
@@ -19,6 +19,7 @@ use holdfast::vrrp::types::{Family, IfIndex, InstanceId, Link, LinkAddress};
 
 use crate::network::Segment;
 use crate::scenario::{HostId, link_name, own_address};
+use crate::turn::Turn;
 
 /// A packet on its way.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Waiting {
     pub socket: SocketKey,
     /// When it came in, by the wall clock of the host.
     pub stamp: Duration,
+    /// And when that was in truth.
+    pub arrived: Instant,
     pub packet: Rc<Packet>,
 }
 
@@ -99,6 +102,16 @@ pub struct Host {
 #[derive(Debug)]
 pub struct Process {
     pub engine: VrrpEngine,
+    /// What it is told when it starts.
+    pub begin: VecDeque<Input<'static>>,
+    /// The turn that it takes; `None`: it sleeps.
+    pub turn: Option<Turn>,
+    /// The step that comes next; those planned before it do not.
+    pub step: u64,
+    /// The time that the engine was last told.
+    pub told: Instant,
+    /// What both its clocks showed when its last turn began.
+    pub looked: (Instant, Duration),
     pub sockets: BTreeMap<SocketKey, SocketSpec>,
     pub inbox: VecDeque<Waiting>,
     /// Sockets that had no room for a packet.
@@ -136,13 +149,19 @@ pub struct Process {
 
 impl Process {
     /// A process about to begin.
-    pub fn new(engine: VrrpEngine, records: &[FlightRecord], receive_clock: ReceiveClock, held_until: Instant) -> Self {
+    pub fn new(engine: VrrpEngine, records: &[FlightRecord], looked: (Instant, Duration), held_until: Instant) -> Self {
+        let (now, wall) = looked;
         Self {
             engine,
+            begin: VecDeque::new(),
+            turn: Some(Turn::first(now)),
+            step: 0,
+            told: now,
+            looked,
             sockets: BTreeMap::new(),
             inbox: VecDeque::new(),
             overflown: BTreeSet::new(),
-            receive_clock,
+            receive_clock: ReceiveClock::new(now, wall),
             announced: VecDeque::new(),
             links: BTreeSet::new(),
             messages: VecDeque::new(),
@@ -161,6 +180,12 @@ impl Process {
             announced_once: BTreeSet::new(),
             adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
         }
+    }
+
+    /// Whether a descriptor of it is ready.
+    pub fn has_work(&self) -> bool {
+        let idle = self.inbox.is_empty() && self.announced.is_empty() && self.written.is_empty();
+        !idle || !self.links.is_empty() || !self.messages.is_empty()
     }
 
     /// Whether a socket of this link takes the packet.

@@ -13,10 +13,10 @@ use holdfast::vrrp::types::{Family, IfIndex};
 
 use crate::host::{Waiting, index};
 use crate::network::Segment;
-use crate::oracle::{Change, Rule, is_acceptable, read};
+use crate::oracle::{Change, Rule, is_acceptable, is_timer, read};
 use crate::planted::Bug;
 use crate::scenario::{HostId, link_name, own_address};
-use crate::world::World;
+use crate::world::{Linger, World};
 
 /// Timeouts in any second, beside three for each interval of each router in it: announcements, deadlines that moved.
 const EXTRA_TIMEOUTS: usize = 60;
@@ -42,7 +42,7 @@ impl World {
 
     /// How late a deadline may be met by a process that is not stalled.
     fn slack(&self) -> Duration {
-        self.scenario.turn_delay * 2
+        self.scenario.turn_delay * 4
     }
 
     /// How long the addresses may differ from the state.
@@ -55,6 +55,8 @@ impl World {
     /// How much earlier than due the engine is told of deadlines: only with a planted bug.
     pub fn hurry(&self, bug: Bug, host: HostId) -> Duration {
         let backups = self.oracle.books.iter().filter(|((h, _), b)| *h == host && b.state == StateName::Backup);
+        // Whose hand-over is not to end early.
+        let backups = backups.filter(|_| !self.lingering.keys().any(|(h, _, _)| *h == host));
         let skews = backups.filter_map(|((_, name), b)| Some(bug.hurry(self.config(host, name)?, b.priority)));
         skews.max().unwrap_or_default()
     }
@@ -82,17 +84,20 @@ impl World {
         books.map(|((_, name), _)| name.clone()).collect()
     }
 
-    /// Deadlines were judged: who was backup before and is master now must not have had an acceptable master's advert
-    /// waiting.
-    pub fn judge_waiting(&mut self, host: HostId, backups: &BTreeSet<String>) {
+    /// A backup's deadline was judged, and it is about to be master: no advert of an acceptable master may have waited that
+    /// came before the deadline, or before the turn began.
+    fn judge_waiting(&mut self, host: HostId, change: &Change<'_>) {
+        let Change { name, config, priority: ours, .. } = *change;
         let Some(process) = self.hosts[host].process.as_ref().filter(|p| !p.inbox.is_empty()) else { return };
-        for waiting in process.inbox.clone() {
-            let Some(name) = self.meant(host, &waiting).filter(|name| backups.contains(name)) else { continue };
-            let Some(config) = self.config(host, &name).cloned() else { continue };
-            let book = self.oracle.book(host, &name);
-            let (state, ours) = (book.state, book.priority);
-            let acceptable = read(&config, &waiting.packet).filter(|heard| is_acceptable(&config, ours, *heard));
-            if let Some(heard) = acceptable.filter(|_| state == StateName::Master) {
+        let inbox = process.inbox.clone();
+        let begun = process.turn.as_ref().map(|turn| turn.begun);
+        let deadline = self.oracle.book(host, name).listener.as_ref().map(|l| l.deadline(config, ours));
+        for waiting in inbox.iter().filter(|w| begun.max(deadline).is_some_and(|until| w.arrived < until)) {
+            if self.meant(host, waiting).as_deref() != Some(name) {
+                continue;
+            }
+            let acceptable = read(config, &waiting.packet).filter(|heard| is_acceptable(config, ours, *heard));
+            if let Some(heard) = acceptable {
                 let text = format!("host {host} {name} ({ours}) took over while {heard:?} waited in its socket");
                 self.oracle.broken(Rule::MasterWaiting, text);
             }
@@ -102,16 +107,19 @@ impl World {
     /// A state changed.
     pub fn judge_change(&mut self, host: HostId, change: &Change<'_>) {
         let Change { name, from, to, cause, .. } = *change;
+        if to == StateName::Master && is_timer(cause) {
+            self.judge_waiting(host, change);
+        }
         if to == StateName::Master && self.hosts[host].maintenance {
             let text = format!("host {host} {name} became master in maintenance: {cause}");
             self.oracle.broken(Rule::Maintenance, text);
         }
         let held_until = self.hosts[host].process.as_ref().map(|process| process.held_until);
+        let now = self.told(host);
         if let Some(until) =
-            held_until.filter(|until| self.now < *until && matches!(to, StateName::Backup | StateName::Master))
+            held_until.filter(|until| now < *until && matches!(to, StateName::Backup | StateName::Master))
         {
-            let text =
-                format!("host {host} {name} became {to} {:?} before the end of its start-up delay", until - self.now);
+            let text = format!("host {host} {name} became {to} {:?} before the end of its start-up delay", until - now);
             self.oracle.broken(Rule::StartupDelay, text);
         }
         if self.calm {
@@ -127,17 +135,18 @@ impl World {
             Cause::Adopted => {
                 let process = self.hosts[host].process.as_ref();
                 let due = process.and_then(|p| p.adopted.get(name)).copied();
-                if due.is_none_or(|due| due <= self.now) {
-                    let text =
-                        format!("host {host} {name} adopted mastership, but {due:?} is not after {:?}", self.now);
+                if due.is_none_or(|due| due <= now) {
+                    let text = format!("host {host} {name} adopted mastership, but {due:?} is not after {now:?}");
                     self.oracle.broken(Rule::Adoption, text);
                 }
             }
             Cause::Fault { reasons } => {
                 let carrier = &self.hosts[host].carrier;
+                // It came back a moment ago, of which the process has not heard.
+                let is_news = |s| self.hosts[host].process.as_ref().is_some_and(|process| process.links.contains(&s));
                 let is_false = |reason: &&FaultReason| {
                     matches!(reason, FaultReason::InterfaceDown(link)
-                        if (0..carrier.len()).any(|s| link_name(s) == *link && carrier[s]))
+                        if (0..carrier.len()).any(|s| link_name(s) == *link && carrier[s] && !is_news(s)))
                 };
                 if let Some(reason) = reasons.iter().find(is_false) {
                     self.oracle.broken(Rule::Cause, format!("host {host} {name}: {reason} is not so"));
@@ -155,7 +164,7 @@ impl World {
         if from != StateName::Master || replaced || matches!(cause, Cause::BetterMaster { .. }) {
             return;
         }
-        let now = self.now;
+        let now = self.told(host);
         if self.oracle.book(host, name).resigned_at != Some(now) {
             self.oracle.broken(Rule::Resignation, format!("host {host} {name} did not say that it goes: {cause}"));
         }
@@ -172,11 +181,11 @@ impl World {
     }
 
     /// The end of a turn.
-    pub fn judge_turn(&mut self, host: HostId) {
+    pub fn judge_turn(&mut self, host: HostId, begun: Instant) {
         let names: Vec<_> = self.hosts[host].config.instances.keys().cloned().collect();
         for name in &names {
             let book = self.oracle.book(host, name);
-            if book.resigned_at.take() == Some(self.now) && book.state == StateName::Master {
+            if book.resigned_at.take().is_some() && book.state == StateName::Master {
                 let text = format!("host {host} {name} resigned and is still master");
                 self.oracle.broken(Rule::Resignation, text);
             }
@@ -195,7 +204,7 @@ impl World {
             }
             for name in members.into_iter().filter(|_| !self.hosts[host].maintenance) {
                 if let Some(config) = self.hosts[host].config_of(&name) {
-                    self.oracle.note_expired(self.now, host, &name, config);
+                    self.oracle.note_expired(begun, host, &name, config);
                 }
             }
         }
@@ -221,11 +230,12 @@ impl World {
         }
         let expected = self.expected(host);
         let lingering = self.lingering.iter().filter(|((h, _, _), _)| *h == host);
-        let lingering: Vec<_> = lingering.map(|((_, link, address), until)| ((*link, *address), *until)).collect();
-        let required: BTreeSet<_> = lingering.iter().filter(|(_, until)| self.now < *until).map(|(a, _)| *a).collect();
+        let lingering: Vec<_> = lingering.map(|((_, link, address), linger)| ((*link, *address), *linger)).collect();
+        let kept = |linger: &Linger| linger.required && self.now < linger.until;
+        let required: BTreeSet<_> = lingering.iter().filter(|(_, linger)| kept(linger)).map(|(a, _)| *a).collect();
         let late = self.hand_over(host);
         let allowed: BTreeSet<_> =
-            lingering.iter().filter(|(_, until)| self.now <= *until + late).map(|(a, _)| *a).collect();
+            lingering.iter().filter(|(_, linger)| self.now <= linger.until + late).map(|(a, _)| *a).collect();
         let kernel = &self.hosts[host].kernel;
         let missing: Vec<_> = expected.union(&required).filter(|a| !kernel.contains(a)).collect();
         let left: Vec<_> = kernel.iter().filter(|a| !expected.contains(a) && !allowed.contains(a)).collect();
@@ -254,9 +264,10 @@ impl World {
         // As the engine has them: main may have read a reload of which the engine has not heard yet.
         let groups = self.hosts[host].process.as_ref().map(|p| p.engine.group_configs().clone()).unwrap_or_default();
         for name in &names {
-            let now = self.now;
+            let (now, disturbed) = (self.now, self.disturbed[host]);
             let book = self.oracle.book(host, name);
-            if let Some(by) = book.advert_by.filter(|by| *by + slack < now && book.state == StateName::Master) {
+            let advert_by = book.advert_by.filter(|_| book.state == StateName::Master).map(|by| by.max(disturbed));
+            if let Some(by) = advert_by.filter(|by| *by + slack < now) {
                 let text = format!("host {host} {name} is master and has been silent for {:?} too long", now - by);
                 self.oracle.broken(Rule::AdvertGap, text);
             }
@@ -388,7 +399,7 @@ impl World {
 
     /// What the engine shows is what was seen.
     fn judge_snapshot(&mut self, host: HostId) {
-        let Some(process) = &self.hosts[host].process else { return };
+        let Some(process) = self.hosts[host].process.as_ref().filter(|process| process.turn.is_none()) else { return };
         for (name, shown) in process.engine.snapshot().instances {
             let standing = self.standing(host, &name);
             let book = self.oracle.book(host, &name);

@@ -10,6 +10,7 @@
 //! what must be true, [`planted`] shows that they would notice, [`found`] keeps what they did notice.
 #![allow(clippy::disallowed_methods, missing_docs)] // A test: one reading of the clock is the origin of virtual time.
 
+mod effects;
 mod faults;
 mod found;
 mod host;

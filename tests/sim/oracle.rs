@@ -86,6 +86,8 @@ pub struct Listener {
     expired: bool,
     /// Adverts were lost since the last one that was accepted.
     excused: bool,
+    /// It began in this turn: nobody listens before the turn is over.
+    is_new: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl Listener {
             resigned: false,
             expired: false,
             excused: false,
+            is_new: true,
         }
     }
 
@@ -133,7 +136,8 @@ impl Listener {
         if heard.priority == 0 {
             self.resigned = true;
             self.discarded = self.discarded.filter(|(_, discarded)| discarded.address != heard.address);
-            let sooner = Self { since: now, wait: Wait::Skew, learned: Some(heard.interval), ..self.clone() };
+            let sooner =
+                Self { since: now, wait: Wait::Skew, learned: Some(heard.interval), is_new: false, ..self.clone() };
             let before = self.learned.unwrap_or(config.advert_interval);
             if !self.expired && sooner.deadline(config, ours) < self.deadline(config, ours) {
                 *self = sooner;
@@ -154,6 +158,7 @@ impl Listener {
             self.learned = Some(heard.interval);
             self.expired = false;
             self.excused = false;
+            self.is_new = false;
             self.discarded = None;
         } else {
             self.discarded = Some((now, heard));
@@ -201,6 +206,10 @@ pub struct Book {
     /// A master must have sent its next advert by then.
     pub advert_by: Option<Instant>,
     interval: Option<AdvertInterval>,
+    /// Since its last change of state it has sent an advert to each of these, at a priority, for what came at a time.
+    said: BTreeMap<IpAddr, (Instant, u8)>,
+    /// It went on as master with its predecessor's deadline.
+    adopted: bool,
     sent: BTreeMap<IpAddr, VecDeque<Instant>>,
     /// An advert of a better master was heard, and which.
     better: Option<(Instant, Heard)>,
@@ -218,6 +227,9 @@ pub struct Oracle {
     pub heard: BTreeMap<(HostId, String, IpAddr), Instant>,
     pub violation: Option<Violation>,
 }
+
+/// How much later a stamp may be taken for, as the clocks go.
+const TOLERANCE: Duration = Duration::from_millis(5);
 
 /// Adverts in any second, beside six for each interval of it: changes of state and of priority.
 const EXTRA_ADVERTS: u32 = 24;
@@ -241,6 +253,8 @@ impl Oracle {
             listener: None,
             advert_by: None,
             interval: None,
+            said: BTreeMap::new(),
+            adopted: false,
             sent: BTreeMap::new(),
             better: None,
             lower: false,
@@ -278,6 +292,17 @@ impl Oracle {
         for listener in books.filter_map(|(_, book)| book.listener.as_mut()) {
             if !listener.expired && listener.wait != Wait::Skew && !std::mem::replace(&mut listener.excused, true) {
                 listener.since = now;
+                listener.is_new = true;
+            }
+        }
+    }
+
+    /// The deadlines of a turn were judged, and what came of it is carried out.
+    pub fn on_listening(&mut self, now: Instant, host: HostId) {
+        for listener in self.books.iter_mut().filter(|((h, _), _)| *h == host).filter_map(|(_, b)| b.listener.as_mut())
+        {
+            if std::mem::take(&mut listener.is_new) && !listener.expired && listener.wait != Wait::Skew {
+                listener.since = now;
             }
         }
     }
@@ -289,6 +314,7 @@ impl Oracle {
                 listener.since = now;
                 listener.wait = Wait::MasterDown;
                 listener.expired = false;
+                listener.is_new = true;
                 listener.hold = Duration::ZERO;
             }
         }
@@ -303,7 +329,7 @@ impl Oracle {
             book.advert_by = None;
         } else {
             // Timed from the deadline; from now, when it answers somebody, or one or more were missed.
-            let answers = book.contested_at == Some(now);
+            let answers = book.contested_at == Some(now) || std::mem::take(&mut book.adopted);
             let due = book.advert_by.filter(|by| !answers && *by <= now && now < *by + interval);
             book.advert_by = Some(due.unwrap_or(now) + interval);
         }
@@ -312,6 +338,13 @@ impl Oracle {
         while sent.front().is_some_and(|at| *at + Duration::from_secs(1) < now) {
             sent.pop_front();
         }
+        let said = (now, book.priority);
+        if !zero && book.said.insert(to, said) == Some(said) {
+            let text = format!("host {host} {name} says the same twice to {to}");
+            return self.broken(Rule::AdvertRate, text);
+        }
+        let book = self.book(host, name);
+        let sent = book.sent.entry(to).or_default();
         let per_second = u32::try_from(1_000_000_000 / interval.as_nanos()).expect("not many");
         if sent.len() > usize::try_from(per_second * 6 + EXTRA_ADVERTS).expect("not many") {
             let text = format!("host {host} {name} sent {} adverts to {to} within a second", sent.len());
@@ -360,6 +393,11 @@ impl Oracle {
                 let text = format!("host {host} {name} took over {:?} early ({cause})", deadline - now);
                 return self.broken(Rule::EarlyTakeover, text);
             }
+            let late = now - deadline;
+            if lateness(cause).is_some_and(|told| told + TOLERANCE < late) {
+                let text = format!("host {host} {name} took over {late:?} late, and says: {cause}");
+                return self.broken(Rule::Cause, text);
+            }
         }
         let book = self.book(host, name);
         let since = match cause {
@@ -370,6 +408,8 @@ impl Oracle {
         book.state = to;
         book.priority = priority;
         book.interval = Some(config.advert_interval);
+        book.adopted = *cause == Cause::Adopted;
+        book.said.clear();
         book.better = None;
         book.lower = false;
         book.resigned_at = None;
@@ -387,7 +427,8 @@ impl Oracle {
             Cause::BetterMaster { master, .. } => Some(master.interval),
             _ => None,
         };
-        let listener = Listener { hold, ..Listener::begun(since, wait, learned) };
+        let is_new = learned.is_none();
+        let listener = Listener { hold, is_new, ..Listener::begun(since, wait, learned) };
         book.listener = (to == StateName::Backup).then_some(listener);
     }
 
@@ -412,8 +453,18 @@ pub struct Change<'a> {
     pub cause: &'a Cause,
 }
 
-fn is_timer(cause: &Cause) -> bool {
-    matches!(cause, Cause::MasterSilent { .. } | Cause::MasterResigned { .. } | Cause::Preempting { .. })
+pub fn is_timer(cause: &Cause) -> bool {
+    lateness(cause).is_some()
+}
+
+/// How late a deadline was judged, as it was told.
+fn lateness(cause: &Cause) -> Option<Duration> {
+    match cause {
+        Cause::MasterSilent { late, .. } | Cause::MasterResigned { late, .. } | Cause::Preempting { late, .. } => {
+            Some(*late)
+        }
+        _ => None,
+    }
 }
 
 impl Book {

@@ -73,6 +73,22 @@ pub enum Bug {
     StartupDelayIgnored,
     /// Each advert is timed from the one before, not from when that was due: lateness adds up.
     AdvertsTimedFromNow,
+    /// Adverts count from when the turn began in which they are read: after a stop within it they look as old as that was long.
+    HeardWhenTheTurnBegan,
+    /// Deadlines that passed during a stop within a turn are judged before what came meanwhile is read.
+    TimersByThePresent,
+    /// Who begins to wait in a turn has waited since it began, whoever could not be heard meanwhile.
+    WaitBeginsWithTheTurn,
+    /// The wall clock is compared when a turn begins, and may be set before packets are read.
+    ClockBelievedWithinTurns,
+    /// The kernel's answer that an address is there is taken before its news that it is, or is not any more.
+    AnswerBeforeNews,
+    /// A master that was held up sends all the adverts that it has missed.
+    MissedAdvertsMadeUp,
+    /// Announcements do not wait for their addresses.
+    AnnouncedBeforeWritten,
+    /// A cause does not say how late the timer was.
+    LatenessUntold,
 }
 
 impl Bug {
@@ -197,7 +213,7 @@ fn adverts_without_room_that_nobody_cares_for_are_found() {
 
 #[test]
 fn a_hand_over_that_is_taken_back_is_found() {
-    caught(Bug::HoldForgotten, &[Rule::EarlyTakeover]);
+    caught(Bug::HoldForgotten, &[Rule::EarlyTakeover, Rule::LateTakeover]);
 }
 
 #[test]
@@ -222,7 +238,7 @@ fn nopreempt_between_two_masters_leaves_them_both() {
 
 #[test]
 fn deadlines_that_begin_when_an_advert_is_read_are_late_takeovers() {
-    caught(Bug::ReceiveTimeUnheeded, &[Rule::LateTakeover]);
+    caught(Bug::ReceiveTimeUnheeded, &[Rule::LateTakeover, Rule::Cause]);
 }
 
 #[test]
@@ -238,6 +254,46 @@ fn a_forgotten_maintenance_is_found() {
 #[test]
 fn a_startup_delay_that_is_ignored_is_found() {
     caught(Bug::StartupDelayIgnored, &[Rule::StartupDelay]);
+}
+
+#[test]
+fn adverts_that_count_from_the_beginning_of_a_turn_are_early_takeovers() {
+    caught(Bug::HeardWhenTheTurnBegan, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn deadlines_that_pass_within_a_turn_are_found() {
+    caught(Bug::TimersByThePresent, &[Rule::MasterWaiting]);
+}
+
+#[test]
+fn waiting_that_begins_before_anybody_listens_is_an_early_takeover() {
+    caught(Bug::WaitBeginsWithTheTurn, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn a_wall_clock_that_is_believed_once_a_turn_is_found() {
+    caught(Bug::ClockBelievedWithinTurns, &[Rule::EarlyTakeover]);
+}
+
+#[test]
+fn an_answer_that_overtakes_the_news_is_found() {
+    caught(Bug::AnswerBeforeNews, &[Rule::Cause]);
+}
+
+#[test]
+fn adverts_that_are_made_up_for_are_found() {
+    caught(Bug::MissedAdvertsMadeUp, &[Rule::AdvertRate]);
+}
+
+#[test]
+fn announcements_that_overtake_their_addresses_are_found() {
+    caught(Bug::AnnouncedBeforeWritten, &[Rule::Addresses]);
+}
+
+#[test]
+fn a_lateness_that_is_not_told_is_found() {
+    caught(Bug::LatenessUntold, &[Rule::Cause]);
 }
 
 #[test]

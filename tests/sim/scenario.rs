@@ -36,6 +36,8 @@ pub enum Fault {
     Carrier(HostId, Segment, bool),
     /// The vrrp process does not run for a while.
     Pause(HostId, Duration),
+    /// Another fault, which befalls a host between two lines of a turn, when its process has taken so many steps more.
+    Within(HostId, u32, Box<Fault>),
     /// The machine is gone, its addresses with it.
     Crash(HostId),
     /// SIGKILL of the vrrp process; main starts another after this time.
@@ -240,6 +242,15 @@ impl Scenario {
                 (Fault::Tracker(host, TrackerStatus::Down), back)
             }
         };
+        let fault = match fault {
+            Fault::Pause(..) | Fault::Kill(..) | Fault::ClockStep(..) if random.chance(60) => {
+                within(random, host, fault)
+            }
+            Fault::Crash(_) | Fault::Carrier(..) | Fault::Remove(..) if random.chance(30) => {
+                within(random, host, fault)
+            }
+            fault => fault,
+        };
         self.faults.push((at, fault));
         if let Some(repair) = repair {
             self.faults.push((until, repair));
@@ -271,6 +282,10 @@ impl Scenario {
         }
         self.settle = self.settle.max(plan.settle_bound(self));
     }
+}
+
+fn within(random: &mut Random, host: HostId, fault: Fault) -> Fault {
+    Fault::Within(host, u32::try_from(random.between(1, 40)).expect("few"), Box::new(fault))
 }
 
 impl ClusterPlan {

@@ -28,6 +28,8 @@ pub enum Happening {
     Learn(Segment, IpAddr, HostId),
     /// A deadline of a process.
     Timer { host: HostId, incarnation: u64, timer: u64 },
+    /// The next step of a turn.
+    Step { host: HostId, incarnation: u64, step: u64 },
     /// A descriptor of a process is ready.
     Turn { host: HostId, incarnation: u64 },
     /// The kernel has carried out a change of addresses.
@@ -80,7 +82,7 @@ pub struct Summary {
 }
 
 /// Packets for which the sockets of a process have room.
-const INBOX: usize = 12;
+pub const INBOX: usize = 12;
 
 /// Happenings that a failure tells.
 const TRACE: usize = 60;
@@ -91,6 +93,14 @@ pub struct Announced {
     pub at: Instant,
     /// All of it reached the client, and the network was whole.
     pub undisturbed: bool,
+}
+
+/// An address that is kept for a successor.
+#[derive(Debug, Clone, Copy)]
+pub struct Linger {
+    pub until: Instant,
+    /// It was not removed a moment before: nobody need put it back.
+    pub required: bool,
 }
 
 /// All.
@@ -108,13 +118,15 @@ pub struct World {
     pub oracle: Oracle,
     pub bug: Option<Bug>,
     /// Until when a master that was told to stop may, and must, keep each address.
-    pub lingering: BTreeMap<(HostId, IfIndex, IpAddr), Instant>,
+    pub lingering: BTreeMap<(HostId, IfIndex, IpAddr), Linger>,
     /// Whether the last advert of a router on a host, its goodbye if it had one, went into a whole network; its VRID.
     pub goodbyes: BTreeMap<(HostId, String), (bool, Option<u8>)>,
     /// When addresses were removed behind a host's back.
     pub removals: Vec<Vec<Instant>>,
     /// When its process noticed: those that have to do with each other.
     pub missed: Vec<Vec<Instant>>,
+    /// Faults of each host that wait until its process has taken so many steps more.
+    pub ambushes: Vec<VecDeque<(u32, Fault)>>,
     /// The last fault, or its repair, that a host must be given time for.
     pub disturbed: Vec<Instant>,
     pub timeouts: Vec<VecDeque<Instant>>,
@@ -172,6 +184,7 @@ impl World {
             goodbyes: BTreeMap::new(),
             removals: vec![Vec::new(); scenario.hosts],
             missed: vec![Vec::new(); scenario.hosts],
+            ambushes: vec![VecDeque::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
             timeouts: vec![VecDeque::new(); scenario.hosts],
             gathers: seed.is_multiple_of(3),
@@ -244,27 +257,30 @@ impl World {
                 self.clients[segment].insert(address, host);
             }
             Happening::Timer { host, incarnation, timer } => {
-                let current = self.living(host, incarnation).is_some_and(|p| p.timer == timer && !p.paused);
+                let due = |p: &mut Process| p.timer == timer && !p.paused && p.turn.is_none();
+                let current = self.living(host, incarnation).is_some_and(due);
                 if current {
                     self.count_timeout(host);
                     self.turn(host);
                 }
             }
+            Happening::Step { host, incarnation, step } => {
+                if self.living(host, incarnation).is_some_and(|process| process.step == step) {
+                    self.step(host);
+                }
+            }
             Happening::Turn { host, incarnation } => {
                 if let Some(process) = self.living(host, incarnation) {
                     process.woken = false;
-                    if !process.paused {
+                    if !process.paused && process.turn.is_none() {
                         self.turn(host);
                     }
                 }
             }
             Happening::Written { host, incarnation, overtaking } => self.written(host, incarnation, overtaking),
             Happening::Resume { host, incarnation } => {
-                if let Some(process) = self.living(host, incarnation) {
-                    process.paused = false;
-                    self.disturb(host);
-                    self.tell(|| format!("host {host} goes on"));
-                    self.turn(host);
+                if self.living(host, incarnation).is_some() {
+                    self.resume(host);
                 }
             }
             Happening::Restart { host, incarnation } => {
@@ -307,10 +323,10 @@ impl World {
     pub fn arrive(&mut self, host: HostId, segment: Segment, packet: Rc<Packet>) {
         let Some(process) = &self.hosts[host].process else { return };
         let Some(socket) = process.listens(host, segment, &packet) else { return };
-        let stamp = self.wall(host);
+        let (stamp, arrived) = (self.wall(host), self.now);
         if let Some(process) = self.hosts[host].process.as_mut() {
             if process.inbox.len() < INBOX {
-                process.inbox.push_back(Waiting { socket, stamp, packet });
+                process.inbox.push_back(Waiting { socket, stamp, arrived, packet });
             } else {
                 process.overflown.insert(socket);
             }
@@ -356,6 +372,11 @@ impl World {
     pub fn announce(&mut self, host: HostId, segment: Segment, address: IpAddr, repeat: u32) {
         if self.bug == Some(Bug::SilentTakeover) {
             return;
+        }
+        let kernel = &self.hosts[host].kernel;
+        if !kernel.contains(&(crate::host::index(segment), address)) && self.removals[host].is_empty() {
+            let text = format!("host {host} announces {address}, but does not have it");
+            self.oracle.broken(Rule::Addresses, text);
         }
         if self.is_stopping(host) {
             let text = format!("host {host} announces {address}, but has resigned");

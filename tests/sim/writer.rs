@@ -75,7 +75,11 @@ impl World {
         addresses: Vec<(IfIndex, IpAddr)>,
         repeat: u32,
     ) {
-        if let Some(process) = self.hosts[host].process.as_mut() {
+        if self.bug == Some(Bug::AnnouncedBeforeWritten) {
+            for (interface, address) in addresses {
+                self.announce(host, segment(interface), address, repeat);
+            }
+        } else if let Some(process) = self.hosts[host].process.as_mut() {
             let again = !process.announced_once.insert((instance, generation));
             if !(again && self.bug == Some(Bug::AnnouncedOnce)) {
                 process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });

@@ -73,7 +73,7 @@ impl VrrpEngine {
                 self.add_instance(now, name, config);
             }
             Some(id) => {
-                self.with(now, id, |instance, _| instance.on_config(now, config));
+                self.with(now, id, |instance, turn| instance.on_config(turn, config));
             }
         }
     }

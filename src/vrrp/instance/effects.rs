@@ -41,7 +41,6 @@ impl Instance {
     /// Says what the kernel should have: all addresses as master, none otherwise; and none of `former` in any case.
     pub(super) fn sync_addresses(&mut self, turn: &mut Turn<'_>, former: &[BoundAddress]) {
         self.generation += 1;
-        self.gone_early.clear();
         let lingers = |address: &BoundAddress| {
             let key = (address.interface, address.config.address);
             self.handover().is_some_and(|handover| !handover.released.contains(&key))

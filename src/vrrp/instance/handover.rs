@@ -137,6 +137,7 @@ impl Instance {
         if let State::Backup(backup) = &mut self.state {
             // What it waited for before is of no account: it begins to listen.
             backup.timer = DownTimer::Running { since: turn.now, wait: Wait::MasterDown };
+            backup.is_new = true;
             backup.hold = Duration::ZERO;
         }
     }

@@ -78,13 +78,14 @@ impl Process {
         self.main.event(event, wall_clock());
     }
 
+    /// The kernel tells of an address before it answers that it is there: its news are read before the answer is handed on.
     pub(super) fn write_addresses(&mut self, now: Instant) -> io::Result<()> {
         for _ in 0..WRITES_PER_TURN {
             for written in self.writer.advance(self.monitor.table())? {
                 match written {
                     Written::Announce(announcement) => self.announcer.push(&announcement),
                     Written::Synced { owner: Owner::Instance(instance), generation, failures } => {
-                        self.input(now, Input::AddressesSynced { instance, generation, failures });
+                        self.synced.push((instance, generation, failures));
                     }
                     Written::Synced { owner: Owner::Static, failures, .. } => {
                         for failure in failures {
@@ -100,6 +101,15 @@ impl Process {
             }
             if !self.writer.wants_turn() {
                 break;
+            }
+        }
+        if !self.synced.is_empty() {
+            let changes = self.monitor.drain()?;
+            self.links_changed(now, changes);
+            if self.monitor.is_current() {
+                for (instance, generation, failures) in std::mem::take(&mut self.synced) {
+                    self.input(now, Input::AddressesSynced { instance, generation, failures });
+                }
             }
         }
         Ok(())

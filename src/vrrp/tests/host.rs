@@ -3,7 +3,7 @@
 //! Pure. Steps are words, so that tables are read and not programmed; see [`Host::play`].
 #![allow(clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -171,6 +171,7 @@ impl Host {
     /// | `wait MS` | time passes, each deadline is judged when it is due |
     /// | `stall MS` | time passes, and the deadlines are judged once at the end |
     /// | `late MS` | time passes, nothing is judged |
+    /// | `listen` | the turn is over |
     /// | `hear [B] PRIO [.N] [every CS] [ago MS]` | an advert comes, or came (or will have: `ahead`); `.1` is below, `.3` (the default) above our `.2` |
     /// | `down`, `up`, `gone`, `back` `[eth1]` | the link |
     /// | `port [eth1]` | a port of the bridge that the link is begins to forward |
@@ -182,7 +183,8 @@ impl Host {
     /// | `announced ADDRESS [eth1]` | another host announces it |
     /// | `overflow [eth1]` | the IPv4 socket had no room for adverts |
     /// | `failover [B]`, `maintenance on`, `maintenance off` | an operator's commands |
-    /// | `reload`, `synced`, `refused`, `timeout`, `stop`, `stop at once` | |
+    /// | `written` | our own last wish is carried out |
+    /// | `reload`, `synced`, `refused [GENERATION]`, `timeout`, `stop`, `stop at once` | |
     pub fn play(&mut self, steps: &str) {
         for step in steps.split(';').map(str::trim).filter(|step| !step.is_empty()) {
             let words: Vec<&str> = step.split_whitespace().collect();
@@ -196,6 +198,7 @@ impl Host {
         match words[0] {
             "wait" => self.wait(millis(words[1])),
             "late" => self.now += millis(words[1]),
+            "listen" => self.engine.listen_from(self.now),
             "stall" => {
                 self.now += millis(words[1]);
                 self.timeout();
@@ -226,7 +229,8 @@ impl Host {
             }
             "refused" => {
                 let failures = vec!["10.0.0.100: permission denied".to_owned()];
-                self.input(Input::AddressesSynced { instance: InstanceId(0), generation: 1, failures });
+                let generation = words.get(1).map_or(1, |n| n.parse().expect("a number"));
+                self.input(Input::AddressesSynced { instance: InstanceId(0), generation, failures });
             }
             "timeout" => self.timeout(),
             "lose" => self.lose(&words[1..]),
@@ -298,10 +302,20 @@ impl Host {
         self.input(Input::Link(link));
     }
 
-    /// The kernel tells that they are there, and then that they are not.
+    /// The kernel tells that all is there that we asked for, and these, and then that these are not.
     fn lose(&mut self, addresses: &[&str]) {
+        let lost: Vec<_> = addresses.iter().map(|text| ip(text)).collect();
+        let index = self.links[0].index;
+        let held = self.invariants.addresses().iter().filter(|(link, _)| *link == index).map(|(_, address)| *address);
+        let all: BTreeSet<_> = held.chain(lost.iter().copied()).collect();
+        let entry = |address: &IpAddr| LinkAddress { address: *address, ..link(1).addresses[0] };
+        let mut link = self.links[0].clone();
+        link.addresses.retain(|a| !all.contains(&a.address));
+        link.addresses.extend(all.iter().map(entry));
+        self.set_link(0, link.clone());
         self.written();
-        self.unlink(addresses);
+        link.addresses.retain(|a| !lost.contains(&a.address));
+        self.set_link(0, link);
     }
 
     /// All that we asked for is carried out.

@@ -179,6 +179,18 @@ fn an_address_moves_between_two_masters() {
     }
 }
 
+/// A process that is killed leaves its addresses, and the next one may be told of another configuration before it starts.
+#[test]
+fn a_reload_before_the_start_leaves_no_address_of_a_predecessor() {
+    let mut config = v3();
+    config.global.startup_delay = Duration::from_secs(5);
+    let mut host = Host::start(config);
+    host.reload = |config| a(config).addresses = vips(&["10.0.0.101"]);
+    host.forget();
+    host.play("reload");
+    assert_eq!(host.said, ["lacks 10.0.0.100"]);
+}
+
 /// A virtual router that is exchanged for another one under the same name has effects of later generations still.
 #[test]
 fn generations_go_on_over_a_change_of_identity() {
