@@ -474,13 +474,13 @@ fn addresses_are_written_with_every_option() {
         let mut v4 = AddressConfig::new(address("198.51.100.7"));
         v4.prefix_len = 24;
         v4.scope = 253;
-        v4.broadcast = Some([198, 51, 100, 255].into());
-        v4.label = Some("eth0:vip".to_owned());
+        v4.options.broadcast = Some([198, 51, 100, 255].into());
+        v4.options.label = Some("eth0:vip".to_owned());
         v4.no_prefix_route = true;
         let mut group = AddressConfig::new(address("239.1.2.3"));
         group.autojoin = true;
         let mut peer = AddressConfig::new(address("203.0.113.1"));
-        peer.peer = Some(address("203.0.113.2"));
+        peer.options.peer = Some(address("203.0.113.2"));
         let v6 = AddressConfig::new(address("2001:db8::7"));
         let mut home = AddressConfig::new(address("2001:db8:1::7"));
         home.prefix_len = 64;

@@ -276,16 +276,16 @@ pub fn dump_addresses(sequence: u32) -> Vec<u8> {
 
 /// "Have this address, with every option of its configuration." Answered with `EEXIST` when it is there.
 pub fn add_address(sequence: u32, interface: IfIndex, config: &AddressConfig) -> Vec<u8> {
-    let mut message = address_message(interface, config.address, config.prefix_len, config.peer);
+    let mut message = address_message(interface, config.address, config.prefix_len, config.options.peer);
     message.header.scope = config.scope.into();
     let flags = address_flags(config);
     let low = u8::try_from(flags & 0xff).expect("masked");
     message.header.flags = AddressHeaderFlags::from_bits_retain(low);
     message.attributes.push(AddressAttribute::Flags(AddressFlags::from_bits_retain(flags)));
-    if let Some(broadcast) = config.broadcast {
+    if let Some(broadcast) = config.options.broadcast {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }
-    if let Some(label) = &config.label {
+    if let Some(label) = &config.options.label {
         message.attributes.push(AddressAttribute::Label(label.clone()));
     }
     if let Some(preferred) = config.preferred_lifetime {

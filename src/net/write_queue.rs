@@ -90,7 +90,8 @@ impl WriteQueue {
         self.newest.insert(owner, Wish::of(&change));
         match self.changes.remove(&owner) {
             Some(replaced) => {
-                let key = |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.peer);
+                let key =
+                    |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.options.peer);
                 let known: std::collections::BTreeSet<_> =
                     change.present.iter().chain(&change.absent).map(key).collect();
                 change.absent.extend(replaced.absent.into_iter().filter(|a| !known.contains(&key(a))));

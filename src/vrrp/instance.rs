@@ -304,7 +304,7 @@ impl Instance {
 
     fn on_timeout_as_master(&mut self, turn: &mut Turn<'_>) {
         let interval = self.config.advert_interval.duration();
-        let garp = self.config.garp;
+        let garp = *self.config.garp;
         let State::Master(master) = &mut self.state else { return };
         if master.next_advert_at <= turn.now {
             let late = turn.now - master.next_advert_at;

@@ -197,7 +197,7 @@ impl Instance {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
             self.announce_in_doubt(turn, repeat);
-            let garp = self.config.garp;
+            let garp = *self.config.garp;
             if let State::Master(master) = &mut self.state {
                 master.garp.on_lower_priority(turn.now, &garp);
             }

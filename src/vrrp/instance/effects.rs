@@ -89,7 +89,7 @@ impl Instance {
         let is_bound = |address: &AddressConfig| bound.iter().any(|bound| bound.config == *address);
         let mut waiting = Vec::new();
         for address in self.config.all_addresses().filter(|address| !is_bound(address)) {
-            let other = address.device.as_ref().filter(|device| self.config.interface.as_ref() != Some(device));
+            let other = address.options.device.as_ref().filter(|device| self.config.interface.as_ref() != Some(device));
             let Some(interface) = other else { continue };
             waiting.push(address.address);
             if !self.waiting.contains(&address.address) {
