@@ -430,12 +430,8 @@ fn announcements_are_byte_exact_on_the_wire() {
         let (monitor, link) = monitor();
         let mut announcer = Announcer::open().expect("packet socket");
         let (v4, v6) = (address("192.0.2.10"), address("2001:db8::10"));
-        let announcement = Announcement {
-            instance: InstanceId(1),
-            generation: 1,
-            addresses: vec![(link.index, v4), (link.index, v6)],
-            repeat: 2,
-        };
+        let announcement =
+            Announcement { instance: InstanceId(1), addresses: vec![(link.index, v4), (link.index, v6)], repeat: 2 };
         let is_na = |f: &[u8]| f.get(12..14) == Some(&[0x86, 0xdd]) && f.get(54) == Some(&136);
         for router in [false, true] {
             if router {
@@ -572,7 +568,7 @@ fn refusals_are_told_and_not_announced() {
             .into();
         writer.sync(Owner::Instance(owner), Change { generation: 1, present, absent: Vec::new() });
         let addresses = both.map(|a| (link.index, a)).into();
-        writer.announce(Announcement { instance: owner, generation: 1, addresses, repeat: 5 });
+        writer.announce(Announcement { instance: owner, addresses, repeat: 5 });
         let written = write_all(&mut writer, &monitor);
         let [Written::Synced { failures, .. }, Written::Announce(announcement)] = &written[..] else {
             panic!("in this order: {written:?}")
