@@ -11,6 +11,7 @@ mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accept::{self, AdvertError, Situation};
@@ -73,11 +74,11 @@ pub struct Instance {
     /// Its number.
     pub id: InstanceId,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its configuration.
     pub config: InstanceConfig,
     /// Its sync group.
-    pub group: Option<String>,
+    pub group: Option<Arc<str>>,
     /// Where it is.
     pub state: State,
     /// Counters.
@@ -91,6 +92,8 @@ pub struct Instance {
     /// Some other router's advert was ever good.
     pub has_heard_others: bool,
     maintenance: bool,
+    /// Its deadline that the engine's timers have.
+    pub armed: Option<Instant>,
     /// What the flight recorder was last told of it; `None`: nothing yet.
     pub recorded: Option<Option<Instant>>,
     advertised: Vec<IpAddr>,
@@ -124,11 +127,11 @@ pub struct Verdict {
 
 impl Instance {
     /// An instance in INIT.
-    pub fn new(now: Instant, id: InstanceId, name: &str, config: InstanceConfig, cause: Cause) -> Self {
+    pub fn new(now: Instant, id: InstanceId, name: Arc<str>, config: InstanceConfig, cause: Cause) -> Self {
         let health = Health { priority: config.priority, faults: BTreeSet::new(), pending: false };
         Self {
             id,
-            name: name.to_owned(),
+            name,
             config,
             group: None,
             state: State::Init,
@@ -138,6 +141,7 @@ impl Instance {
             adopted: None,
             has_heard_others: false,
             maintenance: false,
+            armed: None,
             recorded: None,
             advertised: Vec::new(),
             cause,
@@ -351,7 +355,7 @@ impl Instance {
         master.losses.on_loss(turn.now);
         self.counters.address_lost += 1;
         turn.effects.push_back(Effect::Emit(Event::Warning {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             message: format!("{address} was removed by somebody else: it is put back"),
         }));
     }
@@ -406,7 +410,7 @@ impl Instance {
             return;
         }
         turn.effects.push_back(Effect::Emit(Event::PriorityChanged {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             state: self.state.name(),
             from: before.value(),
             to: after.value(),

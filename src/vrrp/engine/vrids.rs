@@ -66,7 +66,7 @@ impl VrrpEngine {
                 let Some(ours) = self.instances.get(&instance) else { continue };
                 let vrid = ours.config.vrid;
                 let free = self.free_vrid(&ours.config, &heard);
-                let instance = ours.name.clone();
+                let instance = ours.name.to_string();
                 let event = Event::VridTaken { instance, vrid: vrid.value(), peer, addresses, free };
                 self.effects.push_back(Effect::Emit(event));
             }

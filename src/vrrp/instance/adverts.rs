@@ -51,7 +51,7 @@ impl Instance {
         {
             *since = turn.now;
             turn.effects.push_back(Effect::Emit(Event::Warning {
-                instance: self.name.clone(),
+                instance: self.name.to_string(),
                 message: "adverts were lost while this process was held up: waiting once more for the master"
                     .to_owned(),
             }));
@@ -172,7 +172,7 @@ impl Instance {
         self.announce_again(turn);
         if self.is_news_of_rival(turn.now, heard.address) {
             turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-                instance: self.name.clone(),
+                instance: self.name.to_string(),
                 peer: heard.address,
                 priority: heard.priority,
                 ours: self.health.priority.value(),

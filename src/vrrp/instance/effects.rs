@@ -95,7 +95,7 @@ impl Instance {
             if !self.waiting.contains(&address.address) {
                 let (ip, length) = (address.address, address.prefix_len);
                 let message = format!("{ip}/{length} is not put on: interface {interface} does not exist");
-                turn.effects.push_back(Effect::Emit(Event::AddressFailed { instance: self.name.clone(), message }));
+                turn.effects.push_back(Effect::Emit(Event::AddressFailed { instance: self.name.to_string(), message }));
             }
         }
         self.waiting = waiting;
@@ -123,7 +123,7 @@ impl Instance {
             return;
         }
         self.told.insert(known, turn.now);
-        let instance = Some(self.name.clone());
+        let instance = Some(self.name.to_string());
         turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
     }
 
@@ -136,7 +136,7 @@ impl Instance {
     pub(super) fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {
         if late > self.config.advert_interval.duration() {
             self.counters.timer_late += 1;
-            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.clone(), by: late }));
+            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.to_string(), by: late }));
         }
     }
 

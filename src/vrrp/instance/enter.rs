@@ -94,7 +94,7 @@ impl Instance {
 
     pub(super) fn emit_state(&self, turn: &mut Turn<'_>, from: StateName, to: StateName, cause: Cause) {
         turn.effects.push_back(Effect::Emit(Event::StateChanged {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             from,
             to,
             priority: self.health.priority.value(),
