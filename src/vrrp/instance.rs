@@ -20,8 +20,9 @@ use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
 use super::event::{Cause, Event, FaultReason, Heard, StateName};
 use super::packet::{self, Advert};
 use super::peers::{Contest, Noted, PeerNews, Peers, Sighting};
+use super::rare::{Rare, Usual};
 use super::snapshot::{Counters, InstanceSnapshot};
-use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
+use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Master, State, Wait};
 use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
@@ -81,8 +82,9 @@ pub struct Instance {
     pub group: Option<Arc<str>>,
     /// Where it is.
     pub state: State,
-    /// Counters.
-    pub counters: Counters,
+    counters: Traffic,
+    /// All counters but those.
+    misdeeds: Option<Box<Counters>>,
     /// What the links say.
     pub binding: Binding,
     /// What the trackers say.
@@ -102,6 +104,26 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
+    trouble: Rare<Trouble>,
+    /// Who else speaks its VRID.
+    peers: Peers,
+}
+
+/// What every router counts. A thousand of them have no use for a row of zeros each.
+#[derive(Debug, Default)]
+struct Traffic {
+    advert_rcvd: u64,
+    advert_sent: u64,
+    become_master: u64,
+    release_master: u64,
+    pri_zero_rcvd: u64,
+    pri_zero_sent: u64,
+    announcements: u64,
+}
+
+/// What is remembered where not all is as it should be.
+#[derive(Debug, Clone, PartialEq)]
+struct Trouble {
     /// Addresses that went while the latest generation was being written.
     gone_early: Vec<(IfIndex, IpAddr)>,
     /// As master: addresses that wait for an interface, which was said.
@@ -110,8 +132,11 @@ pub struct Instance {
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
     rivals: BTreeMap<IpAddr, Instant>,
-    /// Who else speaks its VRID.
-    peers: Peers,
+}
+
+impl Usual for Trouble {
+    const USUAL: &'static Self =
+        &Self { gone_early: Vec::new(), waiting: Vec::new(), told: BTreeMap::new(), rivals: BTreeMap::new() };
 }
 
 /// What became of a packet.
@@ -135,7 +160,8 @@ impl Instance {
             config,
             group: None,
             state: State::Init,
-            counters: Counters::default(),
+            counters: Traffic::default(),
+            misdeeds: None,
             binding: Binding::default(),
             health,
             adopted: None,
@@ -148,10 +174,7 @@ impl Instance {
             since: now,
             generation: 0,
             synced: 0,
-            gone_early: Vec::new(),
-            waiting: Vec::new(),
-            told: BTreeMap::new(),
-            rivals: BTreeMap::new(),
+            trouble: Rare::default(),
             peers: Peers::default(),
         }
     }
@@ -220,7 +243,7 @@ impl Instance {
             effective_priority: self.health.priority.value(),
             master: match &self.state {
                 // Also one that is silenced soon, or would be if we took part in elections.
-                State::Backup(backup) => backup.rejected.or(backup.master),
+                State::Backup(backup) => backup.rejected().or(backup.master),
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
@@ -230,10 +253,25 @@ impl Instance {
             master_interval: self.interval_in_force(),
             next_deadline: self.deadline().map(|at| at.saturating_duration_since(now)),
             held: self.held().collect(),
-            counters: self.counters,
+            counters: self.counters(),
             peers: self.peers.snapshot(now),
             unlisted_peers: self.peers.unlisted(),
             dual_master: self.peers.dual(now),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let Traffic { advert_rcvd, advert_sent, become_master, release_master, .. } = self.counters;
+        let Traffic { pri_zero_rcvd, pri_zero_sent, announcements, .. } = self.counters;
+        Counters {
+            advert_rcvd,
+            advert_sent,
+            become_master,
+            release_master,
+            pri_zero_rcvd,
+            pri_zero_sent,
+            announcements,
+            ..self.misdeeds.as_deref().copied().unwrap_or_default()
         }
     }
 
@@ -320,7 +358,7 @@ impl Instance {
             self.review_rivals(turn);
         }
         let State::Master(master) = &mut self.state else { return };
-        let lost = master.losses.restore_at.take_if(|at| *at <= turn.now).is_some();
+        let lost = master.losses.get_mut().and_then(|losses| losses.restore_at.take_if(|at| *at <= turn.now)).is_some();
         if let Some(repeat) = master.garp.take_due(turn.now, &garp) {
             self.announce(turn, repeat);
         }
@@ -335,7 +373,8 @@ impl Instance {
     #[must_use]
     pub fn on_synced(&mut self, generation: u64) -> Vec<(IfIndex, IpAddr)> {
         self.synced = self.synced.max(generation);
-        if self.synced == self.generation { std::mem::take(&mut self.gone_early) } else { Vec::new() }
+        let trouble = self.trouble.get_mut().filter(|_| self.synced == self.generation);
+        trouble.map(|trouble| std::mem::take(&mut trouble.gone_early)).unwrap_or_default()
     }
 
     /// Somebody removed one of its addresses.
@@ -346,14 +385,15 @@ impl Instance {
         }
         // Before that it may be our own removal of a moment ago that we hear of, and the address is on its way.
         if self.synced != self.generation {
-            if !self.gone_early.contains(&(interface, address)) {
-                self.gone_early.push((interface, address));
+            let gone = &mut self.trouble.gone_early;
+            if !gone.contains(&(interface, address)) {
+                gone.push((interface, address));
             }
             return;
         }
         let State::Master(master) = &mut self.state else { return };
         master.losses.on_loss(turn.now);
-        self.counters.address_lost += 1;
+        self.misdeeds.get_or_insert_default().address_lost += 1;
         turn.effects.push_back(Effect::Emit(Event::Warning {
             instance: self.name.to_string(),
             message: format!("{address} was removed by somebody else: it is put back"),

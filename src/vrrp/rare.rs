@@ -17,6 +17,13 @@ pub trait Usual: Clone + PartialEq + 'static {
 #[derive(Clone)]
 pub struct Rare<T>(Option<Box<T>>);
 
+impl<T> Rare<T> {
+    /// The value, if it ever was another than the usual one.
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_deref_mut()
+    }
+}
+
 impl<T> Default for Rare<T> {
     /// The usual one.
     fn default() -> Self {
@@ -93,10 +100,12 @@ mod tests {
         let usual = Rare::from(Delay { seconds: 5 });
         assert!(usual.0.is_none());
         let mut one = usual.clone();
+        assert!(one.get_mut().is_none());
         assert_eq!(one.seconds, 5);
         one.seconds = 6;
         assert_eq!((one.seconds, usual.seconds), (6, 5));
         assert_ne!(one, usual);
+        assert!(one.get_mut().is_some());
         for value in [&one, &usual] {
             let bytes = postcard::to_allocvec(value).expect("it can be written");
             assert_eq!(postcard::from_bytes::<Rare<Delay>>(&bytes).expect("and read"), *value);

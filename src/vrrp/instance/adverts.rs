@@ -93,9 +93,8 @@ impl Instance {
                 backup.timer = DownTimer::Running { since: at, wait: Wait::Skew };
             }
             backup.master = Some(heard);
-            if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
+            if backup.rejected().is_some_and(|rejected| rejected.address == heard.address) {
                 backup.rejected = None;
-                backup.rejected_at = None;
             }
             return;
         }
@@ -113,11 +112,9 @@ impl Instance {
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
-            backup.rejected_at = None;
         } else {
             // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
-            backup.rejected = Some(heard);
-            backup.rejected_at = Some(at);
+            backup.rejected = Some(Box::new((heard, at)));
         }
     }
 
@@ -126,13 +123,12 @@ impl Instance {
     pub(super) fn reconsider_rejected(&mut self) {
         let (preempt, ours) = (self.config.preempt, self.health.priority.value());
         let State::Backup(backup) = &mut self.state else { return };
-        let (Some(heard), Some(since)) = (backup.rejected, backup.rejected_at) else { return };
+        let Some((heard, since)) = backup.rejected.as_deref().copied() else { return };
         if !preempt || heard.priority >= ours {
             backup.timer = DownTimer::Running { since, wait: Wait::MasterDown };
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
-            backup.rejected_at = None;
             backup.preempt_at = None;
         }
     }
@@ -183,13 +179,14 @@ impl Instance {
     /// Whether a worse master is a new one, or was not heard for a while: people are told of each contest once.
     fn is_news_of_rival(&mut self, now: Instant, address: IpAddr) -> bool {
         let over = |heard: &Instant| now.saturating_duration_since(*heard) > RIVAL_FORGOTTEN;
-        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
-            self.rivals.retain(|_, heard| !over(heard));
+        let rivals = &mut self.trouble.rivals;
+        if rivals.len() >= MAX_TOLD_FLAWS && !rivals.contains_key(&address) {
+            rivals.retain(|_, heard| !over(heard));
         }
-        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+        if rivals.len() >= MAX_TOLD_FLAWS && !rivals.contains_key(&address) {
             return false;
         }
-        self.rivals.insert(address, now).is_none_or(|heard| over(&heard))
+        rivals.insert(address, now).is_none_or(|heard| over(&heard))
     }
 
     /// Clients may have heard another master: now, and once more later.
