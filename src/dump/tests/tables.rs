@@ -91,7 +91,7 @@ fn with_facts<T>(cleared: Counters, render: impl FnOnce(&Facts<'_>) -> T) -> T {
         config: &config,
         snapshot: &snapshot,
         cleared: &BTreeMap::from([("VI_1".to_owned(), cleared)]),
-        transitions: &BTreeMap::new(),
+        transitions: &|_| None,
         running: &BTreeSet::new(),
         processes: &BTreeMap::new(),
         host,
