@@ -190,7 +190,7 @@ fn unbind(bound: &BoundAddress) -> Step {
 }
 
 fn remove(interface: IfIndex, facts: &AddressFacts) -> Step {
-    Step::Remove { interface, address: facts.address, prefix_len: facts.prefix_len, peer: facts.peer }
+    Step::Remove { interface, address: facts.address, prefix_len: facts.prefix_len, peer: facts.options.peer }
 }
 
 fn is_ours(facts: &AddressFacts) -> bool {
@@ -212,7 +212,7 @@ fn same_entry(a: &BoundAddress, b: &BoundAddress) -> bool {
 /// Whether the kernel's entry is this one (its key, not its options).
 fn is_entry(bound: &BoundAddress, facts: &AddressFacts) -> bool {
     (bound.config.address, bound.config.prefix_len, bound.config.options.peer)
-        == (facts.address, facts.prefix_len, facts.peer)
+        == (facts.address, facts.prefix_len, facts.options.peer)
 }
 
 fn is_as_configured(bound: &BoundAddress, facts: &AddressFacts, links: &LinkTable) -> bool {
@@ -225,10 +225,11 @@ fn is_as_configured(bound: &BoundAddress, facts: &AddressFacts, links: &LinkTabl
         return common;
     }
     let name = links.facts(bound.interface).map(|l| l.name.as_str());
+    let own = |label: &Option<String>| label.clone().filter(|label| Some(label.as_str()) != name);
     common
         && facts.scope == config.scope
-        && facts.broadcast == config.options.broadcast
-        && facts.label.as_deref() == config.options.label.as_deref().or(name)
+        && facts.options.broadcast == config.options.broadcast
+        && own(&facts.options.label) == own(&config.options.label)
 }
 
 #[cfg(test)]

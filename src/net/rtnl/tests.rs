@@ -31,12 +31,15 @@ fn an_address_with_every_option_is_read_back() {
             AddressFacts {
                 address: config.address,
                 prefix_len: 24,
-                peer: config.options.peer,
                 scope: 253,
                 flags: 0x600,
-                label: config.options.label.clone(),
-                broadcast: config.options.broadcast,
                 protocol: PROTOCOL_VRRP,
+                options: OptionFacts {
+                    peer: config.options.peer,
+                    label: config.options.label.clone(),
+                    broadcast: config.options.broadcast,
+                }
+                .into(),
             }
         )
     );
