@@ -72,11 +72,11 @@ impl Roster {
 
     /// Forgets all that is neither configured nor master, and makes the rest anew.
     pub fn tidy(&mut self, config: &VrrpConfig) {
-        let kept = |(name, entry): (&Box<str>, &Entry), is_configured: bool| {
-            (is_configured || entry.is_master).then(|| (name.clone(), entry.clone()))
-        };
-        let instances = self.instances.iter().filter_map(|one| kept(one, config.instances.contains_key(&**one.0)));
-        let groups = self.groups.iter().filter_map(|one| kept(one, config.groups.contains_key(&**one.0)));
+        let is_kept = |name: &str, entry: &Entry| config.instances.contains_key(name) || entry.is_master;
+        let instances = self.instances.iter().filter(|(name, entry)| is_kept(name, entry));
+        let instances = instances.map(|(name, entry)| (name.clone(), entry.clone()));
+        let groups = self.groups.iter().filter(|(name, _)| config.groups.contains_key(&***name));
+        let groups = groups.map(|(name, entry)| (name.clone(), entry.clone()));
         // A map that is made of sorted values has full nodes.
         *self = Self { instances: instances.collect(), groups: groups.collect() };
     }
