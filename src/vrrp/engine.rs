@@ -122,6 +122,9 @@ impl VrrpEngine {
             verdict: None,
         };
         engine.reconfigure(now, ConfigDiff::from_nothing(config));
+        // A map that is made of sorted values has full nodes.
+        engine.ids = std::mem::take(&mut engine.ids).into_iter().collect();
+        engine.instances = std::mem::take(&mut engine.instances).into_iter().collect();
         for record in adopt {
             if let Some(instance) = engine.instance_named(&record.instance) {
                 instance.adopted = record.next_advert_at;
