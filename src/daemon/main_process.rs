@@ -36,7 +36,7 @@ use super::requests::Requests;
 use super::roster::Roster;
 use super::signals::{Request, Signals};
 use super::supervise::{self, ChildCommand, Death, Happening, Supervisor};
-use super::watchdog::Watchdog;
+use super::watchdog::{StartNews, Watchdog};
 use super::{detach, load, trackers};
 use crate::cli::DaemonArgs;
 use crate::conf::Loaded;
@@ -404,7 +404,7 @@ impl MainProcess {
             () = tokio::time::sleep_until(self.tidy_at.unwrap_or(ready_limit)), if self.tidy_at.is_some() => Wake::Tidy,
             () = tokio::time::sleep_until(ready_limit), if !self.announced => Wake::ReadyLimit,
             () = tokio::time::sleep_until(kill_at.unwrap_or(ready_limit)), if kill_at.is_some() && self.vrrp.is_running() => Wake::KillChild,
-            () = tokio::time::sleep_until(look_at), if self.vrrp.is_ready() => Wake::Look,
+            () = tokio::time::sleep_until(look_at), if self.vrrp.is_running() => Wake::Look,
         }
     }
 
@@ -475,6 +475,7 @@ impl MainProcess {
         }
         let Some(pid) = self.vrrp.pid() else { return };
         info!("Starting VRRP child process, pid={pid}");
+        self.watchdog = Watchdog::of_start(Instant::now(), &self.config.vrrp);
         self.lock_vrrp_pid_file();
         if let Some(Err(error)) = self.vrrp_pid_file.as_mut().map(|file| file.write(pid)) {
             warn!("{error}");
@@ -536,6 +537,9 @@ impl MainProcess {
         if let Err(error) = flight::beat_of_main(self.vrrp.recorder(), now, clock) {
             tracing::debug!("flight recorder: {error}");
         }
+        if !self.vrrp.is_ready() {
+            return self.look_after_start(now);
+        }
         let beat = flight::last_heartbeat(self.vrrp.recorder(), clock);
         if let Some(silence) = self.watchdog.look(now, beat) {
             error!(
@@ -544,6 +548,24 @@ impl MainProcess {
             );
             self.killed_stuck = true;
             self.vrrp.kill();
+        }
+    }
+
+    /// Until the process is ready nobody holds what the one before it has left.
+    fn look_after_start(&mut self, now: Instant) {
+        match self.watchdog.look_at_start(now) {
+            Some(StartNews::Late(taken)) => {
+                let taken = taken.as_millis();
+                error!(
+                    "the vrrp process is not ready {taken} ms after its start: no virtual address is kept until it is"
+                );
+                self.sweep_addresses();
+            }
+            Some(StartNews::Stuck(taken)) => {
+                error!("the vrrp process is not ready {} s after its start: killed", taken.as_secs());
+                self.vrrp.kill();
+            }
+            None => {}
         }
     }
 

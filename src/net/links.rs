@@ -118,6 +118,10 @@ impl LinkTable {
                 None => changes.extend(self.reported.remove(&index).map(|_| LinkChange::Gone(index))),
             }
         }
+        // Each turn of the loop asks, and there may be a thousand links.
+        if self.opened.is_empty() {
+            return changes;
+        }
         let opened = std::mem::take(&mut self.opened);
         let concerned = self.reported.keys().filter(|link| self.frames_through(**link).any(|on| opened.contains(&on)));
         changes.extend(concerned.copied().map(LinkChange::PortForwards));

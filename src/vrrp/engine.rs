@@ -35,7 +35,7 @@ use super::track::{TrackTable, effective_priority};
 use super::types::{Family, IfIndex, InstanceId, Link, Priority, Vrid};
 
 pub use command::FailoverRefusal;
-pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, Received, SocketKey, SocketSpec, Transmit};
+pub use interface::{AdvertVerdict, BoundAddress, Effect, Input, LinkNews, Received, SocketKey, SocketSpec, Transmit};
 use timers::Timers;
 
 /// All virtual routers of this host.
@@ -150,36 +150,10 @@ impl VrrpEngine {
         match input {
             Input::Advert(received) => self.on_packet(now, &received),
             Input::AdvertsLost(socket) => self.on_adverts_lost(now, socket),
-            Input::Link(link) => {
-                let name = link.name.clone();
-                let after = self.essence(&link);
-                let index = link.index;
-                let present: BTreeSet<IpAddr> = link.addresses.iter().map(|a| a.address).collect();
-                let old = self.links.set(link);
-                let before = old.as_ref().map(|old| self.essence(old));
-                // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
-                if before.as_ref() != Some(&after) {
-                    // A link that was renamed is gone under its old name.
-                    if let Some(old) = before.filter(|old| old.name != name) {
-                        self.on_links(now, &old.name);
-                    }
-                    self.on_links(now, &name);
-                }
-                if let Some(old) = old {
-                    let gone = old.addresses.iter().map(|a| a.address).filter(|a| !present.contains(a));
-                    self.on_addresses_gone(now, index, gone.collect());
-                    // Or another MAC address, of which nobody knows.
-                    if (!old.is_usable() || old.hardware != after.hardware) && after.is_usable() {
-                        self.on_carrier(now, index);
-                    }
-                }
-            }
-            Input::LinkGone(index) => {
-                if let Some(link) = self.links.remove(index) {
-                    self.on_links(now, &link.name);
-                }
-            }
-            Input::PortForwards(bridge) => self.on_carrier(now, bridge),
+            Input::Link(link) => self.on_link_news(now, vec![LinkNews::Present(link)]),
+            Input::LinkGone(index) => self.on_link_news(now, vec![LinkNews::Gone(index)]),
+            Input::Links(news) => self.on_link_news(now, news),
+            Input::PortForwards(bridge) => self.on_carrier(now, &BTreeSet::from([bridge])),
             Input::Tracker { key, status } => {
                 if self.tracks.set(key.clone(), status) {
                     let cause = Cause::Tracker { tracker: key.clone(), status };
@@ -215,6 +189,7 @@ impl VrrpEngine {
             Input::AdvertsLost(_)
             | Input::Link(_)
             | Input::LinkGone(_)
+            | Input::Links(_)
             | Input::PortForwards(_)
             | Input::Tracker { .. }
             | Input::Reconfigure(_)
@@ -234,6 +209,7 @@ impl VrrpEngine {
             }
             Phase::Starting { .. } | Phase::Running | Phase::Stopping | Phase::Stopped => {}
         }
+        self.open_surveys(now);
         self.end_surveys(now);
         let due = self.timers.due(now);
         for id in &due {
@@ -263,7 +239,7 @@ impl VrrpEngine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Starting { until } => Some(until),
-            Phase::Running | Phase::Stopping => self.timers.next().into_iter().chain(self.surveys.next()).min(),
+            Phase::Running | Phase::Stopping => self.timers.next().into_iter().chain(self.surveys.next(self.now)).min(),
             Phase::Stopped => None,
         }
     }

@@ -10,7 +10,7 @@ mod handover;
 mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Versio
 const MAX_TOLD_FLAWS: usize = 64;
 /// A flaw of one peer is told no more often than this.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// What stands for adverts that were lost among the flaws of which people were told: no peer has this address, and no flaw
+/// this number.
+const ADVERTS_LOST: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), u8::MAX);
 /// A worse master that was silent for this long is a new contest when it is heard again.
 const RIVAL_FORGOTTEN: Duration = Duration::from_secs(10);
 
@@ -392,17 +395,18 @@ impl Instance {
             return;
         }
         let State::Master(master) = &mut self.state else { return };
-        master.losses.on_loss(turn.now);
+        let wait = master.losses.on_loss(turn.now);
         self.misdeeds.get_or_insert_default().address_lost += 1;
+        let when = if wait.is_zero() { String::new() } else { format!(" in {} ms", wait.as_millis()) };
         turn.effects.push_back(Effect::Emit(Event::Warning {
             instance: self.name.to_string(),
-            message: format!("{address} was removed by somebody else: it is put back"),
+            message: format!("{address} was removed by somebody else: it is put back{when}"),
         }));
     }
 
-    /// The carrier of a link came back while it is master there, or a port of the bridge that the link is.
-    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, link: IfIndex) {
-        if self.binding.addresses.iter().any(|address| address.interface == link) {
+    /// The carrier of these links came back while it is master there, or a port of the bridge that one of them is.
+    pub fn on_carrier(&mut self, turn: &mut Turn<'_>, links: &BTreeSet<IfIndex>) {
+        if self.binding.addresses.iter().any(|address| links.contains(&address.interface)) {
             self.announce_in_doubt(turn, self.config.garp.repeat);
         }
     }
@@ -466,6 +470,11 @@ impl Instance {
     pub fn on_binding(&mut self, turn: &mut Turn<'_>, binding: Binding) {
         if self.binding == binding {
             return;
+        }
+        // Without an address to send from it goes to FAULT, and could not say so any more: from the one that it had, which the
+        // socket still takes, the backups learn that they need not wait.
+        if self.is_master() && binding.source.is_none() && binding.socket == self.binding.socket {
+            self.send_advert(turn, 0);
         }
         let old = std::mem::replace(&mut self.binding, binding);
         self.advertised = self.fitting_addresses();

@@ -12,6 +12,8 @@ pub fn log_event(event: &Event) {
     for line in lines(event) {
         let Line { warn, instance, cause, text } = line;
         let cause = cause.as_deref();
+        // What concerns them all names none.
+        let instance = Some(instance.as_str()).filter(|name| !name.is_empty());
         if warn {
             tracing::warn!(
                 target: "vrrp", instance, cause, json.kind = kind, json.from = from, json.to = to, json.peer = peer,

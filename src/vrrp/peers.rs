@@ -226,6 +226,14 @@ impl Peers {
         news
     }
 
+    /// We were held up, and said nothing for so long that another one became master by right: what looked like a contest
+    /// begins now. One of which people were told goes on.
+    pub fn begin_contests_anew(&mut self) {
+        for peer in &mut self.list {
+            peer.rival.take_if(|rival| rival.told.at.is_none());
+        }
+    }
+
     /// We are master no more.
     pub fn leave(&mut self) -> Vec<PeerNews> {
         let mut news: Vec<_> = self.list.iter_mut().filter_map(|peer| peer.end_contest(DualEnd::Left)).collect();

@@ -45,7 +45,7 @@ use crate::net::write_queue::{Change, Owner};
 
 use super::blackbox::{BlackBox, Note};
 use super::config::{InstanceConfig, TrackerKey, VrrpConfig};
-use super::engine::{Input, Received, VrrpEngine};
+use super::engine::{Input, LinkNews, Received, VrrpEngine};
 use super::event::{Event, TrackerStatus};
 use super::flight::{self, FlightRecorder, MonotonicClock};
 use super::former::FormerAddress;
@@ -442,20 +442,25 @@ impl Process {
             return;
         }
         let mut appeared = false;
+        let (mut news, mut forwarding) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
                 LinkChange::Present(link) => {
                     self.black_box.link(&link);
                     appeared |= self.known_links.insert(link.index);
-                    self.input(now, Input::Link(link));
+                    news.push(LinkNews::Present(link));
                 }
                 LinkChange::Gone(index) => {
                     self.black_box.link_gone(index);
                     self.known_links.remove(&index);
-                    self.input(now, Input::LinkGone(index));
+                    news.push(LinkNews::Gone(index));
                 }
-                LinkChange::PortForwards(bridge) => self.input(now, Input::PortForwards(bridge)),
+                LinkChange::PortForwards(bridge) => forwarding.push(bridge),
             }
+        }
+        self.input(now, Input::Links(news));
+        for bridge in forwarding {
+            self.input(now, Input::PortForwards(bridge));
         }
         if self.stop_by.is_some() {
             return;

@@ -194,10 +194,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Losses {
-    /// An address is gone. Those that go before it is put back are one loss with it.
-    pub fn on_loss(&mut self, now: Instant) {
-        if self.restore_at.is_some() {
-            return;
+    /// An address is gone. Those that go before it is put back are one loss with it. Returns how long that takes.
+    pub fn on_loss(&mut self, now: Instant) -> Duration {
+        if let Some(at) = self.restore_at {
+            return at.saturating_duration_since(now);
         }
         let calm = self.last.is_none_or(|last| now.saturating_duration_since(last) > CALM);
         self.in_a_row = if calm { 0 } else { self.in_a_row.saturating_add(1) };
@@ -207,6 +207,7 @@ impl Losses {
             n => FIRST_WAIT.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_WAIT),
         };
         self.restore_at = Some(now + wait);
+        wait
     }
 }
 

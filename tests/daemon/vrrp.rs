@@ -331,6 +331,41 @@ fn a_stopped_vrrp_process_is_killed_and_its_address_removed() {
     rig.wait_for_address(true);
 }
 
+/// Its predecessor's address is in the kernel while nobody holds it.
+#[test]
+fn a_vrrp_process_that_is_stopped_while_it_starts_leaves_no_address_behind() {
+    let Some(rig) = Rig::start("stuckstart") else { return };
+    let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", rig.daemon.id())).unwrap();
+    // Before that main waits for it to become our program.
+    let is_ours =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("--child"));
+    let child_but = |former: u32| {
+        let mut pids = children().split_whitespace().map(|pid| pid.parse().expect("a number")).collect::<Vec<u32>>();
+        pids.retain(|pid| *pid != former && is_ours(pid));
+        pids.pop()
+    };
+    // A start takes some milliseconds, and on a busy machine we may come too late to stop it in them.
+    for _ in 0..5 {
+        let first = rig.vrrp_pid();
+        kill(first, libc::SIGKILL);
+        let next: u32 = std::iter::repeat_with(|| child_but(first)).flatten().next().expect("it is repeated for ever");
+        let pid = nix::unistd::Pid::from_raw(next.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it is there");
+        let found = || {
+            let line = rig.daemon.wait_for_log("");
+            ["is not ready", "has stood still"].into_iter().find(|words| line.contains(words))
+        };
+        if std::iter::repeat_with(found).flatten().next() == Some("is not ready") {
+            rig.wait_for_address(false);
+            kill(next, libc::SIGKILL);
+            rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+            return rig.wait_for_address(true);
+        }
+        rig.daemon.wait_for_log("(VI_1) Entering MASTER STATE");
+    }
+    panic!("it was ready each time before it could be stopped");
+}
+
 /// Policy (2 is SCHED_RR), real-time priority and nice value of the vrrp process, and whether its memory is locked.
 fn scheduling(rig: &Rig) -> (i32, i32, i32, bool) {
     let proc = format!("/proc/{}", rig.vrrp_pid());

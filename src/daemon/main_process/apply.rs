@@ -18,7 +18,6 @@ use crate::conf::config::Config;
 use crate::control::api::{Refused, done, refused};
 use crate::daemon::reload::{self, KnownErrors, Summary};
 use crate::daemon::reload_files::{self, Records};
-use crate::daemon::watchdog::Watchdog;
 use crate::daemon::{load, sweep, trackers};
 use crate::ipvs::diff::BalancerDiff;
 use crate::trackers::process::connector::BufferSize;
@@ -136,7 +135,7 @@ impl MainProcess {
         }
         self.keep_former_balancer();
         self.scattered |= reload::take_over(&mut self.config, new, &diff, &balancer_diff);
-        self.watchdog = Watchdog::new(started, &self.config.vrrp);
+        self.watchdog.reconfigure(started, &self.config.vrrp);
         self.runner = runner_for(&self.config);
         self.notify.set_runner(self.runner.clone());
         self.notices.apply(&self.notify_config, self.config.daemon.router_id.as_deref(), &self.runner);

@@ -71,16 +71,62 @@ impl VrrpEngine {
         link
     }
 
-    pub(super) fn on_links(&mut self, now: Instant, name: &str) {
-        let key = TrackerKey::Interface(name.to_owned());
-        let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
-        // Containers' links come and go by the thousand: only those that somebody tracks are kept.
-        if self.tracks.knows(&key) {
-            self.tracks.set(key.clone(), status);
+    /// Takes links in, and then draws the conclusions for all instances, once.
+    pub(super) fn on_link_news(&mut self, now: Instant, news: Vec<LinkNews>) {
+        let (mut names, mut gone, mut in_doubt) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for news in news {
+            match news {
+                LinkNews::Present(link) => {
+                    let (name, index, after) = (link.name.clone(), link.index, self.essence(&link));
+                    let present: BTreeSet<IpAddr> = link.addresses.iter().map(|a| a.address).collect();
+                    let old = self.links.set(link);
+                    let before = old.as_ref().map(|old| self.essence(old));
+                    // Virtual addresses that come and go are our own doing, a thousand times over at a takeover.
+                    if before.as_ref() != Some(&after) {
+                        // A link that was renamed is gone under its old name.
+                        names.extend(before.map(|old| old.name).filter(|old| *old != name));
+                        names.push(name);
+                    }
+                    let Some(old) = old else { continue };
+                    let lost = old.addresses.iter().map(|a| a.address).filter(|a| !present.contains(a));
+                    gone.push((index, lost.collect()));
+                    // Or another MAC address, of which nobody knows.
+                    if (!old.is_usable() || old.hardware != after.hardware) && after.is_usable() {
+                        in_doubt.insert(index);
+                    }
+                }
+                LinkNews::Gone(index) => names.extend(self.links.remove(index).map(|link| link.name)),
+            }
         }
+        self.on_links(now, names);
+        for (index, addresses) in gone {
+            self.on_addresses_gone(now, index, addresses);
+        }
+        self.on_carrier(now, &in_doubt);
+    }
+
+    fn on_links(&mut self, now: Instant, names: Vec<String>) {
+        let mut causes = Vec::new();
+        for name in names {
+            let key = TrackerKey::Interface(name);
+            let status = self.links.tracker_status(&key).unwrap_or(TrackerStatus::Down);
+            // Containers' links come and go by the thousand: only those that somebody tracks are kept.
+            let tracked = self.tracks.knows(&key);
+            if tracked {
+                self.tracks.set(key.clone(), status);
+            }
+            causes.push((tracked, Cause::Tracker { tracker: key, status }));
+        }
+        let Some((_, last)) = causes.last().cloned() else { return };
         self.rebind(now);
-        let cause = Cause::Tracker { tracker: key, status };
-        self.review(now, &cause, |_| true);
+        // Who tracks one of several hears of that one.
+        if causes.len() > 1 {
+            for (_, cause) in causes.iter().filter(|(tracked, _)| *tracked) {
+                let Cause::Tracker { tracker, .. } = cause else { continue };
+                self.review(now, cause, |config| config.tracks.iter().any(|track| track.tracker == *tracker));
+            }
+        }
+        self.review(now, &last, |_| true);
     }
 
     pub(super) fn on_synced(&mut self, now: Instant, id: InstanceId, generation: u64, failures: Vec<String>) {
@@ -122,10 +168,13 @@ impl VrrpEngine {
         }
     }
 
-    /// A cable was plugged in: what was announced before may have reached nobody.
-    pub(super) fn on_carrier(&mut self, now: Instant, link: IfIndex) {
+    /// Cables were plugged in: what was announced before may have reached nobody.
+    pub(super) fn on_carrier(&mut self, now: Instant, links: &BTreeSet<IfIndex>) {
+        if links.is_empty() {
+            return;
+        }
         for id in self.all_ids() {
-            self.with(now, id, |instance, turn| instance.on_carrier(turn, link));
+            self.with(now, id, |instance, turn| instance.on_carrier(turn, links));
         }
     }
 

@@ -15,6 +15,9 @@ pub enum Input<'a> {
     Link(Link),
     /// A link is gone.
     LinkGone(IfIndex),
+    /// What became of links, all that is known by now: a cable carries hundreds of VLANs, and what follows for a thousand
+    /// instances is found out once.
+    Links(Vec<LinkNews>),
     /// A port of this bridge, or of the one below this link, began to forward: behind it are hosts that have heard nothing of us so far.
     PortForwards(IfIndex),
     /// A tracker run by main has a new status.
@@ -53,6 +56,15 @@ pub enum Input<'a> {
     Stop,
     /// Give up everything in this very turn.
     StopAtOnce,
+}
+
+/// What became of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkNews {
+    /// As [`Input::Link`].
+    Present(Link),
+    /// As [`Input::LinkGone`].
+    Gone(IfIndex),
 }
 
 /// A VRRP packet as it came from a socket: the PDU without its IP header.

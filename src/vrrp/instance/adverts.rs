@@ -12,6 +12,7 @@ impl Instance {
         if matches!(self.state, State::Init) {
             return None;
         }
+        self.notice_stall(turn);
         let situation = Situation {
             config: &self.config,
             source: self.binding.source,
@@ -42,6 +43,18 @@ impl Instance {
         Some(verdict)
     }
 
+    /// A master that hears somebody when its own advert has been due for longer than an interval was held up. It is told
+    /// here, because our answer sets that timer anew; and who was master meanwhile had every right to be.
+    fn notice_stall(&mut self, turn: &mut Turn<'_>) {
+        let State::Master(master) = &mut self.state else { return };
+        let late = turn.now.saturating_duration_since(master.next_advert_at);
+        if late > self.config.advert_interval.duration() {
+            master.next_advert_at = turn.now;
+            self.peers.begin_contests_anew();
+            self.tell_late(turn, late);
+        }
+    }
+
     /// Adverts came and found no room. A backup does not take silence for granted then: it waits once more, but only once,
     /// lest a flood keep it from ever taking over.
     pub fn on_adverts_lost(&mut self, turn: &mut Turn<'_>) {
@@ -50,12 +63,21 @@ impl Instance {
             && !std::mem::replace(&mut backup.excused, true)
         {
             *since = turn.now;
-            turn.effects.push_back(Effect::Emit(Event::Warning {
-                instance: self.name.to_string(),
-                message: "adverts were lost while this process was held up: waiting once more for the master"
-                    .to_owned(),
-            }));
+            self.tell_loss(turn);
         }
+    }
+
+    /// A flood goes on for as long as it likes, with good adverts between: people are told of it once a minute.
+    fn tell_loss(&mut self, turn: &mut Turn<'_>) {
+        let told_lately = |at: &Instant| turn.now.saturating_duration_since(*at) < TOLD_AGAIN;
+        if self.trouble.told.get(&ADVERTS_LOST).is_some_and(told_lately) {
+            return;
+        }
+        self.trouble.told.insert(ADVERTS_LOST, turn.now);
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.to_string(),
+            message: "adverts were lost for want of room in the socket: waiting once more for the master".to_owned(),
+        }));
     }
 
     /// An advert that passed all checks. `at`: when it came; deadlines start from there, however late we hear of it.
@@ -136,6 +158,9 @@ impl Instance {
     /// RFC 9568 §6.4.3 (700)–(770), RFC 3768 §6.4.3.
     fn on_advert_as_master(&mut self, turn: &mut Turn<'_>, heard: Heard, at: Instant) {
         let ours = self.health.priority.value();
+        if heard.priority == ours && self.health.priority.is_owner() {
+            self.tell_second_owner(turn, heard.address);
+        }
         if heard.priority == 0 {
             // "If the Priority is zero: send an Advertisement, reset the Adver_Timer." And only a master resigns: it may
             // have told clients that the addresses are there, in a partition or while we were stalled.
@@ -157,6 +182,23 @@ impl Instance {
         } else {
             self.on_lower_priority(turn, heard);
         }
+    }
+
+    /// Two owners settle it by their addresses like others, but one of the files is wrong (keepalived: a rogue owner).
+    fn tell_second_owner(&mut self, turn: &mut Turn<'_>, peer: IpAddr) {
+        if !self.is_news_of_rival(turn.now, peer) {
+            return;
+        }
+        // It is news for the line about a worse master as well.
+        if let Some(trouble) = self.trouble.get_mut() {
+            trouble.rivals.remove(&peer);
+        }
+        turn.effects.push_back(Effect::Emit(Event::Warning {
+            instance: self.name.to_string(),
+            message: format!(
+                "{peer} has priority 255 too: only one router can own the addresses, the other needs less"
+            ),
+        }));
     }
 
     /// RFC 9568 §6.4.3: "discard the Advertisement, send an Advertisement immediately to assert the state to the

@@ -157,8 +157,9 @@ impl Peer {
             None => DualReason::OneWay { priority: look.priority, ours: contest.ours },
         };
         let patience = self.patience(contest);
-        let fresh =
-            || Rival { since: seen.at, last: seen.at, adverts: 0, reason: reason.clone(), told: Telling::default() };
+        // It begins when we hear of it: while its adverts waited for us we were no master that anybody could hear.
+        let since = contest.now;
+        let fresh = || Rival { since, last: seen.at, adverts: 0, reason: reason.clone(), told: Telling::default() };
         let rival = self.rival.get_or_insert_with(|| Box::new(fresh()));
         if rival.told.at.is_none() && seen.at.saturating_duration_since(rival.last) >= patience {
             // The former contest was over.

@@ -1,10 +1,37 @@
 //! What the links of the host mean: sources, sockets, and who gets a packet.
 
-use super::super::config::{InstanceConfig, Transport, VrrpConfig};
-use super::super::engine::{Effect, Input, SocketKey, SocketSpec, VrrpEngine};
+use super::super::config::{InstanceConfig, Track, TrackerKey, Transport, VrrpConfig};
+use super::super::engine::{Effect, Input, LinkNews, SocketKey, SocketSpec, VrrpEngine};
 use super::super::types::{Family, IfIndex, Link, LinkAddress, Vrid};
 use super::host::{Host, a, add_b, instance, ip, link, unicast, v3, v6, vips};
 use super::wire::Wire;
+
+/// A cable that carries a thousand VLANs is pulled out: what follows is found out once, and each has its own reason.
+#[test]
+fn links_that_change_together_are_looked_at_together() {
+    let mut config = v3();
+    add_b(&mut config);
+    let track = Track { tracker: TrackerKey::Interface("eth1".to_owned()), weight: -20, reverse: false };
+    a(&mut config).tracks = vec![track];
+    let mut host = Host::start(config);
+    host.play("wait 4000");
+    host.forget();
+    let down = |index| LinkNews::Present(Link { running: false, ..link(index) });
+    host.input(Input::Links(vec![down(2), LinkNews::Present(Link { mtu: 1400, ..link(1) })]));
+    assert_eq!(host.state(), "A MASTER 80, B FAULT 100, 609.375 ms");
+    let told = |what: &str| host.said.iter().filter(|line| line.contains(what)).cloned().collect::<Vec<_>>();
+    assert_eq!(told("priority 100 -> 80"), ["priority 100 -> 80: interface eth1 is down"]);
+    assert_eq!(told("B: MASTER -> FAULT"), ["B: MASTER -> FAULT: interface eth1 is down"]);
+    host.forget();
+    host.input(Input::Links(vec![LinkNews::Gone(IfIndex(1)), LinkNews::Gone(IfIndex(2))]));
+    assert_eq!(host.state(), "A FAULT 80, B FAULT 100, waits for nothing");
+    assert_eq!(host.said.iter().filter(|line| line.starts_with("sockets")).count(), 1, "{:?}", host.said);
+    host.forget();
+    host.input(Input::Links(vec![LinkNews::Present(link(1)), LinkNews::Present(link(2))]));
+    assert_eq!(host.said.iter().filter(|line| line.starts_with("sockets")).count(), 1, "{:?}", host.said);
+    host.play("wait 4000");
+    assert_eq!(host.state(), "A MASTER 100, B MASTER 100, 609.375 ms");
+}
 
 /// An address of a link, whether it is tentative, whether it is secondary.
 type Carried = (&'static str, bool, bool);

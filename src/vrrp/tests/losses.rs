@@ -8,7 +8,8 @@ use super::host::{Host, a, add_b, v3, vips};
 use super::table::{as_is, row, run};
 
 const GONE: &str = "warning: 10.0.0.100 was removed by somebody else: it is put back";
-const LOST: &str = "warning: adverts were lost while this process was held up: waiting once more for the master";
+const GONE_AGAIN: &str = "warning: 10.0.0.100 was removed by somebody else: it is put back in 100 ms";
+const LOST: &str = "warning: adverts were lost for want of room in the socket: waiting once more for the master";
 
 fn two(config: &mut VrrpConfig) {
     a(config).addresses = vips(&["10.0.0.100", "10.0.0.101"]);
@@ -25,9 +26,9 @@ fn addresses() {
         row("removed", "put back in the same turn, announced, and no failover", as_is, "wait 4000", "lose 10.0.0.100; timeout",
             &["MASTER 100, 609.375 ms", GONE, "has 10.0.0.100", "announce 10.0.0.100 x5"]),
         row("removed", "again: 100 ms later", as_is, "wait 4000; lose 10.0.0.100; timeout", "lose 10.0.0.100; timeout",
-            &["MASTER 100, 100 ms", GONE]),
+            &["MASTER 100, 100 ms", GONE_AGAIN]),
         row("removed", "two at once are one loss", two, "wait 4000; lose 10.0.0.100 10.0.0.101; timeout",
-            "lose 10.0.0.100; timeout", &["MASTER 100, 100 ms", GONE]),
+            "lose 10.0.0.100; timeout", &["MASTER 100, 100 ms", GONE_AGAIN]),
         row("removed", "not as backup", as_is, "wait 1000", "lose 10.0.0.100; timeout", &["BACKUP 100, 2609.375 ms"]),
         row("removed", "not when it was master", as_is, "wait 4000; hear 200", "lose 10.0.0.100; timeout",
             &["BACKUP 100, 3609.375 ms"]),
@@ -81,7 +82,9 @@ fn adverts() {
         row("no room", "a backup waits once more", as_is, "hear 200; wait 3000", "overflow", &["BACKUP 100, 3609.375 ms", LOST]),
         row("no room", "only once: a flood must not keep it from taking over", as_is, "hear 200; wait 3000; overflow; wait 3000",
             "overflow", &["BACKUP 100, 609.375 ms"]),
-        row("no room", "until the master is heard again", as_is, "hear 200; wait 3000; overflow; wait 3000; hear 200; wait 500",
+        row("no room", "until the master is heard again, and people know", as_is,
+            "hear 200; wait 3000; overflow; wait 3000; hear 200; wait 500", "overflow", &["BACKUP 100, 3609.375 ms"]),
+        row("no room", "a minute later they are told again", as_is, "hear 200; overflow; hear 200; late 60001; hear 200",
             "overflow", &["BACKUP 100, 3609.375 ms", LOST]),
         row("no room", "an advert that is discarded is no such thing", as_is, "hear 200; wait 3000; overflow; hear 50; wait 3000",
             "overflow", &["BACKUP 100, 609.375 ms"]),
@@ -91,7 +94,7 @@ fn adverts() {
         row("no room", "a master waits for nobody", as_is, "wait 4000", "overflow", &["MASTER 100, 609.375 ms"]),
         row("no room", "each router of that socket, and no other", add_b, "hear A 200; hear B 200; wait 3000", "overflow eth1",
             &["A BACKUP 100, B BACKUP 100, 609.375 ms",
-              "B: warning: adverts were lost while this process was held up: waiting once more for the master"]),
+              "B: warning: adverts were lost for want of room in the socket: waiting once more for the master"]),
     ]);
 }
 

@@ -190,12 +190,13 @@ fn s6_4_3_two_address_owners() {
     // Not foreseen by the RFC but for its comparison: the one with the lower address yields, as among equals.
     run(v3, as_is, &[
         row("§6.4.3 (715)", "the owner with the lower address yields", |c| a(c).priority = prio(255), "wait 100", "hear 255 .3",
-            &["BACKUP 255, 3003.906 ms", "advert 255", "lacks 10.0.0.100",
-              "MASTER -> BACKUP: 10.0.0.3 (priority 255) has the same priority and a higher address"]),
+            &["BACKUP 255, 3003.906 ms", "warning: 10.0.0.3 has priority 255 too: only one router can own the addresses, the other needs less",
+              "advert 255", "lacks 10.0.0.100", "MASTER -> BACKUP: 10.0.0.3 (priority 255) has the same priority and a higher address"]),
         row("§6.4.3 (715)", "and stays backup while the other lives", |c| a(c).priority = prio(255), "wait 100; hear 255 .3",
             "wait 1000; hear 255 .3", &["BACKUP 255, 3003.906 ms"]),
         row("§6.4.3 (755)", "the one with the higher address stays", |c| { a(c).priority = prio(255); a(c).strict = true; },
-            "wait 100", "hear 255 .1", &["MASTER 255, 1000 ms", "advert 255", "lower priority 255 from 10.0.0.1"]),
+            "wait 100", "hear 255 .1; hear 255 .1", &["MASTER 255, 1000 ms", "warning: 10.0.0.1 has priority 255 too: only one router can own the addresses, the other needs less",
+              "advert 255", "lower priority 255 from 10.0.0.1"]),
     ]);
 }
 

@@ -6,7 +6,7 @@ use super::super::peers::DualReason;
 use super::super::types::{Version, Vrid};
 use super::host::{Host, a, add_b, ip, v2, v3, vips};
 use super::table::as_is;
-use super::wire::Wire;
+use super::wire::{Wire, neighbour};
 
 const ONE_WAY: &str = "dual master 10.0.0.3: it goes on with priority 50 against our 100: our adverts do not reach it (a \
                        one-way path), or it refuses them";
@@ -84,6 +84,34 @@ fn a_contest_is_no_second_master() {
         host.forget();
         host.play(steps);
         assert_eq!(news(&host), [""; 0], "{steps}");
+    }
+}
+
+/// Its adverts waited for us all the time: it became master by right while we stood still, and yields now.
+#[test]
+fn a_stall_of_ours_makes_no_second_master() {
+    // What happens after it became master.
+    let rows = [
+        (
+            "the whole machine stood still",
+            "late 9000; hear 50 ago 5000; hear 50 ago 4000; hear 50 ago 3000; hear 50 ago 1; timeout",
+        ),
+        (
+            "in a contest that had begun",
+            "hear 50; wait 1000; hear 50; late 9000; hear 50 ago 2000; hear 50 ago 1; timeout",
+        ),
+    ];
+    for (what, steps) in rows {
+        let mut host = Host::start(v3());
+        host.play("wait 4000");
+        host.forget();
+        host.play(steps);
+        assert_eq!(news(&host), [""; 0], "{what}");
+        let late = host.said.iter().filter(|line| line.starts_with("late by")).count();
+        assert_eq!(late, 1, "{what}: {:?}", host.said);
+        // One that goes on is one.
+        others(&mut host, 5);
+        assert_eq!(news(&host).len(), 1, "{what}");
     }
 }
 
@@ -177,6 +205,7 @@ fn a_stranger_with_our_vrid_is_told_with_a_free_one() {
     let mut stranger = Wire::from_peer(a(&mut host.engine.config()));
     stranger.addresses = vec![ip("10.0.0.77")];
     host.receive(&stranger);
+    host.timeout();
     assert!(host.sockets[&socket].vrids.is_empty(), "and lets all in for a while");
     let mut other = Wire::from_peer(a(&mut host.engine.config()));
     other.vrid = Vrid::new(53).expect("not 0");
@@ -197,6 +226,29 @@ fn a_stranger_with_our_vrid_is_told_with_a_free_one() {
     assert_eq!(news(&host).len(), 2);
     let peer = host.snapshot("A").peers.remove(0);
     assert_eq!(peer.addresses, Some(vec![ip("10.0.0.77")]));
+}
+
+/// Each of a thousand routers may have one, heard in the same moment: the sockets are opened for all of them together.
+#[test]
+fn strangers_of_all_instances_at_once_cost_one_look_at_the_sockets() {
+    let mut config = v3();
+    add_b(&mut config);
+    let mut host = Host::start(config);
+    host.forget();
+    for name in ["A", "B"] {
+        for last in 70..75 {
+            let mut stranger = Wire::from_peer(host.engine.instance_config(name).expect("configured"));
+            stranger.source = neighbour(stranger.source, &last.to_string());
+            stranger.addresses = vec![ip("10.0.0.77")];
+            host.receive(&stranger);
+        }
+    }
+    host.timeout();
+    let looks = |host: &Host| host.said.iter().filter(|line| line.starts_with("sockets")).count();
+    assert_eq!(looks(&host), 1);
+    assert!(host.sockets.values().all(|spec| spec.vrids.is_empty()));
+    host.play("wait 5000");
+    assert_eq!((looks(&host), news(&host).len()), (2, 10));
 }
 
 #[test]
