@@ -430,12 +430,8 @@ fn announcements_are_byte_exact_on_the_wire() {
         let (monitor, link) = monitor();
         let mut announcer = Announcer::open().expect("packet socket");
         let (v4, v6) = (address("192.0.2.10"), address("2001:db8::10"));
-        let announcement = Announcement {
-            instance: InstanceId(1),
-            generation: 1,
-            addresses: vec![(link.index, v4), (link.index, v6)],
-            repeat: 2,
-        };
+        let announcement =
+            Announcement { instance: InstanceId(1), addresses: vec![(link.index, v4), (link.index, v6)], repeat: 2 };
         let is_na = |f: &[u8]| f.get(12..14) == Some(&[0x86, 0xdd]) && f.get(54) == Some(&136);
         for router in [false, true] {
             if router {
@@ -474,13 +470,13 @@ fn addresses_are_written_with_every_option() {
         let mut v4 = AddressConfig::new(address("198.51.100.7"));
         v4.prefix_len = 24;
         v4.scope = 253;
-        v4.broadcast = Some([198, 51, 100, 255].into());
-        v4.label = Some("eth0:vip".to_owned());
+        v4.options.broadcast = Some([198, 51, 100, 255].into());
+        v4.options.label = Some("eth0:vip".to_owned());
         v4.no_prefix_route = true;
         let mut group = AddressConfig::new(address("239.1.2.3"));
         group.autojoin = true;
         let mut peer = AddressConfig::new(address("203.0.113.1"));
-        peer.peer = Some(address("203.0.113.2"));
+        peer.options.peer = Some(address("203.0.113.2"));
         let v6 = AddressConfig::new(address("2001:db8::7"));
         let mut home = AddressConfig::new(address("2001:db8:1::7"));
         home.prefix_len = 64;
@@ -572,7 +568,7 @@ fn refusals_are_told_and_not_announced() {
             .into();
         writer.sync(Owner::Instance(owner), Change { generation: 1, present, absent: Vec::new() });
         let addresses = both.map(|a| (link.index, a)).into();
-        writer.announce(Announcement { instance: owner, generation: 1, addresses, repeat: 5 });
+        writer.announce(Announcement { instance: owner, addresses, repeat: 5 });
         let written = write_all(&mut writer, &monitor);
         let [Written::Synced { failures, .. }, Written::Announce(announcement)] = &written[..] else {
             panic!("in this order: {written:?}")

@@ -101,7 +101,7 @@ fn option<'a>(
     };
     match name {
         "dev" => match argument() {
-            Some(device) => config.device = Some(device.text.to_string()),
+            Some(device) => config.options.device = Some(device.text.to_string()),
             None => return Outcome::RestLost,
         },
         "scope" => {
@@ -121,7 +121,7 @@ fn option<'a>(
             let Some(argument) = argument() else { return Outcome::RestLost };
             match broadcast(config, argument.text) {
                 _ if !v4 => drop(reporter.warning(word.span, format!("`{name}` is ignored: it is for IPv4 addresses"))),
-                Some(address) => config.broadcast = Some(address),
+                Some(address) => config.options.broadcast = Some(address),
                 None => {
                     let message = format!("`{}` is not a broadcast address", argument.text);
                     reporter.error(argument.span, message).help("an IPv4 address, `+` or `-`");
@@ -135,12 +135,12 @@ fn option<'a>(
                 reporter.error(argument.span, message);
                 return Outcome::LineLost;
             }
-            config.label = Some(argument.text.to_string());
+            config.options.label = Some(argument.text.to_string());
         }
         "peer" => {
             let Some(argument) = argument() else { return Outcome::RestLost };
             match argument.text.parse::<IpAddr>() {
-                Ok(peer) if peer.is_ipv4() == v4 => config.peer = Some(peer),
+                Ok(peer) if peer.is_ipv4() == v4 => config.options.peer = Some(peer),
                 _ => drop(reporter.error(argument.span, format!("`{}` is not an address for `peer`", argument.text))),
             }
         }

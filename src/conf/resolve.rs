@@ -345,8 +345,8 @@ fn static_addresses(root: &Section<'_>, globals: &Globals, reporter: &mut Report
     let mut addresses = Vec::new();
     for node in root.lines("static_ipaddress") {
         let Some(mut found) = address(node, reporter) else { continue };
-        found.device.get_or_insert_with(|| default.to_owned());
-        if seen.insert((found.address, found.prefix_len, found.device.clone())) {
+        found.options.device.get_or_insert_with(|| default.to_owned());
+        if seen.insert((found.address, found.prefix_len, found.options.device.clone())) {
             addresses.push(found);
         } else {
             reporter.error(node.span(), format!("`{}` is there already: the line is left out", found.address));

@@ -104,7 +104,7 @@ impl Builder<'_, '_, '_> {
             auth: self.auth(version, strict),
             addresses,
             excluded,
-            garp: self.garp(strict),
+            garp: self.garp(strict).into(),
             lower_prio_no_advert: strict || section.bool("lower_prio_no_advert").unwrap_or(global.lower_prio_no_advert),
             higher_prio_send_advert: !strict
                 && section.bool("higher_prio_send_advert").unwrap_or(global.higher_prio_send_advert),

@@ -33,6 +33,7 @@ use super::process_name::{ProcessNames, call_this_process};
 use super::reload::{KnownErrors, notify_with_departing};
 use super::reload_files::Schedule;
 use super::requests::Requests;
+use super::roster::Roster;
 use super::signals::{Request, Signals};
 use super::supervise::{self, ChildCommand, Death, Happening, Supervisor};
 use super::watchdog::{StartNews, Watchdog};
@@ -42,7 +43,7 @@ use crate::conf::Loaded;
 use crate::conf::config::Config;
 use crate::ipvs::diff::BalancerDiff;
 use crate::notify::config::NotifyConfig;
-use crate::notify::plan::{Told, plan};
+use crate::notify::plan::plan;
 use crate::notify::script::{NotifyScripts, RUN_LIMIT};
 use crate::trackers::Update;
 use crate::trackers::file::FileTrackers;
@@ -224,7 +225,7 @@ struct MainProcess {
     notify_config: NotifyConfig,
     notify: NotifyScripts,
     notices: Notices,
-    told: Told,
+    roster: Roster,
     dumps: dump::Dumps,
     page: page::PageSide,
     announced: bool,
@@ -326,7 +327,7 @@ impl MainProcess {
             notify_config: notify_with_departing(&Config::default(), &config, &BalancerDiff::default()),
             notify: NotifyScripts::new(runner, RUN_LIMIT),
             notices: Notices::default(),
-            told: Told::default(),
+            roster: Roster::default(),
             dumps: dump::Dumps::default(),
             page: page::PageSide::default(),
             announced: false,
@@ -425,7 +426,7 @@ impl MainProcess {
             Wake::Tracker(update) => self.on_tracker(update),
             Wake::Control(wake) => self.handle_control(wake),
             Wake::Notified => {}
-            Wake::Reassert => self.notices.reassert(),
+            Wake::Reassert => self.notices.reassert(&self.roster),
             Wake::BlackBox => {
                 self.black_box.write(self.vrrp.recorder(), &self.config.vrrp);
                 self.tidy_soon();
@@ -501,19 +502,19 @@ impl MainProcess {
                 self.control.vrrp_event(&event, at);
                 self.tidy_soon();
                 self.black_box.note(at, &event);
-                self.dumps.on_event(&event, at);
-                self.page.tally.on_event(&event);
+                self.roster.on_event(&event, at);
                 // Of our own silence the child has told the log when it was time.
                 if !matches!(event, Event::MainSilent { .. } | Event::MainBack { .. }) {
                     log_event(&event);
                 }
                 self.tell_balancer_of(&event);
-                if self.told.is_news(&event) {
+                if self.roster.is_news(&event) {
                     if let Some((subject, jobs)) = plan(&self.notify_config, &event) {
                         self.notify.push(subject, jobs);
                     }
-                    self.notices.on_vrrp(&event, &self.notify_config);
+                    self.notices.on_vrrp(&event, &self.notify_config, &mut self.roster);
                 }
+                self.roster.forget(&event);
             }
             FromVrrp::EventsDropped(count) => {
                 self.control.events_lost("vrrp", count);
@@ -619,7 +620,7 @@ impl MainProcess {
     fn sweep_addresses(&mut self) {
         apply::sweep(&self.config.vrrp, &self.former);
         self.tell_balancer_of_sweep();
-        self.notices.on_sweep();
+        self.roster.on_sweep();
     }
 
     /// The vrrp process has ended because it had nothing to do, which may have changed meanwhile.

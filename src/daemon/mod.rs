@@ -33,6 +33,7 @@ pub mod reload;
 pub mod reload_files;
 pub mod reload_time;
 pub mod requests;
+pub mod roster;
 pub mod script_path;
 pub mod signals;
 pub mod supervise;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::exec::{self, Runner};
+use super::roster::Roster;
 use crate::ipvs::event::Event as BalancerEvent;
 use crate::notify::config::{FifoConfig, FifoScope, NotifyConfig, WebhookConfig};
 use crate::notify::email::{EmailSettings, EmailTarget};
@@ -43,10 +44,6 @@ pub struct Notices {
     email: Option<(EmailSettings, Outbox)>,
     webhooks: BTreeMap<String, WebhookEntry>,
     clients: Clients,
-    /// What instances and groups were last said to be.
-    states: BTreeMap<About, (StateName, u8)>,
-    /// What they were last mailed to be: nobody is mailed the same state twice.
-    mailed: BTreeMap<About, StateName>,
     leaving: JoinSet<()>,
 }
 
@@ -155,10 +152,10 @@ impl Notices {
     }
 
     /// Says which instances and groups are master still to those that want to hear it now.
-    pub fn reassert(&mut self) {
+    pub fn reassert(&mut self, roster: &Roster) {
         let now = Instant::now();
-        let masters = self.states.iter().filter(|(_, (state, _))| *state == StateName::Master);
-        let masters: Vec<(About, u8)> = masters.map(|(about, (_, priority))| (about.clone(), *priority)).collect();
+        let masters = roster.said().filter(|(_, state, _)| *state == StateName::Master);
+        let masters: Vec<(About, u8)> = masters.map(|(about, _, priority)| (about, priority)).collect();
         let due: Vec<String> = self
             .webhooks
             .iter()
@@ -228,34 +225,20 @@ impl Notices {
         }
     }
 
-    /// The addresses were taken off: nobody here is said to be master still.
-    pub fn on_sweep(&mut self) {
-        self.states.retain(|_, (state, _)| *state != StateName::Master);
-    }
-
     /// Tells of what VRRP says.
-    pub fn on_vrrp(&mut self, event: &Event, config: &NotifyConfig) {
-        if let Event::Renamed { instance, was, .. } = event {
-            let (old, new) = (About::Instance(was.clone()), About::Instance(instance.clone()));
-            if let Some(state) = self.states.remove(&old) {
-                self.states.insert(new.clone(), state);
-            }
-            if let Some(state) = self.mailed.remove(&old) {
-                self.mailed.insert(new, state);
-            }
-        }
+    pub fn on_vrrp(&mut self, event: &Event, config: &NotifyConfig, roster: &mut Roster) {
         let Some((about, what, cause)) = notice::of_event(event) else { return };
         let mut mail = true;
-        match &what {
-            What::State { to: state @ (StateName::Stop | StateName::Deleted), .. } => {
-                self.states.remove(&about);
-                mail = self.mailed.remove(&about) != Some(*state);
+        match (roster.about(&about), &what) {
+            (Some(known), What::State { to: state @ (StateName::Stop | StateName::Deleted), .. }) => {
+                known.said = None;
+                mail = known.mailed.take() != Some(*state);
             }
-            What::State { to: state, priority } => {
-                self.states.insert(about.clone(), (*state, *priority));
-                mail = self.mailed.insert(about.clone(), *state) != Some(*state);
+            (Some(known), What::State { to: state, priority }) => {
+                known.said = Some((*state, *priority));
+                mail = known.mailed.replace(*state) != Some(*state);
             }
-            What::Priority { state, to } => drop(self.states.entry(about.clone()).insert_entry((*state, *to))),
+            (Some(known), What::Priority { state, to }) => known.said = Some((*state, *to)),
             _ => {}
         }
         let told = match (&about, &what) {
@@ -295,13 +278,13 @@ impl Notices {
     }
 
     /// Says all states of instances and groups again to the FIFOs (`fifo_write_vrrp_states_on_reload`).
-    pub fn repeat_states(&mut self, config: &VrrpConfig) {
+    pub fn repeat_states(&mut self, config: &VrrpConfig, roster: &Roster) {
         let known = |about: &About| match about {
             About::Instance(name) => config.instances.contains_key(name),
             About::Group(name) => config.groups.contains_key(name),
             _ => false,
         };
-        for (about, (to, priority)) in self.states.clone().into_iter().filter(|(about, _)| known(about)) {
+        for (about, to, priority) in roster.said().filter(|(about, ..)| known(about)) {
             let notice = self.notice(about, What::State { to, priority }, None);
             for target in self.fifos.values().filter(|target| target.config.scope != FifoScope::Lvs) {
                 target.outbox.push(notice.clone());

@@ -93,7 +93,7 @@ fn bound(config: &VrrpConfig, which: Which, links: &LinkTable) -> Vec<BoundAddre
     let only_marked = which == Which::Marked && keeps_marks();
     let addresses = config.instances.values().flat_map(|instance| {
         instance.all_addresses().filter_map(move |address| {
-            let device = address.device.as_deref().or(instance.interface.as_deref())?;
+            let device = address.options.device.as_deref().or(instance.interface.as_deref())?;
             let own = only_marked || instance.priority.is_owner();
             Some(BoundAddress { interface: links.by_name(device)?, config: address.clone(), accept: true, own })
         })

@@ -36,7 +36,7 @@ pub struct Facts<'a> {
     /// The counters of each instance when they were last cleared (STATS_CLEAR).
     pub cleared: &'a BTreeMap<String, Counters>,
     /// When each instance changed its state last, as far as that was heard (CLOCK_REALTIME).
-    pub transitions: &'a BTreeMap<String, Duration>,
+    pub transitions: &'a dyn Fn(&str) -> Option<Duration>,
     /// The `vrrp_script`s that run at this moment.
     pub running: &'a BTreeSet<String>,
     /// What the `vrrp_track_process`es have counted.
@@ -91,7 +91,7 @@ impl<'a> Facts<'a> {
     /// of changes.
     fn last_transition(&self, name: &str, shown: &InstanceSnapshot) -> Duration {
         let calculated = || self.snapshot.at.saturating_sub(shown.since);
-        self.transitions.get(name).copied().unwrap_or_else(calculated)
+        (self.transitions)(name).unwrap_or_else(calculated)
     }
 }
 

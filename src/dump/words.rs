@@ -15,20 +15,20 @@ use crate::vrrp::config::AddressConfig;
 pub fn address(config: &AddressConfig, interface: Option<&str>, set: bool, filtered: bool) -> String {
     let mut text = config.address.to_string();
     let whole = if config.address.is_ipv4() { 32 } else { 128 };
-    if config.peer.is_none() && config.prefix_len != whole {
+    if config.options.peer.is_none() && config.prefix_len != whole {
         let _ = write!(text, "/{}", config.prefix_len);
     }
-    if let Some(broadcast) = config.broadcast {
+    if let Some(broadcast) = config.options.broadcast {
         let _ = write!(text, " brd {broadcast}");
     }
-    if let Some(device) = config.device.as_deref().or(interface) {
+    if let Some(device) = config.options.device.as_deref().or(interface) {
         let _ = write!(text, " dev {device}");
     }
     let _ = write!(text, " scope {}", scope(config.scope));
-    if let Some(peer) = config.peer {
+    if let Some(peer) = config.options.peer {
         let _ = write!(text, " peer {peer}/{}", config.prefix_len);
     }
-    if let Some(label) = &config.label {
+    if let Some(label) = &config.options.label {
         let _ = write!(text, " label {label}");
     }
     let flags = [

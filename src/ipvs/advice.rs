@@ -204,7 +204,7 @@ impl Cluster {
         let services = services.flat_map(|(id, config)| wanted(id, config, balancer)).collect();
         let of = |instance: &InstanceConfig| -> Vec<(IpAddr, Option<String>)> {
             let interface = |device: &Option<String>| device.clone().or_else(|| instance.interface.clone());
-            instance.all_addresses().map(|address| (address.address, interface(&address.device))).collect()
+            instance.all_addresses().map(|address| (address.address, interface(&address.options.device))).collect()
         };
         Self { forwarder, services, brought: vrrp.instances.values().flat_map(of).collect() }
     }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::vrrp::types::{IfIndex, Link, LinkAddress};
 
-use super::rtnl::{AddressFacts, LinkFacts, Notice};
+use super::rtnl::{AddressFacts, LinkFacts, Notice, OptionFacts};
 
 /// Links on top of each other that are looked through.
 const MOST_LAYERS: usize = 8;
@@ -79,8 +79,14 @@ impl LinkTable {
                 }
             }
             Notice::BridgePortGone(port) => drop(self.ports.remove(&port)),
-            Notice::Address(index, facts) => {
+            Notice::Address(index, mut facts) => {
                 self.touched.insert(index);
+                // A thousand addresses need not have their link's name each, which follows it when it is renamed.
+                if let Some(link) = tables.links.get(&index)
+                    && facts.options.label.as_ref() == Some(&link.name)
+                {
+                    facts.options = OptionFacts { label: None, ..(*facts.options).clone() }.into();
+                }
                 let addresses = tables.addresses.entry(index).or_default();
                 if dumping { append(addresses, facts) } else { place(addresses, facts) }
             }
@@ -186,7 +192,7 @@ fn link_address(facts: &AddressFacts) -> LinkAddress {
 
 /// Whether both are one address to the kernel: it allows the same IPv4 address with several prefixes.
 fn same(a: &AddressFacts, b: &AddressFacts) -> bool {
-    a.address == b.address && a.prefix_len == b.prefix_len && a.peer == b.peer
+    a.address == b.address && a.prefix_len == b.prefix_len && a.options.peer == b.options.peer
 }
 
 fn is_secondary(facts: &AddressFacts) -> bool {

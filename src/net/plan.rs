@@ -6,10 +6,13 @@
 //! Of an address owner not even that, unless we put it there: `192.0.2.1/24` may be both. Anybody else's exact one goes:
 //! a director that keeps a virtual address as backup, whoever put it there, makes two of it on the LAN.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::vrrp::config::{AddressConfig, AddressOptions};
 use crate::vrrp::engine::BoundAddress;
+use crate::vrrp::rare::Usual;
 use crate::vrrp::types::IfIndex;
 
 use super::links::LinkTable;
@@ -78,34 +81,63 @@ impl Step {
 /// What we have added and not removed: the kernel tells of a new IPv6 address only some time after it was added.
 #[derive(Debug, Default)]
 pub struct Installed {
-    addresses: BTreeMap<(IfIndex, IpAddr), Vec<BoundAddress>>,
+    addresses: BTreeSet<Placed>,
 }
+
+/// An address where we have put it. Two that are one entry to the kernel are one here.
+#[derive(Debug)]
+struct Placed(BoundAddress);
+
+impl Placed {
+    /// One that is equal to any other of this key.
+    fn at(interface: IfIndex, address: IpAddr, prefix_len: u8, peer: Option<IpAddr>) -> Self {
+        let options = AddressOptions { peer, ..AddressOptions::USUAL.clone() }.into();
+        let config = AddressConfig { prefix_len, options, ..AddressConfig::new(address) };
+        Self(BoundAddress { interface, config, accept: false, own: false })
+    }
+
+    fn key(&self) -> (IfIndex, IpAddr, u8, Option<IpAddr>) {
+        let Self(BoundAddress { interface, config, .. }) = self;
+        (*interface, config.address, config.prefix_len, config.options.peer)
+    }
+}
+
+impl Ord for Placed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Placed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Placed {}
 
 impl Installed {
     /// The kernel carried this step out.
     pub fn done(&mut self, step: &Step) {
-        let subject = step.subject();
         match step {
-            Step::Add(bound) => {
-                let entries = self.addresses.entry(subject).or_default();
-                entries.retain(|known| !same_entry(known, bound));
-                entries.reserve_exact(1);
-                entries.push(bound.clone());
-            }
-            Step::Remove { prefix_len, peer, .. } => {
-                if let Some(entries) = self.addresses.get_mut(&subject) {
-                    entries.retain(|b| (b.config.prefix_len, b.config.peer) != (*prefix_len, *peer));
-                    if entries.is_empty() {
-                        self.addresses.remove(&subject);
-                    }
-                }
+            Step::Add(bound) => drop(self.addresses.replace(Placed(bound.clone()))),
+            Step::Remove { interface, address, prefix_len, peer } => {
+                self.addresses.remove(&Placed::at(*interface, *address, *prefix_len, *peer));
             }
         }
     }
 
     /// What we have put there for the same link and address.
     fn like(&self, bound: &BoundAddress) -> impl Iterator<Item = &BoundAddress> {
-        self.addresses.get(&(bound.interface, bound.config.address)).into_iter().flatten()
+        let (interface, address) = (bound.interface, bound.config.address);
+        let from = self.addresses.range(Placed::at(interface, address, 0, None)..).map(|Placed(ours)| ours);
+        from.take_while(move |ours| (ours.interface, ours.config.address) == (interface, address))
     }
 }
 
@@ -153,12 +185,12 @@ fn unbind(bound: &BoundAddress) -> Step {
         interface: bound.interface,
         address: bound.config.address,
         prefix_len: bound.config.prefix_len,
-        peer: bound.config.peer,
+        peer: bound.config.options.peer,
     }
 }
 
 fn remove(interface: IfIndex, facts: &AddressFacts) -> Step {
-    Step::Remove { interface, address: facts.address, prefix_len: facts.prefix_len, peer: facts.peer }
+    Step::Remove { interface, address: facts.address, prefix_len: facts.prefix_len, peer: facts.options.peer }
 }
 
 fn is_ours(facts: &AddressFacts) -> bool {
@@ -173,12 +205,14 @@ fn is_known_as_ours(links: &LinkTable, installed: &Installed, bound: &BoundAddre
 }
 
 fn same_entry(a: &BoundAddress, b: &BoundAddress) -> bool {
-    (a.config.address, a.config.prefix_len, a.config.peer) == (b.config.address, b.config.prefix_len, b.config.peer)
+    (a.config.address, a.config.prefix_len, a.config.options.peer)
+        == (b.config.address, b.config.prefix_len, b.config.options.peer)
 }
 
 /// Whether the kernel's entry is this one (its key, not its options).
 fn is_entry(bound: &BoundAddress, facts: &AddressFacts) -> bool {
-    (bound.config.address, bound.config.prefix_len, bound.config.peer) == (facts.address, facts.prefix_len, facts.peer)
+    (bound.config.address, bound.config.prefix_len, bound.config.options.peer)
+        == (facts.address, facts.prefix_len, facts.options.peer)
 }
 
 fn is_as_configured(bound: &BoundAddress, facts: &AddressFacts, links: &LinkTable) -> bool {
@@ -191,10 +225,11 @@ fn is_as_configured(bound: &BoundAddress, facts: &AddressFacts, links: &LinkTabl
         return common;
     }
     let name = links.facts(bound.interface).map(|l| l.name.as_str());
+    let own = |label: &Option<String>| label.clone().filter(|label| Some(label.as_str()) != name);
     common
         && facts.scope == config.scope
-        && facts.broadcast == config.broadcast
-        && facts.label.as_deref() == config.label.as_deref().or(name)
+        && facts.options.broadcast == config.options.broadcast
+        && own(&facts.options.label) == own(&config.options.label)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::vrrp::config::AddressConfig;
+use crate::vrrp::rare::{Rare, Usual};
 use crate::vrrp::types::IfIndex;
 
 /// `struct nlmsghdr`.
@@ -74,18 +75,29 @@ pub struct AddressFacts {
     pub address: IpAddr,
     /// Prefix length (of the peer, where there is one).
     pub prefix_len: u8,
-    /// The peer of a point-to-point address.
-    pub peer: Option<IpAddr>,
     /// `RT_SCOPE_*`.
     pub scope: u8,
     /// `IFA_F_*`.
     pub flags: u32,
-    /// IPv4 label; the link's name when none was given.
+    /// `IFAPROT_*`, 0 when the kernel does not tell.
+    pub protocol: u8,
+    /// What virtual addresses seldom have.
+    pub options: Rare<OptionFacts>,
+}
+
+/// What the kernel tells of the options of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionFacts {
+    /// The peer of a point-to-point address.
+    pub peer: Option<IpAddr>,
+    /// IPv4 label. The link's name when none was given; in the table of links that is as good as none.
     pub label: Option<String>,
     /// IPv4 broadcast address.
     pub broadcast: Option<Ipv4Addr>,
-    /// `IFAPROT_*`, 0 when the kernel does not tell.
-    pub protocol: u8,
+}
+
+impl Usual for OptionFacts {
+    const USUAL: &'static Self = &Self { peer: None, label: None, broadcast: None };
 }
 
 /// What the kernel says.
@@ -223,12 +235,15 @@ fn address(payload: &[u8]) -> Option<(IfIndex, AddressFacts)> {
     let facts = AddressFacts {
         address,
         prefix_len,
-        peer: far.filter(|f| *f != address),
         scope,
         flags: attribute(attributes, IFA_FLAGS).and_then(number).unwrap_or(u32::from(flags)),
-        label: attribute(attributes, IFA_LABEL).map(text),
-        broadcast,
         protocol: attribute(attributes, IFA_PROTO).and_then(|p| p.first().copied()).unwrap_or(0),
+        options: OptionFacts {
+            peer: far.filter(|f| *f != address),
+            label: attribute(attributes, IFA_LABEL).map(text),
+            broadcast,
+        }
+        .into(),
     };
     Some((IfIndex(u32::from_ne_bytes(index.try_into().ok()?)), facts))
 }
@@ -276,16 +291,16 @@ pub fn dump_addresses(sequence: u32) -> Vec<u8> {
 
 /// "Have this address, with every option of its configuration." Answered with `EEXIST` when it is there.
 pub fn add_address(sequence: u32, interface: IfIndex, config: &AddressConfig) -> Vec<u8> {
-    let mut message = address_message(interface, config.address, config.prefix_len, config.peer);
+    let mut message = address_message(interface, config.address, config.prefix_len, config.options.peer);
     message.header.scope = config.scope.into();
     let flags = address_flags(config);
     let low = u8::try_from(flags & 0xff).expect("masked");
     message.header.flags = AddressHeaderFlags::from_bits_retain(low);
     message.attributes.push(AddressAttribute::Flags(AddressFlags::from_bits_retain(flags)));
-    if let Some(broadcast) = config.broadcast {
+    if let Some(broadcast) = config.options.broadcast {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }
-    if let Some(label) = &config.label {
+    if let Some(label) = &config.options.label {
         message.attributes.push(AddressAttribute::Label(label.clone()));
     }
     if let Some(preferred) = config.preferred_lifetime {

@@ -8,6 +8,9 @@ use std::net::IpAddr;
 use crate::vrrp::engine::BoundAddress;
 use crate::vrrp::types::{IfIndex, InstanceId};
 
+/// Room kept for what waits.
+const MOST_ROOM: usize = 64;
+
 /// Whose addresses they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
@@ -35,8 +38,6 @@ pub struct Change {
 pub struct Announcement {
     /// The instance.
     pub instance: InstanceId,
-    /// The generation of its addresses.
-    pub generation: u64,
     /// Where and what.
     pub addresses: Vec<(IfIndex, IpAddr)>,
     /// Packets for each.
@@ -64,33 +65,22 @@ pub struct WriteQueue {
     order: VecDeque<Ticket>,
     changes: BTreeMap<Owner, Change>,
     announcements: BTreeMap<InstanceId, Announcement>,
-    /// The newest wish of each owner, carried out or not: an announcement that contradicts it is no longer true.
-    newest: BTreeMap<Owner, Wish>,
-}
-
-/// What a change says of each address.
-#[derive(Debug)]
-struct Wish {
-    generation: u64,
-    present: Box<[(IfIndex, IpAddr)]>,
-    absent: Box<[(IfIndex, IpAddr)]>,
-}
-
-impl Wish {
-    fn of(change: &Change) -> Self {
-        let names = |list: &[BoundAddress]| list.iter().map(|b| (b.interface, b.config.address)).collect();
-        Self { generation: change.generation, present: names(&change.present), absent: names(&change.absent) }
-    }
 }
 
 impl WriteQueue {
     /// Queues a change. One that still waits is replaced where it stands; what that one would have removed and the new
-    /// one does not mention is removed all the same.
+    /// one does not mention is removed all the same. An announcement that still waits says no more than will be there.
     pub fn push_change(&mut self, owner: Owner, mut change: Change) {
-        self.newest.insert(owner, Wish::of(&change));
+        if let Owner::Instance(instance) = owner
+            && let Some(waiting) = self.announcements.get_mut(&instance)
+        {
+            let stays = |subject| change.present.iter().any(|b| (b.interface, b.config.address) == subject);
+            waiting.addresses.retain(|subject| stays(*subject));
+        }
         match self.changes.remove(&owner) {
             Some(replaced) => {
-                let key = |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.peer);
+                let key =
+                    |b: &BoundAddress| (b.interface, b.config.address, b.config.prefix_len, b.config.options.peer);
                 let known: std::collections::BTreeSet<_> =
                     change.present.iter().chain(&change.absent).map(key).collect();
                 change.absent.extend(replaced.absent.into_iter().filter(|a| !known.contains(&key(a))));
@@ -100,7 +90,8 @@ impl WriteQueue {
         self.changes.insert(owner, change);
     }
 
-    /// Queues an announcement, behind all that waits. One of the same instance that still waits is joined to it.
+    /// Queues an announcement of what the latest change has put there, behind all that waits. One of the same instance that
+    /// still waits is joined to it.
     pub fn push_announcement(&mut self, mut announcement: Announcement) {
         let instance = announcement.instance;
         if let Some(waiting) = self.announcements.remove(&instance) {
@@ -129,29 +120,21 @@ impl WriteQueue {
                     }
                 }
                 Ticket::Announce(instance) => {
-                    if let Some(mut announcement) = self.announcements.remove(&instance) {
-                        let generation = announcement.generation;
-                        announcement.addresses.retain(|(i, a)| self.is_true(instance, generation, *i, *a));
-                        if !announcement.addresses.is_empty() {
-                            return Some(Work::Announce(announcement));
-                        }
+                    let waiting = self.announcements.remove(&instance);
+                    if let Some(announcement) = waiting.filter(|waiting| !waiting.addresses.is_empty()) {
+                        return Some(Work::Announce(announcement));
                     }
                 }
             }
         }
+        // A thousand takeovers at once leave much room behind.
+        self.order.shrink_to(MOST_ROOM);
         None
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
-    }
-
-    /// Whether an announcement of `generation` may say this, after all that has been asked for.
-    pub fn is_true(&self, instance: InstanceId, generation: u64, interface: IfIndex, address: IpAddr) -> bool {
-        let Some(newest) = self.newest.get(&Owner::Instance(instance)) else { return true };
-        let subject = (interface, address);
-        newest.present.contains(&subject) || (newest.generation <= generation && !newest.absent.contains(&subject))
     }
 }
 
@@ -178,20 +161,20 @@ mod tests {
         Change { generation, present: list(present), absent: list(absent) }
     }
 
-    fn announce(generation: u64, addresses: &[u8], repeat: u32) -> Announcement {
+    fn announce(addresses: &[u8], repeat: u32) -> Announcement {
         let addresses = addresses.iter().map(|a| (ETH, ip(*a))).collect();
-        Announcement { instance: VI, generation, addresses, repeat }
+        Announcement { instance: VI, addresses, repeat }
     }
 
     #[test]
     fn an_announcement_comes_after_its_addresses_and_only_if_they_are_still_wanted() {
         let mut queue = WriteQueue::default();
         queue.push_change(OWNER, change(1, &[1, 2], &[]));
-        queue.push_announcement(announce(1, &[1, 2], 5));
+        queue.push_announcement(announce(&[1, 2], 5));
         assert_eq!(queue.pop(), Some(Work::Change(OWNER, change(1, &[1, 2], &[]))));
         queue.push_change(OWNER, change(2, &[2], &[1]));
-        assert_eq!(queue.pop(), Some(Work::Announce(announce(1, &[2], 5))), "1 goes, 2 stays");
-        queue.push_announcement(announce(1, &[1], 5));
+        assert_eq!(queue.pop(), Some(Work::Announce(announce(&[2], 5))), "1 goes, 2 stays");
+        queue.push_announcement(announce(&[2], 5));
         queue.push_change(OWNER, change(3, &[], &[1, 2]));
         assert!(matches!(queue.pop(), Some(Work::Change(OWNER, c)) if c.generation == 3));
         assert_eq!(queue.pop(), None);
@@ -212,11 +195,11 @@ mod tests {
     #[test]
     fn announcements_of_one_instance_join() {
         let mut queue = WriteQueue::default();
-        for generation in 0..1000 {
-            queue.push_announcement(announce(generation, &[1, 2], 1));
+        for _ in 0..1000 {
+            queue.push_announcement(announce(&[1, 2], 1));
         }
-        queue.push_announcement(announce(1000, &[2, 3], 5));
-        assert_eq!(queue.pop(), Some(Work::Announce(announce(1000, &[2, 3, 1], 5))));
+        queue.push_announcement(announce(&[2, 3], 5));
+        assert_eq!(queue.pop(), Some(Work::Announce(announce(&[2, 3, 1], 5))));
         assert_eq!(queue.pop(), None);
     }
 }

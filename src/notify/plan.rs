@@ -4,8 +4,6 @@
 //! priority (0 for a group). `notify_master` and its kind get the words of the configuration and no more. At a
 //! transition the state's own script comes first, then `notify`. INIT is a state that nobody is told of.
 
-use std::collections::BTreeMap;
-
 use crate::command::Command;
 use crate::ipvs::config::VirtualServerId;
 use crate::ipvs::event::{Cause as BalancerCause, Event as BalancerEvent};
@@ -38,32 +36,16 @@ impl std::fmt::Display for Subject {
     }
 }
 
-/// The last state that people were told of, by subject: a vrrp process that was restarted in time and goes on as master
-/// is no news to anybody who heard of that master before.
+/// The last state of an instance or group that people were told of: a vrrp process that was restarted in time and goes on
+/// as master is no news to anybody who heard of that master before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
-    states: BTreeMap<Subject, StateName>,
-}
+pub struct Told(Option<StateName>);
 
 impl Told {
-    /// Takes an event down; whether it is news.
-    pub fn is_news(&mut self, event: &Event) -> bool {
-        let (subject, state, cause) = match event {
-            Event::StateChanged { instance, to, cause, .. } => (Subject::Instance(instance.clone()), *to, cause),
-            Event::GroupChanged { group, to, cause } => (Subject::Group(group.clone()), *to, cause),
-            Event::Renamed { instance, was, .. } => {
-                if let Some(state) = self.states.remove(&Subject::Instance(was.clone())) {
-                    self.states.insert(Subject::Instance(instance.clone()), state);
-                }
-                return true;
-            }
-            _ => return true,
-        };
+    /// Takes a change of state down; whether it is news.
+    pub fn is_news(&mut self, state: StateName, cause: &Cause) -> bool {
         // A restarted process passes through INIT, of which nobody hears.
-        if state == StateName::Init {
-            return true;
-        }
-        self.states.insert(subject, state) != Some(state) || *cause != Cause::Adopted
+        state == StateName::Init || self.0.replace(state) != Some(state) || *cause != Cause::Adopted
     }
 }
 
@@ -150,6 +132,8 @@ pub fn plan_balancer(config: &NotifyConfig, event: &BalancerEvent) -> Option<(Su
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::command::CommandForm;
     use crate::ipvs::event::{QuorumPhrase, RealServerName};
@@ -227,7 +211,7 @@ mod tests {
             (StateName::Backup, Cause::Started, true),
             (StateName::Master, Cause::Adopted, true),
         ] {
-            assert_eq!(told.is_news(&changed(to, cause.clone())), news, "{to} {cause}");
+            assert_eq!(told.is_news(to, &cause), news, "{to} {cause}");
         }
     }
 

@@ -126,7 +126,7 @@ fn addresses(config: &InstanceConfig) -> Vec<Address> {
     let show = |excluded| {
         move |address: &AddressConfig| Address {
             address: format!("{}/{}", address.address, address.prefix_len),
-            interface: address.device.clone().or_else(|| config.interface.clone()),
+            interface: address.options.device.clone().or_else(|| config.interface.clone()),
             excluded,
         }
     };

@@ -3,8 +3,11 @@
 //! Pure: time is passed in. Main puts in what its children say and what it does itself; `/v1/events` and `why` read it.
 //! The oldest event goes when there is no more room, and whoever asks for it learns how many are gone.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use super::byte_queue::ByteQueue;
 use super::model::{self, Cause};
 use super::time::Time;
 use crate::ipvs::event::Event as BalancerEvent;
@@ -16,34 +19,20 @@ pub const CAPACITY: usize = 4096;
 /// The events since the daemon started, as far as there is room.
 #[derive(Debug, Clone)]
 pub struct History {
-    events: VecDeque<(Time, Kept)>,
+    /// Each with its time, encoded: thousands of them are held for ever and read now and then.
+    events: ByteQueue,
+    /// By sequence number, what main itself did or saw: kind and sentence. It is little.
+    mains: BTreeMap<u64, (&'static str, String)>,
     capacity: usize,
     last: u64,
 }
 
-/// An event as it is kept: thousands of them are held for ever and read now and then.
-#[derive(Debug, Clone)]
+/// What is encoded of an event.
+#[derive(Serialize, Deserialize)]
 enum Kept {
-    /// Of the vrrp process, encoded.
-    Vrrp(Box<[u8]>),
-    Other(Box<Happening>),
-}
-
-impl Kept {
-    fn of(what: Happening) -> Self {
-        let encoded = match &what {
-            Happening::Vrrp(event) => postcard::to_allocvec(event).ok(),
-            Happening::Balancer(_) | Happening::Main { .. } => None,
-        };
-        encoded.map_or_else(|| Self::Other(Box::new(what)), |bytes| Self::Vrrp(bytes.into()))
-    }
-
-    fn read(&self) -> Option<Happening> {
-        match self {
-            Self::Vrrp(bytes) => postcard::from_bytes(bytes).ok().map(Happening::Vrrp),
-            Self::Other(what) => Some((**what).clone()),
-        }
-    }
+    Vrrp(VrrpEvent),
+    Balancer(BalancerEvent),
+    Main,
 }
 
 /// One event.
@@ -82,16 +71,26 @@ impl Default for History {
 impl History {
     /// An empty one with room for so many.
     pub fn new(capacity: usize) -> Self {
-        Self { events: VecDeque::new(), capacity: capacity.max(1), last: 0 }
+        Self { events: ByteQueue::default(), mains: BTreeMap::new(), capacity: capacity.max(1), last: 0 }
     }
 
     /// Notes an event; its sequence number.
     pub fn push(&mut self, at: Time, what: Happening) -> u64 {
-        self.last += 1;
         if self.events.len() >= self.capacity {
-            self.events.pop_front();
+            self.mains.remove(&self.first());
+            self.events.drop_front();
         }
-        self.events.push_back((at, Kept::of(what)));
+        self.last += 1;
+        let kept = match what {
+            Happening::Vrrp(event) => Kept::Vrrp(event),
+            Happening::Balancer(event) => Kept::Balancer(event),
+            Happening::Main { kind, text } => {
+                self.mains.insert(self.last, (kind, text));
+                Kept::Main
+            }
+        };
+        // It was encoded before: that is how it came here.
+        self.events.push_back(&postcard::to_allocvec(&(at.0, kept)).unwrap_or_default());
         self.last
     }
 
@@ -109,8 +108,19 @@ impl History {
     pub fn after(&self, sequence: u64) -> impl Iterator<Item = Entry> {
         let first = self.first();
         let skip = usize::try_from(sequence.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
-        let numbered = (first..).zip(&self.events).skip(skip);
-        numbered.filter_map(|(sequence, (at, kept))| Some(Entry { sequence, at: *at, what: kept.read()? }))
+        let numbered = (first..).zip(self.events.iter()).skip(skip);
+        numbered.filter_map(|(sequence, bytes)| {
+            let (at, kept) = postcard::from_bytes(bytes).ok()?;
+            let what = match kept {
+                Kept::Vrrp(event) => Happening::Vrrp(event),
+                Kept::Balancer(event) => Happening::Balancer(event),
+                Kept::Main => {
+                    let (kind, text) = self.mains.get(&sequence)?.clone();
+                    Happening::Main { kind, text }
+                }
+            };
+            Some(Entry { sequence, at: Time(at), what })
+        })
     }
 
     /// The sequence number of the oldest that is kept: there are no gaps.

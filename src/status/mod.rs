@@ -4,6 +4,7 @@
 //! command line, the metrics and the status page share.
 
 pub mod build;
+pub mod byte_queue;
 pub mod cause;
 pub mod history;
 pub mod maintenance;

@@ -6,12 +6,13 @@
 
 pub mod merge;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::byte_queue::ByteQueue;
 use super::time::Time;
 use crate::vrrp::blackbox::{AdvertLine, AdvertRecord, Note, Stamped};
 use crate::vrrp::event::{Event, StateName};
@@ -90,7 +91,7 @@ pub struct Transition {
 
 /// The transitions that a daemon remembers, each with its time and encoded: they are many, and seldom read.
 #[derive(Debug, Clone, Default)]
-pub struct Transitions(VecDeque<Box<[u8]>>);
+pub struct Transitions(ByteQueue);
 
 impl Transitions {
     /// Notes an event; whether it is a change of state.
@@ -99,11 +100,11 @@ impl Transitions {
             return false;
         }
         if self.0.len() >= MOST_TRANSITIONS {
-            self.0.pop_front();
+            self.0.drop_front();
         }
         // It was encoded before: that is how it came here.
         if let Ok(bytes) = postcard::to_allocvec(&(at.0, event)) {
-            self.0.push_back(bytes.into());
+            self.0.push_back(&bytes);
         }
         true
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rare::{Rare, Usual};
 use super::types::{AdvertInterval, Family, Priority, Version, Vrid};
 
 /// Everything the vrrp process is told. The rest of keepalived.conf stays in main.
@@ -144,7 +145,7 @@ pub struct InstanceConfig {
     /// `virtual_ipaddress_excluded`: moved with the others, never in adverts.
     pub excluded: Vec<AddressConfig>,
     /// Gratuitous ARP and unsolicited NA schedule.
-    pub garp: GarpConfig,
+    pub garp: Rare<GarpConfig>,
     /// A master does not answer a lower-priority advert (`lower_prio_no_advert`).
     pub lower_prio_no_advert: bool,
     /// A master sends one more advert when a higher-priority one makes it yield (`higher_prio_send_advert`).
@@ -190,7 +191,7 @@ impl InstanceConfig {
             auth: Auth::None,
             addresses: Vec::new(),
             excluded: Vec::new(),
-            garp: GarpConfig::default(),
+            garp: Rare::default(),
             lower_prio_no_advert: false,
             higher_prio_send_advert: false,
             skip_check_adv_addr: false,
@@ -294,16 +295,20 @@ pub struct GarpConfig {
     pub lower_prio_repeat: u32,
 }
 
+impl Usual for GarpConfig {
+    const USUAL: &'static Self = &Self {
+        delay: Duration::from_secs(5),
+        repeat: 5,
+        refresh: Duration::from_secs(60),
+        refresh_repeat: 1,
+        lower_prio_delay: Duration::from_secs(5),
+        lower_prio_repeat: 5,
+    };
+}
+
 impl Default for GarpConfig {
     fn default() -> Self {
-        Self {
-            delay: Duration::from_secs(5),
-            repeat: 5,
-            refresh: Duration::from_secs(60),
-            refresh_repeat: 1,
-            lower_prio_delay: Duration::from_secs(5),
-            lower_prio_repeat: 5,
-        }
+        *Self::USUAL
     }
 }
 
@@ -314,16 +319,8 @@ pub struct AddressConfig {
     pub address: IpAddr,
     /// Prefix length; /32 or /128 when the line has none.
     pub prefix_len: u8,
-    /// Interface that carries it (`dev`); `None` is the instance's.
-    pub device: Option<String>,
     /// Kernel scope number (`scope`): 0 global, 200 site, 253 link, 254 host, 255 nowhere. IPv4 only.
     pub scope: u8,
-    /// `broadcast`, `brd`, resolved from `+` and `-`. IPv4 only.
-    pub broadcast: Option<Ipv4Addr>,
-    /// `label`, at most 15 bytes.
-    pub label: Option<String>,
-    /// Point-to-point peer (`peer`).
-    pub peer: Option<IpAddr>,
     /// `home` (IPv6).
     pub home: bool,
     /// `mngtmpaddr` (IPv6).
@@ -338,6 +335,25 @@ pub struct AddressConfig {
     pub preferred_lifetime: Option<u32>,
     /// React to its deletion by others (`no_track` clears it).
     pub track: bool,
+    /// What few lines say.
+    pub options: Rare<AddressOptions>,
+}
+
+/// Options that few addresses have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressOptions {
+    /// Interface that carries it (`dev`); `None` is the instance's.
+    pub device: Option<String>,
+    /// `broadcast`, `brd`, resolved from `+` and `-`. IPv4 only.
+    pub broadcast: Option<Ipv4Addr>,
+    /// `label`, at most 15 bytes.
+    pub label: Option<String>,
+    /// Point-to-point peer (`peer`).
+    pub peer: Option<IpAddr>,
+}
+
+impl Usual for AddressOptions {
+    const USUAL: &'static Self = &Self { device: None, broadcast: None, label: None, peer: None };
 }
 
 impl AddressConfig {
@@ -350,11 +366,7 @@ impl AddressConfig {
         Self {
             address,
             prefix_len,
-            device: None,
             scope: 0,
-            broadcast: None,
-            label: None,
-            peer: None,
             home: false,
             manage_temporary: false,
             no_prefix_route: false,
@@ -362,6 +374,7 @@ impl AddressConfig {
             dad: false,
             preferred_lifetime,
             track: true,
+            options: Rare::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod vrids;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accept::AdvertError;
@@ -49,24 +50,24 @@ pub struct VrrpEngine {
     maintenance: bool,
     /// Boxed: the nodes of a map have room for eleven values, half of it unused.
     instances: BTreeMap<InstanceId, Box<Instance>>,
-    ids: BTreeMap<String, InstanceId>,
+    ids: BTreeMap<Arc<str>, InstanceId>,
     next_id: u32,
     /// Instances that are gone and whose last generation of addresses has not been answered: people are told, under
     /// the name, what could not be taken off.
-    leaving: BTreeMap<InstanceId, (String, u64)>,
-    groups: BTreeMap<String, Group>,
+    leaving: BTreeMap<InstanceId, (Arc<str>, u64)>,
+    groups: BTreeMap<Arc<str>, Group>,
     links: Links,
     virtual_addresses: BTreeSet<IpAddr>,
     tracks: TrackTable,
     holders: BTreeMap<(IfIndex, IpAddr), InstanceId>,
     /// Who listens to a VRID on a socket. Several only for unicast instances with different peers.
-    listeners: BTreeMap<(SocketKey, Vrid), Vec<InstanceId>>,
+    listeners: BTreeSet<(SocketKey, Vrid, InstanceId)>,
     sockets: BTreeMap<SocketKey, SocketSpec>,
     timers: Timers,
     /// Backups that began to wait in this turn.
     new_backups: BTreeSet<InstanceId>,
     effects: VecDeque<Effect>,
-    flight: BTreeMap<String, Option<Instant>>,
+    flight: BTreeMap<Arc<str>, Option<Instant>>,
     unknown_vrid: u64,
     unknown_told: BTreeSet<(IpAddr, u8)>,
     surveys: vrids::Surveys,
@@ -113,7 +114,7 @@ impl VrrpEngine {
             virtual_addresses: BTreeSet::new(),
             tracks: TrackTable::default(),
             holders: BTreeMap::new(),
-            listeners: BTreeMap::new(),
+            listeners: BTreeSet::new(),
             sockets: BTreeMap::new(),
             timers: Timers::default(),
             new_backups: BTreeSet::new(),
@@ -125,6 +126,9 @@ impl VrrpEngine {
             verdict: None,
         };
         engine.reconfigure(now, ConfigDiff::from_nothing(config));
+        // A map that is made of sorted values has full nodes.
+        engine.ids = std::mem::take(&mut engine.ids).into_iter().collect();
+        engine.instances = std::mem::take(&mut engine.instances).into_iter().collect();
         for record in adopt {
             if let Some(instance) = engine.instance_named(&record.instance) {
                 instance.adopted = record.next_advert_at;
@@ -211,7 +215,7 @@ impl VrrpEngine {
         }
         self.open_surveys(now);
         self.end_surveys(now);
-        let due = self.timers.take_due(now);
+        let due = self.timers.due(now);
         for id in &due {
             self.with(now, *id, |instance, turn| instance.on_timeout(turn));
         }
@@ -266,7 +270,7 @@ impl VrrpEngine {
 
     /// The same as of `now`.
     pub fn snapshot_at(&self, now: Instant) -> Snapshot {
-        let named = |instance: &Instance| (instance.name.clone(), instance.snapshot(now));
+        let named = |instance: &Instance| (instance.name.to_string(), instance.snapshot(now));
         Snapshot {
             instances: self.instances.values().map(|instance| named(instance)).collect(),
             trackers: self.tracks.iter().map(|(key, status)| (key.clone(), status)).collect(),
@@ -287,7 +291,7 @@ impl VrrpEngine {
 
     /// An instance's name, for logs.
     pub fn instance_name(&self, id: InstanceId) -> Option<&str> {
-        self.instances.get(&id).map(|instance| instance.name.as_str())
+        self.instances.get(&id).map(|instance| &*instance.name)
     }
 
     /// Holds all instances in INIT until then at least, unless they have begun.
@@ -317,7 +321,7 @@ impl VrrpEngine {
 
     /// The configuration in force, put together: of a thousand instances that is much.
     pub fn config(&self) -> VrrpConfig {
-        let instances = self.instances.values().map(|instance| (instance.name.clone(), instance.config.clone()));
+        let instances = self.instances.values().map(|instance| (instance.name.to_string(), instance.config.clone()));
         VrrpConfig { instances: instances.collect(), ..self.shared.clone() }
     }
 
@@ -338,7 +342,7 @@ impl VrrpEngine {
 
     /// The configurations of all instances, with their names.
     pub fn instance_configs(&self) -> impl Iterator<Item = (&str, &InstanceConfig)> {
-        self.instances.values().map(|instance| (instance.name.as_str(), &instance.config))
+        self.instances.values().map(|instance| (&*instance.name, &instance.config))
     }
 
     // ---- conclusions ------------------------------------------------------------------------------------------
@@ -364,7 +368,7 @@ impl VrrpEngine {
     }
 
     fn settle_groups_of(&mut self, now: Instant, ids: &[InstanceId], cause: &Cause) {
-        let names: BTreeSet<String> =
+        let names: BTreeSet<Arc<str>> =
             ids.iter().filter_map(|id| self.instances.get(id)).filter_map(|i| i.group.clone()).collect();
         let started = self.phase == Phase::Running;
         for name in names {
@@ -392,7 +396,8 @@ impl VrrpEngine {
 
     fn note(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        self.timers.arm(id, instance.deadline());
+        let deadline = instance.deadline();
+        self.timers.arm(id, &mut instance.armed, deadline);
         if instance.is_new_backup() {
             self.new_backups.insert(id);
         }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -109,7 +110,7 @@ impl MonotonicClock {
 pub struct FlightRecorder {
     file: File,
     clock: MonotonicClock,
-    slots: BTreeMap<String, u64>,
+    slots: BTreeMap<Arc<str>, u64>,
     next: u64,
 }
 
@@ -123,7 +124,7 @@ impl FlightRecorder {
         if keep {
             for (n, slot) in (0..).zip(slots(&recorder.file)) {
                 if let Some(slot) = slot {
-                    recorder.slots.insert(slot.name, n);
+                    recorder.slots.insert(slot.name.into(), n);
                 }
                 recorder.next = n + 1;
             }
@@ -176,13 +177,13 @@ impl FlightRecorder {
         self.file.write_all_at(&run, offset(first))
     }
 
-    fn slot(&mut self, instance: &str) -> u64 {
+    fn slot(&mut self, instance: &Arc<str>) -> u64 {
         if let Some(slot) = self.slots.get(instance) {
             return *slot;
         }
         let slot = self.next;
         self.next += 1;
-        self.slots.insert(instance.to_owned(), slot);
+        self.slots.insert(instance.clone(), slot);
         slot
     }
 }
@@ -195,7 +196,7 @@ struct Slot {
 
 fn record(slot: Slot, clock: MonotonicClock) -> FlightRecord {
     let deadline = (slot.deadline != 0).then(|| Duration::from_nanos(slot.deadline));
-    FlightRecord { instance: slot.name, next_advert_at: deadline.and_then(|d| clock.instant(d)) }
+    FlightRecord { instance: slot.name.into(), next_advert_at: deadline.and_then(|d| clock.instant(d)) }
 }
 
 fn slots(file: &File) -> Vec<Option<Slot>> {
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     fn due(instance: &str, at: Option<Instant>) -> FlightRecord {
-        FlightRecord { instance: instance.to_owned(), next_advert_at: at }
+        FlightRecord { instance: instance.into(), next_advert_at: at }
     }
 
     #[test]
@@ -281,7 +282,7 @@ mod tests {
         let mut recorder = FlightRecorder::open(file.try_clone().expect("fd"), clock, true).expect("open");
         recorder.write(&[due("VI_2", None), due("VI_3", Some(at))]).expect("write");
         let records = read(&file, later);
-        let names: Vec<_> = records.iter().map(|r| (r.instance.as_str(), r.next_advert_at.is_some())).collect();
+        let names: Vec<_> = records.iter().map(|r| (&*r.instance, r.next_advert_at.is_some())).collect();
         assert_eq!(names, [("VI_1", true), ("VI_2", false), ("VI_3", true)]);
         recorder.write(&[due("VI_1", None), due("VI_3", None), due("VI_2", Some(at))]).expect("write");
         let due: Vec<_> = read(&file, later).iter().map(|r| r.next_advert_at.is_some()).collect();

@@ -81,7 +81,7 @@ fn addresses(config: &VrrpConfig) -> impl Iterator<Item = ((String, IpAddr), For
     });
     let statics = config.static_addresses.iter().map(|address| (address, None, true));
     of_instances.chain(statics).filter_map(|(address, default, own)| {
-        let interface = address.device.as_deref().or(default)?.to_owned();
+        let interface = address.options.device.as_deref().or(default)?.to_owned();
         let former = FormerAddress { interface: interface.clone(), address: address.clone(), own };
         Some(((interface, address.address), former))
     })
@@ -144,7 +144,7 @@ mod tests {
         moved.instances.get_mut("VI_1").expect("there").interface = Some("eth1".to_owned());
         let mut old = config(&[1]);
         let mut fixed = AddressConfig::new(IpAddr::from([198, 51, 100, 1]));
-        fixed.device = Some("eth2".to_owned());
+        fixed.options.device = Some("eth2".to_owned());
         old.static_addresses = vec![fixed];
         let mut book = FormerAddresses::default();
         book.on_reload(&old, &moved);

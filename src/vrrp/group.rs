@@ -7,6 +7,7 @@
 //! 3. When the master-down timers of all members have expired, all become master at once; one alone waits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::engine::Effect;
 use super::event::{Cause, Event, FaultReason, StateName};
@@ -15,10 +16,10 @@ use super::state::State;
 use super::types::InstanceId;
 
 /// A sync group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its members.
     pub members: Vec<InstanceId>,
     /// The common state that people were told of.
@@ -55,7 +56,7 @@ fn spread_faults(
     started: bool,
     cause: &Cause,
 ) {
-    let faulty: Vec<(InstanceId, String)> = members(group, instances)
+    let faulty: Vec<(InstanceId, Arc<str>)> = members(group, instances)
         .filter(|member| !member.health.faults.is_empty())
         .map(|member| (member.id, member.name.clone()))
         .collect();
@@ -66,7 +67,7 @@ fn spread_faults(
         let Some(member) = instances.get_mut(id) else { continue };
         let mut reasons = member.health.faults.clone();
         if let Some((_, name)) = faulty.iter().find(|(other, _)| other != id) {
-            reasons.insert(FaultReason::SyncGroup { group: group.name.clone(), member: name.clone() });
+            reasons.insert(FaultReason::SyncGroup { group: group.name.to_string(), member: name.to_string() });
         }
         act_on_reasons(member, turn, reasons, started, cause);
     }
@@ -102,7 +103,7 @@ fn join_masters(group: &mut Group, instances: &mut BTreeMap<InstanceId, Box<Inst
     for id in &group.members {
         let Some(member) = instances.get_mut(id) else { continue };
         if member.is_fresh_backup(turn.now) {
-            member.expire(turn, Cause::SyncGroup { group: group.name.clone(), member: master.clone() });
+            member.expire(turn, Cause::SyncGroup { group: group.name.to_string(), member: master.to_string() });
         }
     }
 }
@@ -115,7 +116,8 @@ fn release_together(group: &Group, instances: &mut BTreeMap<InstanceId, Box<Inst
     for id in &group.members {
         let Some(member) = instances.get_mut(id) else { continue };
         if member.is_master() {
-            member.release_with_group(turn, Cause::SyncGroup { group: group.name.clone(), member: left.clone() });
+            member
+                .release_with_group(turn, Cause::SyncGroup { group: group.name.to_string(), member: left.to_string() });
         }
     }
 }
@@ -152,7 +154,7 @@ fn tell(group: &mut Group, instances: &BTreeMap<InstanceId, Box<Instance>>, turn
         .find(|cause| !is_of_another_member(cause))
         .unwrap_or(cause)
         .clone();
-    turn.effects.push_back(Effect::Emit(Event::GroupChanged { group: group.name.clone(), to: first, cause }));
+    turn.effects.push_back(Effect::Emit(Event::GroupChanged { group: group.name.to_string(), to: first, cause }));
 }
 
 /// Whether a member moved only because another one did.

@@ -11,6 +11,7 @@ mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accept::{self, AdvertError, Situation};
@@ -19,8 +20,9 @@ use super::engine::{BoundAddress, Effect, Received, SocketKey, Transmit};
 use super::event::{Cause, Event, FaultReason, Heard, StateName};
 use super::packet::{self, Advert};
 use super::peers::{Contest, Noted, PeerNews, Peers, Sighting};
+use super::rare::{Rare, Usual};
 use super::snapshot::{Counters, InstanceSnapshot};
-use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Losses, Master, State, Wait};
+use super::state::{Backup, DownTimer, GarpSchedule, Leaving, Master, State, Wait};
 use super::types::{AdvertInterval, Family, IfIndex, InstanceId, Priority, Version};
 
 /// Flaws remembered so that each is told once per peer. Forged sources must not fill memory.
@@ -76,15 +78,16 @@ pub struct Instance {
     /// Its number.
     pub id: InstanceId,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its configuration.
     pub config: InstanceConfig,
     /// Its sync group.
-    pub group: Option<String>,
+    pub group: Option<Arc<str>>,
     /// Where it is.
     pub state: State,
-    /// Counters.
-    pub counters: Counters,
+    counters: Traffic,
+    /// All counters but those.
+    misdeeds: Option<Box<Counters>>,
     /// What the links say.
     pub binding: Binding,
     /// What the trackers say.
@@ -94,6 +97,8 @@ pub struct Instance {
     /// Some other router's advert was ever good.
     pub has_heard_others: bool,
     maintenance: bool,
+    /// Its deadline that the engine's timers have.
+    pub armed: Option<Instant>,
     /// What the flight recorder was last told of it; `None`: nothing yet.
     pub recorded: Option<Option<Instant>>,
     advertised: Vec<IpAddr>,
@@ -102,14 +107,36 @@ pub struct Instance {
     generation: u64,
     /// The latest generation that has been carried out.
     synced: u64,
+    trouble: Rare<Trouble>,
+    /// Who else speaks its VRID.
+    peers: Peers,
+}
+
+/// What every router counts. A thousand of them have no use for a row of zeros each.
+#[derive(Debug, Default)]
+struct Traffic {
+    advert_rcvd: u64,
+    advert_sent: u64,
+    become_master: u64,
+    release_master: u64,
+    pri_zero_rcvd: u64,
+    pri_zero_sent: u64,
+    announcements: u64,
+}
+
+/// What is remembered where not all is as it should be.
+#[derive(Debug, Clone, PartialEq)]
+struct Trouble {
     /// As master: addresses that wait for an interface, which was said.
     waiting: Vec<IpAddr>,
     /// Flaws that people were told of, by peer and kind, and when.
     told: BTreeMap<(IpAddr, u8), Instant>,
     /// Worse masters, and when each was last heard.
     rivals: BTreeMap<IpAddr, Instant>,
-    /// Who else speaks its VRID.
-    peers: Peers,
+}
+
+impl Usual for Trouble {
+    const USUAL: &'static Self = &Self { waiting: Vec::new(), told: BTreeMap::new(), rivals: BTreeMap::new() };
 }
 
 /// What became of a packet.
@@ -125,29 +152,29 @@ pub struct Verdict {
 
 impl Instance {
     /// An instance in INIT.
-    pub fn new(now: Instant, id: InstanceId, name: &str, config: InstanceConfig, cause: Cause) -> Self {
+    pub fn new(now: Instant, id: InstanceId, name: Arc<str>, config: InstanceConfig, cause: Cause) -> Self {
         let health = Health { priority: config.priority, faults: BTreeSet::new(), pending: false };
         Self {
             id,
-            name: name.to_owned(),
+            name,
             config,
             group: None,
             state: State::Init,
-            counters: Counters::default(),
+            counters: Traffic::default(),
+            misdeeds: None,
             binding: Binding::default(),
             health,
             adopted: None,
             has_heard_others: false,
             maintenance: false,
+            armed: None,
             recorded: None,
             advertised: Vec::new(),
             cause,
             since: now,
             generation: 0,
             synced: 0,
-            waiting: Vec::new(),
-            told: BTreeMap::new(),
-            rivals: BTreeMap::new(),
+            trouble: Rare::default(),
             peers: Peers::default(),
         }
     }
@@ -228,7 +255,7 @@ impl Instance {
             effective_priority: self.health.priority.value(),
             master: match &self.state {
                 // Also one that is silenced soon, or would be if we took part in elections.
-                State::Backup(backup) => backup.rejected.or(backup.master),
+                State::Backup(backup) => backup.rejected().or(backup.master),
                 State::Leaving(leaving) => leaving.successor,
                 State::Init | State::Fault { .. } | State::Master(_) => None,
             },
@@ -238,10 +265,25 @@ impl Instance {
             master_interval: self.interval_in_force(),
             next_deadline: self.deadline().map(|at| at.saturating_duration_since(now)),
             held: self.held().collect(),
-            counters: self.counters,
+            counters: self.counters(),
             peers: self.peers.snapshot(now),
             unlisted_peers: self.peers.unlisted(),
             dual_master: self.peers.dual(now),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let Traffic { advert_rcvd, advert_sent, become_master, release_master, .. } = self.counters;
+        let Traffic { pri_zero_rcvd, pri_zero_sent, announcements, .. } = self.counters;
+        Counters {
+            advert_rcvd,
+            advert_sent,
+            become_master,
+            release_master,
+            pri_zero_rcvd,
+            pri_zero_sent,
+            announcements,
+            ..self.misdeeds.as_deref().copied().unwrap_or_default()
         }
     }
 
@@ -316,7 +358,7 @@ impl Instance {
 
     fn on_timeout_as_master(&mut self, turn: &mut Turn<'_>) {
         let interval = self.config.advert_interval.duration();
-        let garp = self.config.garp;
+        let garp = *self.config.garp;
         let State::Master(master) = &mut self.state else { return };
         if master.next_advert_at <= turn.now {
             let late = turn.now - master.next_advert_at;
@@ -328,7 +370,7 @@ impl Instance {
             self.review_rivals(turn);
         }
         let State::Master(master) = &mut self.state else { return };
-        let lost = master.losses.restore_at.take_if(|at| *at <= turn.now).is_some();
+        let lost = master.losses.get_mut().and_then(|losses| losses.restore_at.take_if(|at| *at <= turn.now)).is_some();
         if let Some(repeat) = master.garp.take_due(turn.now, &garp) {
             self.announce(turn, repeat);
         }
@@ -358,10 +400,10 @@ impl Instance {
         }
         let State::Master(master) = &mut self.state else { return };
         let wait = master.losses.on_loss(turn.now);
-        self.counters.address_lost += 1;
+        self.misdeeds.get_or_insert_default().address_lost += 1;
         let when = if wait.is_zero() { String::new() } else { format!(" in {} ms", wait.as_millis()) };
         turn.effects.push_back(Effect::Emit(Event::Warning {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             message: format!("{address} was removed by somebody else: it is put back{when}"),
         }));
     }
@@ -417,7 +459,7 @@ impl Instance {
             return;
         }
         turn.effects.push_back(Effect::Emit(Event::PriorityChanged {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             state: self.state.name(),
             from: before.value(),
             to: after.value(),
@@ -459,8 +501,8 @@ impl Instance {
     pub fn on_config(&mut self, turn: &mut Turn<'_>, config: InstanceConfig) {
         // A predecessor that was killed may have left some that it will not know any more when it starts.
         if self.state == State::Init {
-            let kept: BTreeSet<_> = config.all_addresses().map(|a| (a.device.as_deref(), a.address)).collect();
-            if self.config.all_addresses().any(|a| !kept.contains(&(a.device.as_deref(), a.address))) {
+            let kept: BTreeSet<_> = config.all_addresses().map(|a| (a.options.device.as_deref(), a.address)).collect();
+            if self.config.all_addresses().any(|a| !kept.contains(&(a.options.device.as_deref(), a.address))) {
                 self.sync_addresses(turn, &[]);
             }
         }

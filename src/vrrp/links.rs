@@ -99,7 +99,7 @@ impl Links {
     }
 
     fn bind_address(&self, address: &AddressConfig, instance: &InstanceConfig) -> Option<BoundAddress> {
-        let link = self.named(address.device.as_deref().or(instance.interface.as_deref())?)?;
+        let link = self.named(address.options.device.as_deref().or(instance.interface.as_deref())?)?;
         let own = instance.priority.is_owner();
         let accept = instance.accept || own;
         Some(BoundAddress { interface: link.index, config: address.clone(), accept, own })

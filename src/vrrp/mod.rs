@@ -22,6 +22,7 @@ pub mod message;
 pub mod packet;
 pub mod peers;
 pub mod process;
+pub mod rare;
 pub mod receive_clock;
 pub mod routes;
 pub mod snapshot;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,7 @@ pub struct Counters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlightRecord {
     /// The instance's name.
-    pub instance: String,
+    pub instance: Arc<str>,
     /// When its next advert is due, if it is master.
     pub next_advert_at: Option<Instant>,
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::config::{GarpConfig, InstanceConfig};
 use super::event::{Cause, FaultReason, Heard, StateName};
+use super::rare::{Rare, Usual};
 use super::timing;
 use super::types::{AdvertInterval, IfIndex, Priority};
 
@@ -65,10 +66,8 @@ pub struct Backup {
     pub master_adver_interval: AdvertInterval,
     /// The last advert that was accepted.
     pub master: Option<Heard>,
-    /// The last advert that was not, because its priority is lower than ours.
-    pub rejected: Option<Heard>,
-    /// When that one was heard.
-    pub rejected_at: Option<Instant>,
+    /// The last advert that was not, because its priority is lower than ours, and when it was heard.
+    pub rejected: Option<Box<(Heard, Instant)>>,
     /// Adverts were lost on our side since the last one that was accepted, and the timer was put off for that: once.
     pub excused: bool,
     /// It began to wait in this turn of the process, which may be stopped before it listens ([`Self::listen_from`]).
@@ -117,7 +116,6 @@ impl Backup {
             master_adver_interval: master.map_or(own_interval, |master| master.interval),
             master,
             rejected: None,
-            rejected_at: None,
             excused: false,
             is_new: master.is_none(),
             preempt_at: None,
@@ -134,6 +132,11 @@ impl Backup {
         {
             *since = now.max(*since);
         }
+    }
+
+    /// The last advert that was not accepted.
+    pub fn rejected(&self) -> Option<Heard> {
+        self.rejected.as_deref().map(|(heard, _)| *heard)
     }
 
     /// When it will try to become master; `None` once it waits for its group.
@@ -160,7 +163,7 @@ impl Backup {
             DownTimer::Running { since, wait } => (*since, *wait),
             DownTimer::Expired { cause } => return cause.clone(),
         };
-        match (wait, self.master, self.rejected) {
+        match (wait, self.master, self.rejected()) {
             (Wait::Skew, Some(master), _) => Cause::MasterResigned { master, late },
             (_, _, Some(master)) => Cause::Preempting { master, ours: ours.value(), late },
             (_, last_master, None) => {
@@ -180,16 +183,20 @@ pub struct Master {
     /// When to announce again.
     pub garp: GarpSchedule,
     /// Addresses that somebody else removed.
-    pub losses: Losses,
+    pub losses: Rare<Losses>,
 }
 
 /// Addresses removed behind our back: put back at once, and ever more slowly when it goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Losses {
     /// When to put them back.
     pub restore_at: Option<Instant>,
     in_a_row: u32,
     last: Option<Instant>,
+}
+
+impl Usual for Losses {
+    const USUAL: &'static Self = &Self { restore_at: None, in_a_row: 0, last: None };
 }
 
 /// Losses further apart than this have nothing to do with each other.

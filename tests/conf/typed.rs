@@ -98,8 +98,11 @@ vrrp_instance V {
     assert!(v.v3_checksum_as_v2 && !v.accept && v.promote_secondaries && v.notify_deleted);
     assert_eq!((v.down_timer_adverts, v.receive_buffer), (4, Some(8192)));
     let first = &v.addresses[0];
-    assert_eq!((first.device.as_deref(), first.label.as_deref(), first.scope), (Some("eth1"), Some("eth1:1"), 253));
-    assert_eq!((first.broadcast, first.preferred_lifetime), ("192.0.2.255".parse().ok(), Some(30)));
+    assert_eq!(
+        (first.options.device.as_deref(), first.options.label.as_deref(), first.scope),
+        (Some("eth1"), Some("eth1:1"), 253)
+    );
+    assert_eq!((first.options.broadcast, first.preferred_lifetime), ("192.0.2.255".parse().ok(), Some(30)));
     assert!(!first.track && first.no_prefix_route);
     assert_eq!((v.excluded[0].dad, v.excluded[0].home, v.excluded[0].preferred_lifetime), (true, true, Some(0)));
     assert_eq!((v.excluded[1].prefix_len, v.excluded[1].preferred_lifetime), (64, None));
@@ -125,7 +128,7 @@ fn announcements_after_a_lower_priority_advert_follow_the_global_ones_of_a_new_m
         let text = format!(
             "global_defs {{\n{global}\n}}\nvrrp_instance V {{\ninterface eth0\nvirtual_router_id 1\n{own}\nvirtual_ipaddress {{\n192.0.2.1\n}}\n}}\n"
         );
-        let garp = instance(&load(&text), "V").garp;
+        let garp = instance(&load(&text), "V").garp.clone();
         assert_eq!((garp.delay.as_secs(), garp.repeat), master, "{global} {own}");
         assert_eq!((garp.lower_prio_delay.as_secs(), garp.lower_prio_repeat), lower, "{global} {own}");
     }
@@ -314,11 +317,11 @@ $INSTANCE=\
     );
     assert_eq!(config.vrrp.instances.keys().collect::<Vec<_>>(), ["A", "B"]);
     let b = instance(&config, "B");
-    assert_eq!((b.vrid.value(), b.priority.value(), b.addresses[0].device.as_deref()), (2, 150, Some("eth0")));
+    assert_eq!((b.vrid.value(), b.priority.value(), b.addresses[0].options.device.as_deref()), (2, 150, Some("eth0")));
     let found: Vec<String> = b.addresses.iter().map(|a| a.address.to_string()).collect();
     // The IPv6 addresses of the second loop are reported: the instance is IPv4.
     assert_eq!(found, ["192.0.2.1", "192.0.2.2", "198.51.100.12", "198.51.100.10", "198.51.100.8"]);
-    assert_eq!(b.addresses[2].label.as_deref(), Some("eth0:12"));
+    assert_eq!(b.addresses[2].options.label.as_deref(), Some("eth0:12"));
 }
 
 #[test]
@@ -326,7 +329,7 @@ fn static_addresses_have_a_device() {
     let config = load(
         "global_defs {\n default_interface eth7\n}\nstatic_ipaddress {\n 192.0.2.1/24\n 192.0.2.2/24 dev eth1\n}\n",
     );
-    let devices: Vec<_> = config.vrrp.static_addresses.iter().map(|a| a.device.as_deref()).collect();
+    let devices: Vec<_> = config.vrrp.static_addresses.iter().map(|a| a.options.device.as_deref()).collect();
     assert_eq!(devices, [Some("eth7"), Some("eth1")]);
 }
 

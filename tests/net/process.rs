@@ -155,7 +155,7 @@ pub fn config() -> VrrpConfig {
     vip.prefix_len = 24;
     instance.addresses = vec![vip];
     let mut fixed = AddressConfig::new(IpAddr::from([198, 51, 100, 1]));
-    fixed.device = Some("eth0".to_owned());
+    fixed.options.device = Some("eth0".to_owned());
     VrrpConfig {
         instances: [("VI_1".to_owned(), instance)].into(),
         static_addresses: vec![fixed],

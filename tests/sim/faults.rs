@@ -3,6 +3,7 @@
 //! Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::vrrp::config::{ConfigDiff, VrrpConfig};
@@ -211,12 +212,12 @@ impl World {
             host.flight.clear();
         }
         let record =
-            |(name, at): (&String, &Option<Instant>)| FlightRecord { instance: name.clone(), next_advert_at: *at };
+            |(name, at): (&Arc<str>, &Option<Instant>)| FlightRecord { instance: name.clone(), next_advert_at: *at };
         let records: Vec<_> = host.flight.iter().map(record).collect();
         let mut forged = records.clone();
         if late {
             for record in &mut forged {
-                let interval = host.config.instances.get(&record.instance).map(|c| c.advert_interval.duration());
+                let interval = host.config.instances.get(&*record.instance).map(|c| c.advert_interval.duration());
                 record.next_advert_at = record.next_advert_at.and(interval).map(|interval| now + interval);
             }
         }

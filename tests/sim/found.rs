@@ -112,7 +112,7 @@ fn a_group_is_adopted_whole_or_not_at_all() {
     let mut both = config(&[("VI_1", instance(1)), ("VI_2", instance(2))]);
     let members = vec!["VI_1".to_owned(), "VI_2".to_owned()];
     both.groups.insert("VG_1".to_owned(), GroupConfig { members });
-    let record = |name: &str, at| FlightRecord { instance: name.to_owned(), next_advert_at: Some(at) };
+    let record = |name: &str, at| FlightRecord { instance: name.into(), next_advert_at: Some(at) };
     let causes = |effects: &[Effect]| -> Vec<Cause> {
         let cause = |effect: &Effect| match effect {
             Effect::Emit(Event::StateChanged { to: StateName::Master, cause, .. }) => Some(cause.clone()),

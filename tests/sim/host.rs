@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::net::write_queue::{Change, Owner, WriteQueue};
@@ -86,7 +87,7 @@ pub struct Host {
     /// The virtual addresses in the kernel.
     pub kernel: BTreeSet<(IfIndex, IpAddr)>,
     /// The flight recorder, which outlives the process.
-    pub flight: BTreeMap<String, Option<Instant>>,
+    pub flight: BTreeMap<Arc<str>, Option<Instant>>,
     pub process: Option<Process>,
     /// Counts the processes, so that what was meant for a dead one is not taken for its successor's.
     pub incarnation: u64,
@@ -178,7 +179,7 @@ impl Process {
             drift: Duration::ZERO,
             timer_lost: false,
             announced_once: BTreeSet::new(),
-            adopted: records.iter().filter_map(|r| Some((r.instance.clone(), r.next_advert_at?))).collect(),
+            adopted: records.iter().filter_map(|r| Some((r.instance.to_string(), r.next_advert_at?))).collect(),
         }
     }
 

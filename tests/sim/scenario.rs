@@ -487,7 +487,7 @@ impl RouterPlan {
         config.auth = self.auth.clone();
         config.addresses = self.addresses.iter().map(|address| AddressConfig::new(*address)).collect();
         config.excluded = self.excluded.iter().map(|address| AddressConfig::new(*address)).collect();
-        config.garp = plan.garp;
+        config.garp = plan.garp.into();
         config.higher_prio_send_advert = random.chance(20);
         config.lower_prio_no_advert = random.chance(10);
         config.skip_check_adv_addr = random.chance(20);

@@ -82,7 +82,7 @@ impl World {
         } else if let Some(process) = self.hosts[host].process.as_mut() {
             let again = !process.announced_once.insert((instance, generation));
             if !(again && self.bug == Some(Bug::AnnouncedOnce)) {
-                process.queue.push_announcement(Announcement { instance, generation, addresses, repeat });
+                process.queue.push_announcement(Announcement { instance, addresses, repeat });
             }
         }
     }

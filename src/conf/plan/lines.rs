@@ -242,6 +242,9 @@ fn leaf(fields: &Map<String, Value>) -> Option<String> {
 
 /// What follows an address on its line.
 fn address_options(mut rest: Map<String, Value>) -> String {
+    if let Some(Value::Object(rare)) = rest.remove("options") {
+        rest.extend(rare);
+    }
     let flags = [
         ("device", "dev"),
         ("broadcast", "brd"),

@@ -140,7 +140,7 @@ impl MainProcess {
         self.notify.set_runner(self.runner.clone());
         self.notices.apply(&self.notify_config, self.config.daemon.router_id.as_deref(), &self.runner);
         if self.notify_config.states_on_reload {
-            self.notices.repeat_states(&self.config.vrrp);
+            self.notices.repeat_states(&self.config.vrrp, &self.roster);
         }
         if summary.others {
             self.report_unrunnable_commands();

@@ -35,8 +35,6 @@ pub(super) struct BalancerChild {
     pub requests: Requests,
     pid_path: std::path::PathBuf,
     pid_file: Option<PidFile>,
-    /// Instances that are master now.
-    masters: BTreeSet<String>,
     /// What operators have said that still holds: it outlives the child.
     pub(super) orders: Orders,
     /// Who can serve, in the words of the child that runs.
@@ -72,7 +70,6 @@ impl BalancerChild {
             requests,
             pid_path,
             pid_file: None,
-            masters: BTreeSet::new(),
             orders,
             able: BTreeMap::new(),
             reloads: 0,
@@ -149,7 +146,7 @@ impl MainProcess {
         let start = Box::new(Start {
             // Lent, for as long as it is packed.
             config: std::mem::take(&mut self.config.balancer),
-            masters: self.balancer.masters.clone(),
+            masters: self.roster.masters(),
             files: files.collect(),
             admin: self.balancer.orders.all(),
             keep_at_stop: self.args.dont_release_ipvs,
@@ -379,6 +376,12 @@ impl MainProcess {
 
     /// Virtual servers may follow instances (`vrrp_instance` in a virtual server).
     pub(super) fn tell_balancer_of(&mut self, event: &VrrpEvent) {
+        if let VrrpEvent::Renamed { instance, was, .. } = event
+            && self.roster.instance(instance).is_some_and(|known| known.is_master)
+        {
+            self.balancer.child.send(&ToBalancer::Instance { name: was.clone(), master: false });
+            self.balancer.child.send(&ToBalancer::Instance { name: instance.clone(), master: true });
+        }
         let VrrpEvent::StateChanged { instance, to, .. } = event else { return };
         let master = match to {
             StateName::Master => true,
@@ -386,21 +389,19 @@ impl MainProcess {
             StateName::Init => return,
             StateName::Backup | StateName::Fault | StateName::Stop | StateName::Deleted => false,
         };
-        self.set_master(instance.clone(), master);
+        self.set_master(instance, master);
     }
 
-    fn set_master(&mut self, name: String, master: bool) {
-        let masters = &mut self.balancer.masters;
-        let news = if master { masters.insert(name.clone()) } else { masters.remove(&name) };
-        if news {
-            self.balancer.child.send(&ToBalancer::Instance { name, master });
+    fn set_master(&mut self, name: &str, master: bool) {
+        if self.roster.set_master(name, master) {
+            self.balancer.child.send(&ToBalancer::Instance { name: name.to_owned(), master });
         }
     }
 
     /// The addresses were taken off: nobody is master here.
     pub(super) fn tell_balancer_of_sweep(&mut self) {
-        for name in self.balancer.masters.clone() {
-            self.set_master(name, false);
+        for name in self.roster.masters() {
+            self.set_master(&name, false);
         }
     }
 

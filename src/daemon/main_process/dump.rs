@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::unistd::{Gid, Uid};
 use tracing::info;
@@ -24,7 +23,6 @@ use crate::dump::writer::{Job, replace};
 use crate::dump::{self, Facts, Host};
 use crate::ipvs::message::ToBalancer;
 use crate::ipvs::snapshot::Snapshot as BalancerSnapshot;
-use crate::vrrp::event::{Event, StateName};
 use crate::vrrp::message::ToVrrp;
 use crate::vrrp::snapshot::{Counters, Snapshot};
 
@@ -40,36 +38,12 @@ pub(super) struct Dumps {
     balancer: bool,
     /// The counters of each instance when they were last cleared.
     cleared: BTreeMap<String, Counters>,
-    /// When each instance changed its state last.
-    transitions: BTreeMap<String, Duration>,
     writer: FileWriter<Job>,
 }
 
 impl Default for Dumps {
     fn default() -> Self {
-        Self {
-            vrrp: Vec::new(),
-            balancer: false,
-            cleared: BTreeMap::new(),
-            transitions: BTreeMap::new(),
-            writer: FileWriter::new("dump", replace),
-        }
-    }
-}
-
-impl Dumps {
-    /// Something happened at that time.
-    pub fn on_event(&mut self, event: &Event, at: Duration) {
-        match event {
-            Event::StateChanged { instance, to: StateName::Deleted, .. } => drop(self.transitions.remove(instance)),
-            Event::StateChanged { instance, .. } => drop(self.transitions.insert(instance.clone(), at)),
-            Event::Renamed { instance, was, .. } => {
-                if let Some(at) = self.transitions.remove(was) {
-                    self.transitions.insert(instance.clone(), at);
-                }
-            }
-            _ => {}
-        }
+        Self { vrrp: Vec::new(), balancer: false, cleared: BTreeMap::new(), writer: FileWriter::new("dump", replace) }
     }
 }
 
@@ -144,7 +118,9 @@ impl MainProcess {
     pub(super) fn forget_dumps_of_vrrp(&mut self) {
         self.dumps.vrrp.clear();
         self.dumps.cleared.clear();
-        self.dumps.transitions.clear();
+        for entry in self.roster.instances_mut() {
+            entry.changed = None;
+        }
     }
 
     /// A child that died answers nothing any more.
@@ -174,7 +150,7 @@ impl MainProcess {
                 config: &main.config,
                 snapshot,
                 cleared: &main.dumps.cleared,
-                transitions: &main.dumps.transitions,
+                transitions: &|name| main.roster.instance(name)?.changed,
                 running: &running,
                 processes: &processes,
                 host,

@@ -15,7 +15,6 @@ use crate::daemon::logging::lines_dropped;
 use crate::status::model::{Event, Notifications, Status};
 use crate::status::page::PageConfig;
 use crate::status::page::server::{Page, Source};
-use crate::status::tally::Tally;
 
 /// Events that the page gets; it shows fewer.
 const EVENTS: usize = 400;
@@ -25,7 +24,6 @@ const EVENTS: usize = 400;
 pub(super) struct PageSide {
     page: Option<(PageConfig, Page)>,
     panics: Arc<AtomicU64>,
-    pub tally: Tally,
 }
 
 /// The page's way to main.
@@ -79,7 +77,9 @@ impl MainProcess {
             tracker.running = Some(running.contains(&tracker.name));
         }
         for instance in &mut status.instances {
-            self.page.tally.show(instance);
+            if let Some(known) = self.roster.instance(&instance.name) {
+                known.counts.show(instance);
+            }
             if let Some(config) = self.config.vrrp.instances.get(&instance.name) {
                 instance.garp_delay_ms = crate::status::build::millis(config.garp.delay);
             }

@@ -32,6 +32,7 @@ impl MainProcess {
         if std::mem::take(&mut self.scattered) {
             self.config = load::repack(std::mem::take(&mut self.config));
         }
+        self.roster.tidy(&self.config.vrrp);
         sys::release_free_memory();
         sys::release_program_pages();
     }

@@ -21,15 +21,17 @@ fn addresses() {
     for (got, want) in [
         (line("10.7.1.2", 32, |_| {}), "10.7.1.2 dev d0 scope global"),
         (
-            line("10.7.1.1", 24, |a| (a.broadcast, a.device) = (Some([10, 7, 1, 255].into()), Some("d1".into()))),
+            line("10.7.1.1", 24, |a| {
+                (a.options.broadcast, a.options.device) = (Some([10, 7, 1, 255].into()), Some("d1".into()))
+            }),
             "10.7.1.1/24 brd 10.7.1.255 dev d1 scope global",
         ),
         (
-            line("10.7.1.4", 32, |a| (a.scope, a.label, a.track) = (254, Some("d0:4".into()), false)),
+            line("10.7.1.4", 32, |a| (a.scope, a.options.label, a.track) = (254, Some("d0:4".into()), false)),
             "10.7.1.4 dev d0 scope host label d0:4 no_track",
         ),
         (
-            line("10.7.1.11", 32, |a| a.peer = Some([10, 7, 9, 9].into())),
+            line("10.7.1.11", 32, |a| a.options.peer = Some([10, 7, 9, 9].into())),
             "10.7.1.11 dev d0 scope global peer 10.7.9.9/32",
         ),
         (line("10.7.1.12", 24, |a| a.scope = 77), "10.7.1.12/24 dev d0 scope 77"),
@@ -89,7 +91,7 @@ fn with_facts<T>(cleared: Counters, render: impl FnOnce(&Facts<'_>) -> T) -> T {
         config: &config,
         snapshot: &snapshot,
         cleared: &BTreeMap::from([("VI_1".to_owned(), cleared)]),
-        transitions: &BTreeMap::new(),
+        transitions: &|_| None,
         running: &BTreeSet::new(),
         processes: &BTreeMap::new(),
         host,

@@ -1,5 +1,7 @@
 //! What is reported, when, and in which order.
 
+use crate::vrrp::rare::Rare;
+
 use super::*;
 
 const ETH: IfIndex = IfIndex(3);
@@ -20,12 +22,10 @@ fn facts(address: &str, flags: u32, scope: u8) -> AddressFacts {
     AddressFacts {
         address: address.parse().expect("literal"),
         prefix_len: prefix_len.parse().expect("literal"),
-        peer: None,
         scope,
         flags,
-        label: None,
-        broadcast: None,
         protocol: 0,
+        options: Rare::default(),
     }
 }
 
@@ -169,4 +169,16 @@ fn what_is_on_top_of_a_bridge_is_reported_with_it() {
     table.poll_changes();
     table.apply(Notice::BridgePort { port: IfIndex(8), bridge: ETH, forwards: true });
     assert_eq!(table.poll_changes(), [ETH, IfIndex(11), IfIndex(12)].map(LinkChange::PortForwards));
+}
+
+#[test]
+fn a_label_that_is_the_links_name_is_not_kept_for_each_address() {
+    let mut table = LinkTable::default();
+    table.apply(link(libc::IFF_UP));
+    for (address, label) in [("192.0.2.1/32", "eth0"), ("192.0.2.2/32", "eth0:2")] {
+        let options = OptionFacts { peer: None, label: Some(label.to_owned()), broadcast: None }.into();
+        table.apply(Notice::Address(ETH, AddressFacts { options, ..facts(address, 0, 0) }));
+    }
+    let labels: Vec<_> = table.addresses(ETH).map(|facts| facts.options.label.as_deref()).collect();
+    assert_eq!(labels, [None, Some("eth0:2")]);
 }

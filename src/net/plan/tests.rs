@@ -1,6 +1,6 @@
 //! Table and wish in, steps out.
 
-use crate::net::rtnl::{LinkFacts, Notice};
+use crate::net::rtnl::{LinkFacts, Notice, OptionFacts};
 use crate::vrrp::config::AddressConfig;
 
 use super::*;
@@ -24,12 +24,11 @@ fn table(entries: &[(&str, u8, u8)]) -> LinkTable {
         let facts = AddressFacts {
             address,
             prefix_len: *prefix_len,
-            peer: None,
             scope: 0,
             flags: libc::IFA_F_PERMANENT,
-            label: address.is_ipv4().then(|| "eth0".to_owned()),
-            broadcast: None,
             protocol: *protocol,
+            options: OptionFacts { label: address.is_ipv4().then(|| "eth0".to_owned()), ..OptionFacts::USUAL.clone() }
+                .into(),
         };
         table.apply(Notice::Address(ETH, facts));
     }

@@ -17,9 +17,9 @@ fn an_address_with_every_option_is_read_back() {
     let mut config = AddressConfig::new("192.0.2.10".parse().expect("literal"));
     config.prefix_len = 24;
     config.scope = 253;
-    config.broadcast = Some(Ipv4Addr::new(192, 0, 2, 255));
-    config.label = Some("eth0:vip".to_owned());
-    config.peer = Some("192.0.2.99".parse().expect("literal"));
+    config.options.broadcast = Some(Ipv4Addr::new(192, 0, 2, 255));
+    config.options.label = Some("eth0:vip".to_owned());
+    config.options.peer = Some("192.0.2.99".parse().expect("literal"));
     config.no_prefix_route = true;
     config.autojoin = true;
     let message = only(&add_address(42, ETH, &config));
@@ -31,12 +31,15 @@ fn an_address_with_every_option_is_read_back() {
             AddressFacts {
                 address: config.address,
                 prefix_len: 24,
-                peer: config.peer,
                 scope: 253,
                 flags: 0x600,
-                label: config.label.clone(),
-                broadcast: config.broadcast,
                 protocol: PROTOCOL_VRRP,
+                options: OptionFacts {
+                    peer: config.options.peer,
+                    label: config.options.label.clone(),
+                    broadcast: config.options.broadcast,
+                }
+                .into(),
             }
         )
     );

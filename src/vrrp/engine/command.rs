@@ -59,7 +59,7 @@ impl VrrpEngine {
             return Err(FailoverRefusal::NotMaster { instance: name.to_owned(), state: asked.state.name() });
         }
         if let Some(owner) = members().find(|member| member.config.priority.is_owner() && !member.has_heard_others) {
-            return Err(FailoverRefusal::OwnerAlone { instance: owner.name.clone() });
+            return Err(FailoverRefusal::OwnerAlone { instance: owner.name.to_string() });
         }
         for id in &ids {
             self.with(now, *id, |instance, turn| {

@@ -10,7 +10,8 @@ impl VrrpEngine {
         let changed = std::mem::take(&mut diff.instances);
         let removed = std::mem::take(&mut diff.removed_instances);
         diff.apply(&mut self.shared);
-        let of_name = |name: &String| Some((name.clone(), self.instances.get(self.ids.get(name)?)?.config.clone()));
+        let of_name =
+            |name: &String| Some((name.clone(), self.instances.get(self.ids.get(name.as_str())?)?.config.clone()));
         let gone = removed.iter().filter_map(of_name).collect();
         let new = if removed.is_empty() { BTreeMap::new() } else { changed.clone() };
         let renamed = renames(&gone, &new);
@@ -32,11 +33,12 @@ impl VrrpEngine {
 
     /// The same virtual router under another name goes on as it is.
     fn rename_instance(&mut self, from: &str, to: &str) {
-        let Some(id) = self.ids.remove(from) else { return };
-        self.ids.insert(to.to_owned(), id);
-        self.flight.insert(from.to_owned(), None);
+        let Some((from_name, id)) = self.ids.remove_entry(from) else { return };
+        let name: Arc<str> = to.into();
+        self.ids.insert(name.clone(), id);
+        self.flight.insert(from_name, None);
         if let Some(instance) = self.instances.get_mut(&id) {
-            to.clone_into(&mut instance.name);
+            instance.name = name;
             instance.recorded = None;
             let state = instance.state.name();
             let (instance, was) = (to.to_owned(), from.to_owned());
@@ -55,8 +57,8 @@ impl VrrpEngine {
     }
 
     pub(super) fn forget_instance(&mut self, id: InstanceId) {
-        self.timers.disarm(id);
-        if let Some(instance) = self.instances.remove(&id) {
+        if let Some(mut instance) = self.instances.remove(&id) {
+            self.timers.arm(id, &mut instance.armed, None);
             self.leaving.insert(id, (instance.name.clone(), instance.generation()));
         }
     }
@@ -82,7 +84,8 @@ impl VrrpEngine {
     pub(super) fn add_instance(&mut self, now: Instant, name: &str, config: InstanceConfig) {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
-        self.ids.insert(name.to_owned(), id);
+        let name: Arc<str> = name.into();
+        self.ids.insert(name.clone(), id);
         let mut instance = Instance::new(now, id, name, config, Cause::Reconfigured);
         let mut turn = Turn { now, effects: &mut self.effects, holders: &mut self.holders };
         instance.set_maintenance(&mut turn, self.maintenance);
@@ -93,10 +96,12 @@ impl VrrpEngine {
         let mut groups = BTreeMap::new();
         let mut group_of = BTreeMap::new();
         for (name, config) in &self.shared.groups {
-            let members: Vec<_> = config.members.iter().filter_map(|member| self.ids.get(member).copied()).collect();
+            let name: Arc<str> = name.as_str().into();
+            let member = |member: &String| self.ids.get(member.as_str()).copied();
+            let members: Vec<_> = config.members.iter().filter_map(member).collect();
             group_of.extend(members.iter().map(|id| (*id, name.clone())));
-            let told = self.groups.get(name).and_then(|old| old.told);
-            groups.insert(name.clone(), Group { name: name.clone(), members, told });
+            let told = self.groups.get(&name).and_then(|old| old.told);
+            groups.insert(name.clone(), Group { name, members, told });
         }
         for (id, instance) in &mut self.instances {
             instance.group = group_of.remove(id);
@@ -133,7 +138,7 @@ impl VrrpEngine {
                 if let Transport::Multicast { group } = config.transport {
                     spec.groups.insert(group);
                 }
-                self.listeners.entry((key, config.vrid)).or_default().push(id);
+                self.listeners.insert((key, config.vrid, id));
             }
             self.with(now, id, |instance, turn| instance.on_binding(turn, binding));
         }

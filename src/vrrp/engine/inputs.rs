@@ -12,13 +12,15 @@ impl VrrpEngine {
             return;
         };
         self.surveys.hear(received.socket, vrid);
-        let Some(listeners) = self.listeners.get(&(received.socket, vrid)) else {
+        let of = |id| (received.socket, vrid, InstanceId(id));
+        let mut listeners = self.listeners.range(of(0)..=of(u32::MAX)).map(|(.., id)| *id);
+        let Some(first) = listeners.next() else {
             self.on_unknown_vrid(received, vrid.value());
             return;
         };
-        let meant = |id: &&InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
+        let meant = |id: &InstanceId| self.instances.get(id).is_some_and(|instance| is_meant(instance, received));
         // Where none is meant the first one counts the misdeed.
-        let Some(id) = listeners.iter().find(meant).or(listeners.first()).copied() else { return };
+        let id = if meant(&first) { first } else { listeners.find(meant).unwrap_or(first) };
         let act = |instance: &mut Instance, turn: &mut Turn<'_>| {
             (instance.on_packet(turn, received), instance.group.is_some())
         };
@@ -136,12 +138,12 @@ impl VrrpEngine {
             }
         }
         let present = self.instances.get(&id).map(|instance| instance.name.clone());
-        let Some(instance) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };
+        let Some(name) = present.or_else(|| self.leaving.get(&id).map(|(name, _)| name.clone())) else { return };
         if self.leaving.get(&id).is_some_and(|(_, last)| *last <= generation) {
             self.leaving.remove(&id);
         }
         for message in failures {
-            self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: instance.clone(), message }));
+            self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: name.to_string(), message }));
         }
     }
 
@@ -188,7 +190,7 @@ impl VrrpEngine {
             });
         }
         for group in self.groups.keys() {
-            let (group, to) = (group.clone(), StateName::Stop);
+            let (group, to) = (group.to_string(), StateName::Stop);
             self.effects.push_back(Effect::Emit(Event::GroupChanged { group, to, cause: Cause::Stopping }));
         }
         self.phase = Phase::Stopping;

@@ -4,41 +4,31 @@
 
 use super::*;
 
-/// Deadlines of all instances, ordered.
+/// Deadlines of all instances, ordered. Which one an instance has is noted with the instance ([`Instance::armed`]).
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queue: BTreeSet<(Instant, InstanceId)>,
-    armed: BTreeMap<InstanceId, Instant>,
 }
 
 impl Timers {
-    pub(super) fn arm(&mut self, id: InstanceId, at: Option<Instant>) {
-        if self.armed.get(&id).copied() == at {
+    /// The deadline of an instance is another one than it was.
+    pub(super) fn arm(&mut self, id: InstanceId, armed: &mut Option<Instant>, at: Option<Instant>) {
+        if *armed == at {
             return;
         }
-        self.disarm(id);
-        if let Some(at) = at {
-            self.armed.insert(id, at);
-            self.queue.insert((at, id));
+        if let Some(before) = std::mem::replace(armed, at) {
+            self.queue.remove(&(before, id));
         }
-    }
-
-    pub(super) fn disarm(&mut self, id: InstanceId) {
-        if let Some(at) = self.armed.remove(&id) {
-            self.queue.remove(&(at, id));
-        }
+        self.queue.extend(at.map(|at| (at, id)));
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<InstanceId> {
-        let mut due = Vec::new();
-        while let Some((_, id)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
-            self.disarm(id);
-            due.push(id);
-        }
-        due
+    /// Those whose deadline has passed, in the order of their deadlines. They stay armed.
+    pub(super) fn due(&self, now: Instant) -> Vec<InstanceId> {
+        let last = (now, InstanceId(u32::MAX));
+        self.queue.range(..=last).map(|(_, id)| *id).collect()
     }
 }

@@ -85,7 +85,7 @@ impl VrrpEngine {
                 let Some(ours) = self.instances.get(&instance) else { continue };
                 let vrid = ours.config.vrid;
                 let free = free_vrid(vrid, &taken);
-                let instance = ours.name.clone();
+                let instance = ours.name.to_string();
                 let event = Event::VridTaken { instance, vrid: vrid.value(), peer, addresses, free };
                 self.effects.push_back(Effect::Emit(event));
             }

@@ -71,12 +71,12 @@ impl Instance {
     /// A flood goes on for as long as it likes, with good adverts between: people are told of it once a minute.
     fn tell_loss(&mut self, turn: &mut Turn<'_>) {
         let told_lately = |at: &Instant| turn.now.saturating_duration_since(*at) < TOLD_AGAIN;
-        if self.told.get(&ADVERTS_LOST).is_some_and(told_lately) {
+        if self.trouble.told.get(&ADVERTS_LOST).is_some_and(told_lately) {
             return;
         }
-        self.told.insert(ADVERTS_LOST, turn.now);
+        self.trouble.told.insert(ADVERTS_LOST, turn.now);
         turn.effects.push_back(Effect::Emit(Event::Warning {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             message: "adverts were lost for want of room in the socket: waiting once more for the master".to_owned(),
         }));
     }
@@ -117,9 +117,8 @@ impl Instance {
                 backup.is_new = false;
             }
             backup.master = Some(heard);
-            if backup.rejected.is_some_and(|rejected| rejected.address == heard.address) {
+            if backup.rejected().is_some_and(|rejected| rejected.address == heard.address) {
                 backup.rejected = None;
-                backup.rejected_at = None;
             }
             return;
         }
@@ -138,11 +137,9 @@ impl Instance {
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
-            backup.rejected_at = None;
         } else {
             // "else discard the Advertisement": the timer runs on, and we preempt when it expires.
-            backup.rejected = Some(heard);
-            backup.rejected_at = Some(at);
+            backup.rejected = Some(Box::new((heard, at)));
         }
     }
 
@@ -151,14 +148,13 @@ impl Instance {
     pub(super) fn reconsider_rejected(&mut self) {
         let (preempt, ours) = (self.config.preempt, self.health.priority.value());
         let State::Backup(backup) = &mut self.state else { return };
-        let (Some(heard), Some(since)) = (backup.rejected, backup.rejected_at) else { return };
+        let Some((heard, since)) = backup.rejected.as_deref().copied() else { return };
         if !preempt || heard.priority >= ours {
             backup.timer = DownTimer::Running { since, wait: Wait::MasterDown };
             backup.is_new = false;
             backup.master_adver_interval = heard.interval;
             backup.master = Some(heard);
             backup.rejected = None;
-            backup.rejected_at = None;
             backup.preempt_at = None;
         }
     }
@@ -198,9 +194,11 @@ impl Instance {
             return;
         }
         // It is news for the line about a worse master as well.
-        self.rivals.remove(&peer);
+        if let Some(trouble) = self.trouble.get_mut() {
+            trouble.rivals.remove(&peer);
+        }
         turn.effects.push_back(Effect::Emit(Event::Warning {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             message: format!(
                 "{peer} has priority 255 too: only one router can own the addresses, the other needs less"
             ),
@@ -216,7 +214,7 @@ impl Instance {
         self.announce_again(turn);
         if self.is_news_of_rival(turn.now, heard.address) {
             turn.effects.push_back(Effect::Emit(Event::LowerPriorityAdvert {
-                instance: self.name.clone(),
+                instance: self.name.to_string(),
                 peer: heard.address,
                 priority: heard.priority,
                 ours: self.health.priority.value(),
@@ -227,13 +225,14 @@ impl Instance {
     /// Whether a worse master is a new one, or was not heard for a while: people are told of each contest once.
     fn is_news_of_rival(&mut self, now: Instant, address: IpAddr) -> bool {
         let over = |heard: &Instant| now.saturating_duration_since(*heard) > RIVAL_FORGOTTEN;
-        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
-            self.rivals.retain(|_, heard| !over(heard));
+        let rivals = &mut self.trouble.rivals;
+        if rivals.len() >= MAX_TOLD_FLAWS && !rivals.contains_key(&address) {
+            rivals.retain(|_, heard| !over(heard));
         }
-        if self.rivals.len() >= MAX_TOLD_FLAWS && !self.rivals.contains_key(&address) {
+        if rivals.len() >= MAX_TOLD_FLAWS && !rivals.contains_key(&address) {
             return false;
         }
-        self.rivals.insert(address, now).is_none_or(|heard| over(&heard))
+        rivals.insert(address, now).is_none_or(|heard| over(&heard))
     }
 
     /// Clients may have heard another master: now, and once more later.
@@ -241,7 +240,7 @@ impl Instance {
         let repeat = if self.config.strict { 0 } else { self.config.garp.lower_prio_repeat };
         if repeat > 0 {
             self.announce_in_doubt(turn, repeat);
-            let garp = self.config.garp;
+            let garp = *self.config.garp;
             if let State::Master(master) = &mut self.state {
                 master.garp.on_lower_priority(turn.now, &garp);
             }

@@ -82,22 +82,24 @@ impl Instance {
     fn tell_waiting(&mut self, turn: &mut Turn<'_>) {
         let bound = &self.binding.addresses;
         if !self.is_master() || bound.len() == self.config.all_addresses().count() {
-            self.waiting = Vec::new();
+            if let Some(trouble) = self.trouble.get_mut() {
+                trouble.waiting.clear();
+            }
             return;
         }
         let is_bound = |address: &AddressConfig| bound.iter().any(|bound| bound.config == *address);
         let mut waiting = Vec::new();
         for address in self.config.all_addresses().filter(|address| !is_bound(address)) {
-            let other = address.device.as_ref().filter(|device| self.config.interface.as_ref() != Some(device));
+            let other = address.options.device.as_ref().filter(|device| self.config.interface.as_ref() != Some(device));
             let Some(interface) = other else { continue };
             waiting.push(address.address);
-            if !self.waiting.contains(&address.address) {
+            if !self.trouble.waiting.contains(&address.address) {
                 let (ip, length) = (address.address, address.prefix_len);
                 let message = format!("{ip}/{length} is not put on: interface {interface} does not exist");
-                turn.effects.push_back(Effect::Emit(Event::AddressFailed { instance: self.name.clone(), message }));
+                turn.effects.push_back(Effect::Emit(Event::AddressFailed { instance: self.name.to_string(), message }));
             }
         }
-        self.waiting = waiting;
+        self.trouble.waiting = waiting;
     }
 
     pub(super) fn announce(&mut self, turn: &mut Turn<'_>, repeat: u32) {
@@ -116,26 +118,29 @@ impl Instance {
 
     /// Tells a flaw of a peer once, until that peer's adverts are good again, and at most once a minute.
     pub(super) fn tell_flaw(&mut self, turn: &mut Turn<'_>, peer: IpAddr, error: AdvertError, heard: bool) {
-        error.count(&mut self.counters);
+        error.count(self.misdeeds.get_or_insert_default());
         let known = (peer, error.kind());
-        if self.told.contains_key(&known) || self.told.len() >= MAX_TOLD_FLAWS {
+        let told = &mut self.trouble.told;
+        if told.contains_key(&known) || told.len() >= MAX_TOLD_FLAWS {
             return;
         }
-        self.told.insert(known, turn.now);
-        let instance = Some(self.name.clone());
+        told.insert(known, turn.now);
+        let instance = Some(self.name.to_string());
         turn.effects.push_back(Effect::Emit(Event::AdvertFlawed { instance, peer, error, heard }));
     }
 
     /// A peer's advert was good. Its flaws are told again when they come back, but not every moment: somebody may be
     /// forging its address between its own adverts.
     pub(super) fn forget_flaws(&mut self, now: Instant, peer: IpAddr) {
-        self.told.retain(|(source, _), at| *source != peer || now.saturating_duration_since(*at) < TOLD_AGAIN);
+        if let Some(trouble) = self.trouble.get_mut() {
+            trouble.told.retain(|(source, _), at| *source != peer || now.saturating_duration_since(*at) < TOLD_AGAIN);
+        }
     }
 
     pub(super) fn tell_late(&mut self, turn: &mut Turn<'_>, late: Duration) {
         if late > self.config.advert_interval.duration() {
-            self.counters.timer_late += 1;
-            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.clone(), by: late }));
+            self.misdeeds.get_or_insert_default().timer_late += 1;
+            turn.effects.push_back(Effect::Emit(Event::TimerLate { instance: self.name.to_string(), by: late }));
         }
     }
 

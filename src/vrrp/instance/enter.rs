@@ -12,7 +12,7 @@ impl Instance {
             next_advert_at: turn.now + self.config.advert_interval.duration(),
             quiet_until: turn.now,
             garp: GarpSchedule::on_master(turn.now, &self.config.garp),
-            losses: Losses::default(),
+            losses: Rare::default(),
         });
         self.counters.become_master += 1;
         // An adopted master's peers heard an advert within the interval; a second one at once tells them nothing new,
@@ -84,8 +84,10 @@ impl Instance {
         self.since = turn.now;
         self.cause = cause.clone();
         // A new state is a new beginning for complaints: the operator looks at the log now.
-        self.told.clear();
-        self.rivals.clear();
+        if let Some(trouble) = self.trouble.get_mut() {
+            trouble.told.clear();
+            trouble.rivals.clear();
+        }
         self.emit_state(turn, from, self.state.name(), cause);
         if from == StateName::Master {
             self.quit_contests(turn);
@@ -94,7 +96,7 @@ impl Instance {
 
     pub(super) fn emit_state(&self, turn: &mut Turn<'_>, from: StateName, to: StateName, cause: Cause) {
         turn.effects.push_back(Effect::Emit(Event::StateChanged {
-            instance: self.name.clone(),
+            instance: self.name.to_string(),
             from,
             to,
             priority: self.health.priority.value(),

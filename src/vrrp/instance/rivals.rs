@@ -72,7 +72,7 @@ impl Instance {
 
     pub(super) fn tell_peers(&mut self, turn: &mut Turn<'_>, news: impl IntoIterator<Item = PeerNews>) {
         for news in news {
-            let instance = self.name.clone();
+            let instance = self.name.to_string();
             let event = match news {
                 PeerNews::Dual { peer, reason, lasted, again } => {
                     Event::DualMaster { instance, peer, reason, lasted, again }

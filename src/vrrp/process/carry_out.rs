@@ -26,8 +26,8 @@ impl Process {
                     self.announcer.retain(instance, held);
                     self.writer.sync(Owner::Instance(instance), Change { generation, present, absent });
                 }
-                Effect::Announce { instance, generation, addresses, repeat } => {
-                    self.writer.announce(Announcement { instance, generation, addresses, repeat });
+                Effect::Announce { instance, addresses, repeat, .. } => {
+                    self.writer.announce(Announcement { instance, addresses, repeat });
                 }
                 Effect::StopAnnouncing { instance } => {
                     self.announcer.retain(instance, |_, _| false);

@@ -15,6 +15,8 @@ use crate::vrrp::message::{FromVrrp, ToVrrp};
 
 /// Messages that wait for main. When it is full, events are dropped.
 const MOST_WAITING: usize = 10_000;
+/// Room kept for messages that wait.
+const MOST_ROOM: usize = 64;
 /// Bytes read per turn.
 const READ_PER_TURN: usize = 1 << 20;
 /// Larger frames are a bug.
@@ -114,7 +116,11 @@ impl MainLink {
                 let dropped = std::mem::take(&mut self.dropped);
                 self.push(FromVrrp::EventsDropped(dropped));
             }
-            let Some(frame) = self.output.front() else { break };
+            let Some(frame) = self.output.front() else {
+                // A thousand events at once leave much room behind.
+                self.output.shrink_to(MOST_ROOM);
+                break;
+            };
             match self.stream.write(frame.get(self.written..).unwrap_or_default()) {
                 Ok(n) => {
                     self.written += n;

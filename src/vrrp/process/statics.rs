@@ -57,7 +57,7 @@ impl StaticAddresses {
 
 fn bind(addresses: &[AddressConfig], links: &LinkTable) -> Vec<BoundAddress> {
     let bound = addresses.iter().filter_map(|config| {
-        let interface = links.by_name(config.device.as_deref()?)?;
+        let interface = links.by_name(config.options.device.as_deref()?)?;
         Some(BoundAddress { interface, config: config.clone(), accept: true, own: true })
     });
     bound.collect()

@@ -15,10 +15,8 @@ fn restarted(config: VrrpConfig, records: Records) -> Host {
             let by = Duration::from_millis(ms.unsigned_abs());
             if ms < 0 { now - by } else { now + by }
         };
-        let record = |(name, due): &(&str, Option<i64>)| FlightRecord {
-            instance: (*name).to_owned(),
-            next_advert_at: due.map(at),
-        };
+        let record =
+            |(name, due): &(&str, Option<i64>)| FlightRecord { instance: (*name).into(), next_advert_at: due.map(at) };
         records.iter().map(record).collect()
     })
 }

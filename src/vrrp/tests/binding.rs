@@ -81,7 +81,7 @@ fn a_loopback_interface_carries_no_vrrp() {
 fn an_address_whose_interface_is_not_there_is_told_of() {
     let mut config = v3();
     a(&mut config).excluded = vips(&["10.9.0.1"]);
-    a(&mut config).excluded[0].device = Some("eth7".to_owned());
+    a(&mut config).excluded[0].options.device = Some("eth7".to_owned());
     let mut host = Host::start(config);
     host.invariants.links_move = true;
     let told =

@@ -75,7 +75,7 @@ fn for_how_long() {
             &["STOP 100, 1995 ms", "advert 0"]),
         row("no address", "nothing to linger for", |c| a(c).addresses.clear(), "wait 4000", "stop",
             &["INIT 100, waits for nothing", "advert 0", "has", "MASTER -> STOP: stopping"]),
-        row("an address elsewhere", "each on its link", |c| a(c).addresses[0].device = Some("eth1".to_owned()),
+        row("an address elsewhere", "each on its link", |c| a(c).addresses[0].options.device = Some("eth1".to_owned()),
             "wait 4000; stop; announced 10.0.0.100", "announced 10.0.0.100 eth1",
             &["INIT 100, waits for nothing", "lacks 10.0.0.100"]),
     ]);

@@ -141,7 +141,7 @@ fn announcements() {
     run(v3, as_is, &[
         row("carrier", "back: what was announced meanwhile reached nobody", unwatched, "wait 4000; down", "up",
             &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5"]),
-        row("carrier", "of a link that has an address", |c| a(c).addresses[0].device = Some("eth1".to_owned()),
+        row("carrier", "of a link that has an address", |c| a(c).addresses[0].options.device = Some("eth1".to_owned()),
             "wait 4000; down eth1", "up eth1", &["MASTER 100, 609.375 ms", "announce 10.0.0.100 x5"]),
         row("carrier", "of another link", as_is, "wait 4000; down eth1", "up eth1", &["MASTER 100, 609.375 ms"]),
         row("carrier", "was there all the time", as_is, "wait 4000", "up", &["MASTER 100, 609.375 ms"]),

@@ -155,13 +155,13 @@ fn an_address_moves_between_two_masters() {
     fn first(config: &mut VrrpConfig) {
         add_b(config);
         for b in &mut instance(config, "B").addresses {
-            b.device = Some("eth0".to_owned());
+            b.options.device = Some("eth0".to_owned());
         }
     }
     fn to_b(config: &mut VrrpConfig) {
         let mut moved: Vec<AddressConfig> = std::mem::take(&mut a(config).addresses);
         for address in &mut moved {
-            address.device = Some("eth0".to_owned());
+            address.options.device = Some("eth0".to_owned());
         }
         instance(config, "B").addresses.extend(moved);
     }
