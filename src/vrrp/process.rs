@@ -68,8 +68,8 @@ const WRITES_PER_TURN: usize = 4;
 /// The longest sleep. We beat at four times the rate of [`timing::stall_limit`], by which main judges us.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Memory is locked this long after the start: locked memory that is freed cannot be given back, and by then the first
-/// election, which takes most of it, is over.
-const LOCK_AFTER: Duration = Duration::from_secs(5);
+/// election and its second round of announcements (`garp_master_delay`), which take most of it, are over.
+const LOCK_AFTER: Duration = Duration::from_secs(15);
 /// A turn that begins this late is told to the black box.
 const STALL: Duration = Duration::from_millis(50);
 /// How long the removal of addresses may take at the end.
@@ -300,13 +300,17 @@ impl Process {
 
     async fn run(mut self, mut signals: Signals) -> io::Result<i32> {
         let mut meant = Instant::now();
-        loop {
+        let code = loop {
             let now = Instant::now();
             self.turn(now, now.saturating_duration_since(meant))?;
-            if let Some(stop_by) = self.stop_by
-                && ((self.engine.is_stopped() && self.writer.is_idle()) || now >= stop_by)
-            {
-                break;
+            if let Some(stop_by) = self.stop_by {
+                if self.engine.is_stopped() && self.writer.is_idle() {
+                    break EXIT_OK;
+                }
+                if now >= stop_by {
+                    tracing::error!("the virtual addresses are not removed {STOP_PATIENCE:?} after the order to stop");
+                    break EXIT_SOFTWARE;
+                }
             }
             let next = self.next_deadline(now);
             meant = next;
@@ -316,7 +320,7 @@ impl Process {
                 () = signals.stop() => self.stop(Instant::now(), Input::Stop),
                 ready = self.sleep(now, next) => ready?,
             }
-        }
+        };
         self.writer.remove_filter();
         self.promotion.restore();
         self.record_flight();
@@ -333,7 +337,7 @@ impl Process {
             }
         };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-        Ok(EXIT_OK)
+        Ok(code)
     }
 
     /// Lets adverts gather, or be dropped, where they come in fast; not while more than adverts may be on its way.
