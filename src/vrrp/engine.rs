@@ -60,6 +60,8 @@ pub struct VrrpEngine {
     virtual_addresses: BTreeSet<IpAddr>,
     tracks: TrackTable,
     holders: BTreeMap<(IfIndex, IpAddr), InstanceId>,
+    /// IPv6 addresses that the kernel was said to have before it told us of them, and when they are looked for.
+    unseen: BTreeMap<(IfIndex, IpAddr), Instant>,
     /// Who listens to a VRID on a socket. Several only for unicast instances with different peers.
     listeners: BTreeSet<(SocketKey, Vrid, InstanceId)>,
     sockets: BTreeMap<SocketKey, SocketSpec>,
@@ -114,6 +116,7 @@ impl VrrpEngine {
             virtual_addresses: BTreeSet::new(),
             tracks: TrackTable::default(),
             holders: BTreeMap::new(),
+            unseen: BTreeMap::new(),
             listeners: BTreeSet::new(),
             sockets: BTreeMap::new(),
             timers: Timers::default(),
@@ -215,6 +218,7 @@ impl VrrpEngine {
         }
         self.open_surveys(now);
         self.end_surveys(now);
+        self.look_for_unseen(now);
         let due = self.timers.due(now);
         for id in &due {
             self.with(now, *id, |instance, turn| instance.on_timeout(turn));

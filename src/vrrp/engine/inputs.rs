@@ -5,6 +5,10 @@
 use super::*;
 use crate::vrrp::peers::{Noted, PeerNews};
 
+/// How long after its answer the kernel may tell of an IPv6 address that is there: it does so from a queue of its own, after
+/// what else waits there. Of an IPv4 address it tells before it answers.
+const UNTOLD: Duration = Duration::from_secs(5);
+
 impl VrrpEngine {
     pub(super) fn on_packet(&mut self, now: Instant, received: &Received<'_>) {
         let Some(vrid) = packet::peek_vrid(received.pdu) else {
@@ -131,10 +135,12 @@ impl VrrpEngine {
 
     pub(super) fn on_synced(&mut self, now: Instant, id: InstanceId, generation: u64, failures: Vec<String>) {
         let held = self.instances.get_mut(&id).map(|instance| instance.on_synced(generation)).unwrap_or_default();
-        // One that was removed again before we heard that it is there shows itself only here.
-        for (link, address) in held {
-            if failures.is_empty() && !self.links.has_address(link, address) {
-                self.with(now, id, |instance, turn| instance.on_address_gone(turn, link, address));
+        // One that was removed again before we heard that it is there shows itself only by its absence.
+        for (link, address) in held.into_iter().filter(|_| failures.is_empty()) {
+            match address {
+                _ if self.links.has_address(link, address) => {}
+                IpAddr::V4(_) => self.on_addresses_gone(now, link, vec![address]),
+                IpAddr::V6(_) => drop(self.unseen.insert((link, address), now + UNTOLD)),
             }
         }
         let present = self.instances.get(&id).map(|instance| instance.name.clone());
@@ -144,6 +150,16 @@ impl VrrpEngine {
         }
         for message in failures {
             self.effects.push_back(Effect::Emit(Event::AddressFailed { instance: name.to_string(), message }));
+        }
+    }
+
+    /// Judges the IPv6 addresses of which the kernel has said for long enough only that they are there.
+    pub(super) fn look_for_unseen(&mut self, now: Instant) {
+        let due: Vec<_> = self.unseen.extract_if(.., |_, at| *at <= now).map(|(key, _)| key).collect();
+        for (link, address) in due {
+            if !self.links.has_address(link, address) {
+                self.on_addresses_gone(now, link, vec![address]);
+            }
         }
     }
 

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::super::config::VrrpConfig;
-use super::host::{Host, a, add_b, v3, vips};
+use super::host::{Host, a, add_b, v3, v6, vips};
 use super::table::{as_is, row, run};
 
 const GONE: &str = "warning: 10.0.0.100 was removed by somebody else: it is put back";
+const GONE_V6: &str = "warning: fe80::100 was removed by somebody else: it is put back";
 const GONE_AGAIN: &str = "warning: 10.0.0.100 was removed by somebody else: it is put back in 100 ms";
 const LOST: &str = "warning: adverts were lost for want of room in the socket: waiting once more for the master";
 
@@ -49,6 +50,12 @@ fn addresses() {
         row("removed", "not one that the kernel refused", as_is, "wait 4000", "refused 2; timeout",
             &["MASTER 100, 609.375 ms", "address failed: 10.0.0.100: permission denied"]),
         row("removed", "an address that is nobody's", as_is, "wait 4000", "lose 10.0.0.77; timeout", &["MASTER 100, 609.375 ms"]),
+    ]);
+    run(v6, as_is, &[
+        row("IPv6", "is told of after the answer", as_is, "wait 4000; written; there fe80::100; wait 4700",
+            "late 300; timeout", &["MASTER 100, 609.375 ms"]),
+        row("IPv6", "is looked for when that takes too long", as_is, "wait 4000; written; wait 4700", "late 300; timeout",
+            &["MASTER 100, 609.375 ms", GONE_V6, "has fe80::100", "announce fe80::100 x5"]),
     ]);
 }
 
