@@ -8,7 +8,8 @@
 //!   netlink ──► engine
 //!   main ─────► engine
 //!   timers ───► engine
-//!   address writer, announcements, flight recorder, queue to main
+//!                       after each of these: flight recorder, then what the engine wants done
+//!   address writer, announcements, black box, queue to main
 //!   rest a moment, if adverts come in fast, so that some gather
 //!   sleep until a descriptor is ready or the next deadline (timerfd: tokio's timers round to a millisecond)
 //! ```
@@ -323,7 +324,6 @@ impl Process {
         };
         self.writer.remove_filter();
         self.promotion.restore();
-        self.record_flight();
         self.main.push(FromVrrp::Stopped);
         let last_words = async {
             while self.main.has_output() && !self.main.is_gone() {
@@ -415,7 +415,6 @@ impl Process {
             self.main.push(FromVrrp::Settled(std::mem::take(&mut self.unsettled)));
         }
         self.announcer.advance(now, self.monitor.table());
-        self.record_flight();
         self.write_black_box();
         self.heartbeat_at = now + self.beat_every;
         if let Err(e) = self.recorder.beat(now) {

@@ -106,7 +106,11 @@ impl World {
     /// The next line of a turn, unless something comes before it.
     pub fn step(&mut self, host: HostId) {
         self.strike(host);
-        let Some(process) = self.process(host).filter(|process| !process.paused) else { return };
+        if self.process(host).is_none_or(|process| process.paused) {
+            return;
+        }
+        self.record_flight(host);
+        let Some(process) = self.process(host) else { return };
         if let Some(effect) = process.engine.poll_effect() {
             self.carry_out(host, effect);
         } else if let Some(mut turn) = process.turn.take() {
@@ -233,7 +237,7 @@ impl World {
                 return Some(Line::Listen);
             }
             Line::Records => {
-                self.record_flight(host);
+                self.note_settled(host);
                 self.gather(host, turn.given > 0);
                 return Some(Line::Rest);
             }
@@ -414,15 +418,21 @@ impl World {
         }
     }
 
-    /// What the process leaves for one that replaces it, and main's book of it.
+    /// What the process leaves for one that replaces it: before anything that follows from it is carried out.
     fn record_flight(&mut self, host: HostId) {
+        let state = &mut self.hosts[host];
+        let Some(process) = state.process.as_mut() else { return };
+        let records = process.engine.poll_flight_records();
+        state.flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
+    }
+
+    /// Main's book of what a process leaves.
+    fn note_settled(&mut self, host: HostId) {
         let state = &mut self.hosts[host];
         let Some(process) = state.process.as_mut() else { return };
         let idle = process.writing.is_none() && process.queue.is_empty();
         let settled = if idle { std::mem::take(&mut process.unsettled) } else { 0 };
         state.former.on_settled(settled);
-        let records = process.engine.poll_flight_records();
-        state.flight.extend(records.into_iter().map(|r| (r.instance, r.next_advert_at)));
     }
 
     /// The turn is over: ends a process that was told to, or sets the timer.

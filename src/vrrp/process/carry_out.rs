@@ -14,8 +14,10 @@ use crate::vrrp::event::{Event, StateName};
 use crate::vrrp::log::log_event;
 
 impl Process {
-    /// Carries out all effects, in order.
+    /// Carries out all effects, in order. The flight recorder is first: one that is killed between an advert and its record
+    /// would leave its successor to wait, with its peers, for a master that nobody is.
     pub(super) fn settle(&mut self) {
+        self.record_flight();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::SendAdvert { transmit, .. } => self.send(&transmit),
