@@ -109,8 +109,10 @@ fn maintenance_is_refused_without_a_peer_outlives_restarts_and_ends_by_itself() 
     done(rig.node(0), &["maintenance", "on", "--for", "2s"]);
     wire.wait_master(mark, "b");
     wait_line(rig.node(0), log, "maintenance has ended by itself");
+    let ended = wire.mark();
     wait_status(rig.node(0), "out of maintenance", |s| !s.maintenance.on);
     wait_state(rig.node(0), "VI_1", "MASTER");
+    wire.wait_master(ended, "a");
     assert_eq!(wire.owners(mark, VRID), ["a", "b", "a"]);
     // And when that time is over while no daemon runs.
     assert!(rig.nodes[0].stop(PATIENCE).is_some_and(|status| status.success()));

@@ -149,6 +149,9 @@ impl World {
         }
         self.disturb(host);
         self.removals[host].push(self.now);
+        if address.is_ipv6() {
+            self.removed_v6.insert((host, address), self.now);
+        }
         // Nobody puts back what is given up: it may be gone sooner.
         self.lingering.remove(&(host, interface, address));
         self.link_changed(host, segment(interface));

@@ -21,6 +21,9 @@ use crate::world::{Linger, World};
 /// Timeouts in any second, beside three for each interval of each router in it: announcements, deadlines that moved.
 const EXTRA_TIMEOUTS: usize = 60;
 
+/// How long the engine waits for news of an IPv6 address, and then for a timer.
+const V6_LOOK: Duration = Duration::from_secs(10);
+
 impl World {
     /// The configuration that a host's engine goes by.
     pub fn config(&self, host: HostId, name: &str) -> Option<&InstanceConfig> {
@@ -237,7 +240,11 @@ impl World {
         let allowed: BTreeSet<_> =
             lingering.iter().filter(|(_, linger)| self.now <= linger.until + late).map(|(a, _)| *a).collect();
         let kernel = &self.hosts[host].kernel;
-        let missing: Vec<_> = expected.union(&required).filter(|a| !kernel.contains(a)).collect();
+        // Of an IPv6 address the kernel tells later than it answers: one that was removed in between is looked for then.
+        let looked_for =
+            |address: IpAddr| self.removed_v6.get(&(host, address)).is_some_and(|at| self.now < *at + V6_LOOK);
+        let missing = expected.union(&required).filter(|a| !kernel.contains(a) && !looked_for(a.1));
+        let missing: Vec<_> = missing.collect();
         let left: Vec<_> = kernel.iter().filter(|a| !expected.contains(a) && !allowed.contains(a)).collect();
         if !missing.is_empty() || !left.is_empty() {
             let masters = self.masters(host);

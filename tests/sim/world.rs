@@ -129,6 +129,8 @@ pub struct World {
     pub ambushes: Vec<VecDeque<(u32, Fault)>>,
     /// The last fault, or its repair, that a host must be given time for.
     pub disturbed: Vec<Instant>,
+    /// IPv6 addresses that somebody removed, and when.
+    pub removed_v6: BTreeMap<(HostId, IpAddr), Instant>,
     pub timeouts: Vec<VecDeque<Instant>>,
     /// Adverts gather before they are read.
     pub gathers: bool,
@@ -186,6 +188,7 @@ impl World {
             missed: vec![Vec::new(); scenario.hosts],
             ambushes: vec![VecDeque::new(); scenario.hosts],
             disturbed: vec![start; scenario.hosts],
+            removed_v6: BTreeMap::new(),
             timeouts: vec![VecDeque::new(); scenario.hosts],
             gathers: seed.is_multiple_of(3),
             calm: false,
